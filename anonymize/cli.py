@@ -1,0 +1,30 @@
+"""The ``anonymize`` command: assembles the subcommands; each imports its heavy libraries only when it runs."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import typer
+
+from anonymize.commands import run_app
+
+app = typer.Typer(
+    name="anonymize",
+    help="Pseudonymise a hospital's reports and radiographs. The result is pseudonymised data, not anonymous data.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+for _path in sorted(Path(__file__).parent.joinpath("commands").glob("[a-z]*.py")):
+    importlib.import_module(f"anonymize.commands.{_path.stem}").register(app)
+
+
+def main() -> None:
+    """Entry point."""
+    run_app(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Image and text towers, the dual encoder, tokenizers."""

@@ -1,0 +1,1 @@
+"""Metrics, intervals, subgroups, the results page."""

@@ -1,0 +1,1 @@
+"""What is minimised: an objective maps a batch to a loss. No loops here."""

@@ -1,0 +1,1 @@
+"""A synthetic hospital: radiographs with known truth as DICOM, reports with fake identities."""

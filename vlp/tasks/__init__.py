@@ -1,0 +1,1 @@
+"""Clinical tasks: each a data adapter, a head, an objective and metrics."""
