@@ -11,11 +11,16 @@ from anonymize.commands import run_app
 
 app = typer.Typer(
     name="anonymize",
-    help="Pseudonymise a hospital's reports and radiographs. The result is pseudonymised data, not anonymous data.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode="rich",
 )
+
+
+@app.callback()
+def _main() -> None:
+    """Pseudonymise a hospital's reports and radiographs. The result is pseudonymised data, not anonymous data."""
+
 
 for _path in sorted(Path(__file__).parent.joinpath("commands").glob("[a-z]*.py")):
     importlib.import_module(f"anonymize.commands.{_path.stem}").register(app)

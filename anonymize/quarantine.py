@@ -28,7 +28,13 @@ class Quarantined:
 
 
 SCHEMA = pa.schema(
-    [("stage", pa.string()), ("ref", pa.string()), ("position", pa.int64()), ("reason", pa.string()), ("remedy", pa.string())]
+    [
+        ("stage", pa.string()),
+        ("ref", pa.string()),
+        ("position", pa.int64()),
+        ("reason", pa.string()),
+        ("remedy", pa.string()),
+    ]
 )
 
 

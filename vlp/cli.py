@@ -11,11 +11,16 @@ from anonymize.commands import run_app
 
 app = typer.Typer(
     name="vlp",
-    help="Train and use a vision-language model on a hospital's own radiographs and reports.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode="rich",
 )
+
+
+@app.callback()
+def _main() -> None:
+    """Train and use a vision-language model on a hospital's own radiographs and reports."""
+
 
 for _path in sorted(Path(__file__).parent.joinpath("commands").glob("[a-z]*.py")):
     importlib.import_module(f"vlp.commands.{_path.stem}").register(app)

@@ -80,7 +80,9 @@ def reporting(console: Console, *, debug: bool = False) -> Iterator[None]:
     except Exception as error:
         if debug or os.environ.get("VLP_DEBUG"):
             raise
-        console.error(f"{scrubbed_traceback(error)} (set VLP_DEBUG=1 for the full traceback, which can hold patient data)")
+        console.error(
+            f"{scrubbed_traceback(error)} (set VLP_DEBUG=1 for the full traceback, which can hold patient data)"
+        )
         raise typer.Exit(Exit.FAILED) from None
 
 

@@ -34,10 +34,12 @@ class Pack(Mapping[str, Any]):
         return self._topics[topic]
 
     def words(self, name: str) -> frozenset[str]:
-        """The word list ``<name>.txt`` of the pack: one entry a line, lines that start with ``#`` are its source and licence."""
+        """The word list ``<name>.txt``: one entry a line; lines that start with ``#`` give its source and licence."""
         path = self.folder / f"{name}.txt"
         if not path.is_file():
-            raise ConfigError(f"language pack '{self.language}' has no word list {name}.txt; see docs/language-packs.md")
+            raise ConfigError(
+                f"language pack '{self.language}' has no word list {name}.txt; see docs/language-packs.md"
+            )
         lines = path.read_text(encoding="utf-8").splitlines()
         return frozenset(line.strip() for line in lines if line.strip() and not line.startswith("#"))
 

@@ -63,10 +63,14 @@ class Stage:
     peak_memory_mb: float
 
 
-def write_metrics(path: Path, results: list[Result], stages: list[Stage], versions: dict[str, str], **extra: Any) -> None:
+def write_metrics(
+    path: Path, results: list[Result], stages: list[Stage], versions: dict[str, str], **extra: Any
+) -> None:
     """Write the schema's JSON; numbers that are not finite become null. ``extra`` adds keys such as fingerprints."""
     rows = [{k: _finite(v) for k, v in dataclasses.asdict(row).items()} for row in results]
-    write_json(path, {"results": rows, "stages": [dataclasses.asdict(s) for s in stages], "versions": versions, **extra})
+    write_json(
+        path, {"results": rows, "stages": [dataclasses.asdict(s) for s in stages], "versions": versions, **extra}
+    )
 
 
 def read_metrics(path: Path) -> tuple[list[Result], list[Stage], dict[str, str]]:

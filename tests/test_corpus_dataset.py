@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from corpus_factory import make_corpus
+
+from anonymize.console import UserError
+from vlp.corpus.dataset import Corpus, Key, StudyDataset, fit_square
+from vlp.corpus.shards import ROW_GROUP, ShardReader, encode_png, shard_path, stored_fingerprint, write_shard
+from vlp.study import ImageRef
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return Corpus.open(make_corpus(tmp_path_factory.mktemp("corpus"), studies=30))
+
+
+def test_selects_by_split_anatomy_label_and_text(corpus):
+    parts = [corpus.select(split=s) for s in ("train", "validation", "test")]
+    assert sum(map(len, parts)) == len(corpus.studies) == 30
+    assert {s.anatomy for s in corpus.select(label="kl_grade")} == {"knee"}
+    assert corpus.select(anatomy=("hand", "chest")) != corpus.select(anatomy="hand")
+    assert all(s.report for s in corpus.select(reported=True))
+    with pytest.raises(ValueError, match="split"):
+        corpus.select(split="dev")
+
+
+def test_random_access_equals_what_was_written(tmp_path):
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (5 + i, 9), dtype=np.uint8) for i in range(ROW_GROUP * 2 + 3)]
+    write_shard(shard_path(tmp_path, 7), [(str(i), encode_png(p)) for i, p in enumerate(images)], "abc")
+    assert stored_fingerprint(shard_path(tmp_path, 7)) == "abc"
+    reader = pickle.loads(pickle.dumps(ShardReader(tmp_path, groups=1)))  # noqa: S301 - as a worker gets it
+    corpus = Corpus(tmp_path, [], {})
+    for row in rng.permutation(len(images)).tolist():
+        ref = ImageRef(str(row), 7, row, *images[row].shape, "", "", None)
+        assert np.array_equal(corpus.pixels(ref), images[row])
+        assert reader.png(7, row) == encode_png(images[row])
+    with pytest.raises(IndexError):
+        reader.png(7, len(images))
+    with pytest.raises(FileNotFoundError):
+        reader.png(8, 0)
+
+
+def test_square_keeps_aspect_and_pads_with_zero():
+    out = fit_square(np.full((40, 20), 200, np.uint8), 32)
+    assert out.shape == (32, 32)
+    assert (out[:, 8:24] == 200).all()
+    assert not out[:, :8].any()
+    assert not out[:, 24:].any()
+    assert fit_square(np.full((3, 300), 9, np.uint8), 16).max() == 9
+
+
+def test_cache_holds_no_more_than_asked(corpus):
+    small = Corpus.open(corpus.path, cache_mb=1)
+    ref = corpus.studies[0].images[0]
+    assert small.pixels(ref) is small.pixels(ref)
+    assert corpus.pixels(ref) is not corpus.pixels(ref)
+    assert np.array_equal(small.pixels(ref), corpus.pixels(ref))
+
+
+def test_items_depend_on_seed_epoch_and_index_alone(corpus):
+    def noise(pixels, rng):
+        return rng.normal(size=2).tolist()
+
+    data = StudyDataset(corpus, corpus.studies, noise, seed=3)
+    copy = pickle.loads(pickle.dumps(corpus))  # noqa: S301 - as a worker gets it
+    first = [data[Key(1, i)].images for i in range(30)]
+    again = StudyDataset(copy, corpus.studies, noise, seed=3)
+    again.set_epoch(1)
+    assert [again[i].images for i in reversed(range(30))][::-1] == first
+    assert [data[Key(2, i)].images for i in range(30)] != first
+    assert [StudyDataset(corpus, corpus.studies, noise, seed=4)[Key(1, i)].images for i in range(30)] != first
+
+
+def test_number_of_images_per_item(corpus):
+    two = next(s for s in corpus.studies if len(s.images) == 2)
+    every = StudyDataset(corpus, [two], lambda p, rng: p, images=None)[0]
+    assert every.refs == two.images
+    drawn = {StudyDataset(corpus, [two], lambda p, rng: p)[Key(e, 0)].refs for e in range(20)}
+    assert drawn == {(two.images[0],), (two.images[1],)}
+
+
+def test_unfinished_corpus_is_refused_with_the_remedy(tmp_path):
+    with pytest.raises(UserError, match="vlp prepare"):
+        Corpus.open(tmp_path)

@@ -1,0 +1,195 @@
+"""Reading a corpus: its studies, its pixels, and a map-style data set whose randomness can be resumed exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from anonymize.console import UserError
+from anonymize.files import read_json, read_rows
+from vlp.corpus.shards import ShardReader, decode_png
+from vlp.study import SPLITS, ImageRef, Study
+
+Pixels = npt.NDArray[np.uint8]
+Transform = Callable[[Pixels, np.random.Generator], Any]
+
+
+class Corpus:
+    """A prepared corpus (docs/architecture.md, "Corpus"). Cheap to open and to pickle; pixels are read when asked for.
+
+    Attributes:
+        path: the corpus folder.
+        studies: all studies in manifest order.
+        info: the content of ``corpus.json``.
+    """
+
+    def __init__(self, path: Path, studies: list[Study], info: dict[str, Any], cache_mb: int = 0) -> None:
+        self.path = path
+        self.studies = studies
+        self.info = info
+        self._cache_bytes = cache_mb * 2**20
+        self._start()
+
+    @classmethod
+    def open(cls, path: str | Path, cache_mb: int = 0) -> Corpus:
+        """Open the corpus in folder ``path``; up to ``cache_mb`` of decoded pixels stay in memory, per process.
+
+        Raises:
+            UserError: the folder is not a finished corpus.
+        """
+        folder = Path(path)
+        if not (folder / "manifest.parquet").is_file() or not (folder / "corpus.json").is_file():
+            raise UserError(
+                f"{folder} is not a finished corpus (no manifest.parquet or corpus.json); run `vlp prepare`"
+            )
+        studies = [Study.from_row(row) for row in read_rows(folder / "manifest.parquet")]
+        return cls(folder, studies, read_json(folder / "corpus.json"), cache_mb)
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that change with the content of manifest and images."""
+        return str(self.info["fingerprint"])
+
+    @property
+    def size(self) -> int:
+        """Working size: the long side of the stored images in pixels (smaller originals keep their size)."""
+        return int(self.info["size"])
+
+    @property
+    def card(self) -> str:
+        """The data card (Markdown)."""
+        path = self.path / "card.md"
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+    def select(
+        self,
+        split: str | None = None,
+        anatomy: str | Sequence[str] | None = None,
+        label: str | None = None,
+        reported: bool | None = None,
+    ) -> list[Study]:
+        """Studies in manifest order that are in ``split``, show ``anatomy``, have a value for ``label``, have a text.
+
+        Raises:
+            ValueError: ``split`` is not a split's name.
+        """
+        if split is not None and split not in SPLITS:
+            raise ValueError(f"split {split!r} is not one of {', '.join(SPLITS)}")
+        wanted = (anatomy,) if isinstance(anatomy, str) else anatomy
+        return [
+            study
+            for study in self.studies
+            if (split is None or study.split == split)
+            and (wanted is None or study.anatomy in wanted)
+            and (label is None or label in study.labels)
+            and (reported is None or bool(study.report) == reported)
+        ]
+
+    def pixels(self, ref: ImageRef) -> Pixels:
+        """The stored image: uint8 [H, W], 0 is air (MONOCHROME2 sense). Do not write into it."""
+        found = self._cache.get((ref.shard, ref.row))
+        if found is None:
+            found = decode_png(self._reader.png(ref.shard, ref.row))
+            found.flags.writeable = False
+            if self._cached + found.nbytes <= self._cache_bytes:
+                self._cache[ref.shard, ref.row] = found
+                self._cached += found.nbytes
+        return found
+
+    def square(self, ref: ImageRef, size: int) -> Pixels:
+        """The image as uint8 [size, size]: aspect kept, long side = ``size``, centred, padded with 0."""
+        return fit_square(self.pixels(ref), size)
+
+    def _start(self) -> None:
+        self._reader = ShardReader(self.path)
+        self._cache: dict[tuple[int, int], Pixels] = {}
+        self._cached = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "studies": self.studies, "info": self.info, "_cache_bytes": self._cache_bytes}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._start()
+
+    def __repr__(self) -> str:
+        return f"Corpus({str(self.path)!r}, {len(self.studies)} studies, {self.info.get('fingerprint')})"
+
+
+def fit_square(pixels: Pixels, size: int) -> Pixels:
+    """``pixels`` uint8 [H, W] as uint8 [size, size]: aspect kept, centred, padded with 0. Area mean when it shrinks."""
+    height, width = pixels.shape
+    scale = size / max(height, width)
+    shape = (max(1, round(width * scale)), max(1, round(height * scale)))
+    if shape != (width, height):
+        pixels = cv2.resize(pixels, shape, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    out = np.zeros((size, size), np.uint8)
+    top, left = (size - shape[1]) // 2, (size - shape[0]) // 2
+    out[top : top + shape[1], left : left + shape[0]] = pixels
+    return out
+
+
+class Key(NamedTuple):
+    """What a sampler yields: the epoch travels with the index, so that worker processes that outlive an epoch agree."""
+
+    epoch: int
+    index: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One item of a :class:`StudyDataset`."""
+
+    index: int  # into the data set's studies
+    study: Study
+    refs: tuple[ImageRef, ...]  # the images drawn, in the study's order
+    images: tuple[Any, ...]  # what the transform made of each of ``refs``
+
+
+class StudyDataset:
+    """Map-style data set over ``studies`` (torch.utils.data.Dataset by its methods; torch is not needed here).
+
+    All that is random in an item (which images, and what the transform draws) is a pure function of
+    ``(seed, epoch, index)``: it does not depend on workers, order or what was read before, so resuming is exact.
+
+    Args:
+        transform: takes uint8 [H, W] pixels (read-only) and a numpy generator; returns anything a collate function takes.
+        images: how many images of a study an item holds: None for all, else at most that many, drawn anew every epoch.
+    """
+
+    def __init__(
+        self, corpus: Corpus, studies: Sequence[Study], transform: Transform, seed: int = 0, images: int | None = 1
+    ) -> None:
+        if images is not None and images < 1:
+            raise ValueError(f"images must be at least 1, or None for all, not {images}")
+        self.corpus = corpus
+        self.studies = list(studies)
+        self.transform = transform
+        self.seed = seed
+        self.images = images
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """The epoch of plain integer indices; :class:`Key` carries its own."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.studies)
+
+    def __getitem__(self, key: int | Key) -> Sample:
+        epoch, index = key if isinstance(key, tuple) else (self.epoch, int(key))
+        if not 0 <= index < len(self.studies):
+            raise IndexError(index)
+        study = self.studies[index]
+        rng = np.random.default_rng([self.seed, epoch, index])
+        refs = study.images
+        if self.images is not None and len(refs) > self.images:
+            refs = tuple(refs[i] for i in sorted(rng.choice(len(refs), self.images, replace=False)))
+        images = tuple(self.transform(self.corpus.pixels(ref), rng) for ref in refs)
+        return Sample(index, study, refs, images)

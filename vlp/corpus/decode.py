@@ -1,0 +1,261 @@
+"""Bytes to pixels: DICOM, PNG, JPEG, TIFF and NPY. What a file is follows from its content, not from its name.
+
+DICOM is decoded by pydicom with every plug-in installed (gdcm, pylibjpeg, pyjpegls), then by imagecodecs on the bare
+frame for what the plug-ins refuse (12-bit JPEG with a wrong header). Public test files: docs/prepare.md has the count.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import imagecodecs
+import numpy as np
+import numpy.typing as npt
+import pydicom
+from PIL import Image, ImageOps, UnidentifiedImageError
+from pydicom.dataset import FileDataset
+from pydicom.encaps import get_frame
+from pydicom.errors import InvalidDicomError
+from pydicom.pixels import pixel_array
+
+from vlp.corpus.window import display, spread
+
+MAX_PIXELS = 200_000_000  # more is a broken header or an attack, not a radiograph
+_COLOUR_STEP = 24  # difference between channels that compression of a gray image does not make
+_COLOUR_PART = 0.02  # of the pixels: more is a colour image, less a coloured mark on a radiograph
+
+_DICOM_TAGS = (
+    "PixelSpacing ImagerPixelSpacing NominalScannedPixelSpacing EstimatedRadiographicMagnificationFactor PixelAspectRatio"
+).split()
+
+
+class Undecodable(Exception):
+    """A file that is not one gray image. The text is the remedy and holds nothing of the file's content."""
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(remedy)
+        self.reason = reason
+        self.remedy = remedy
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One decoded image in MONOCHROME2 sense: air is 0."""
+
+    pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]  # [H, W]; uint8 as stored, uint16 over 0-65535
+    spacing_mm: float | None  # of a pixel in the plane of the object where the file says so, else of the detector
+    photometric: str  # as in the file
+    window_path: str  # vlp.corpus.window.display, or "stored" for an 8-bit picture without a window
+    decoder: str  # pydicom, imagecodecs, pillow, numpy
+    bits: int  # of a stored value
+
+
+def decode(path: Path) -> Decoded:
+    """Read one image file.
+
+    Raises:
+        Undecodable: with reason missing_file, empty_file, not_an_image, no_pixels, truncated_image, undecodable,
+            multi_frame, colour_image or image_too_large.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError:
+        raise Undecodable("missing_file", "The index names a file that cannot be read; export it again.") from None
+    return decode_bytes(data)
+
+
+def decode_bytes(data: bytes) -> Decoded:
+    """:func:`decode` for the content of a file."""
+    if not data:
+        raise Undecodable("empty_file", "The file has no content; export it again.")
+    if data[:6] == b"\x93NUMPY":
+        return _numpy(data)
+    if data[128:132] == b"DICM":
+        return _dicom(data, force=False)
+    if data[:8] == b"\x89PNG\r\n\x1a\n" or data[:3] == b"\xff\xd8\xff" or data[:4] in (b"II*\0", b"MM\0*"):
+        return _picture(data)
+    return _dicom(data, force=True)
+
+
+def _dicom(data: bytes, force: bool) -> Decoded:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's warnings quote values of the file
+        logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+        try:
+            ds = pydicom.dcmread(io.BytesIO(data), force=force)
+            rows, columns = int(ds.get("Rows") or 0), int(ds.get("Columns") or 0)
+        except (InvalidDicomError, EOFError, OSError, ValueError, TypeError, AttributeError, NotImplementedError):
+            raise Undecodable("undecodable", "The DICOM header is damaged; export the file again.") from None
+        if force and not ds.get("SOPClassUID") and not rows:
+            raise Undecodable("not_an_image", "The file is neither DICOM nor PNG, JPEG, TIFF or NPY.")
+        if "PixelData" not in ds:
+            if rows and columns:
+                raise Undecodable("truncated_image", "The file ends before its pixels; export it again.")
+            raise Undecodable("no_pixels", "The DICOM object holds no image; leave it out of the export.")
+        _check_shape(ds, rows, columns)
+        stored, decoder = _frame(ds)
+        stored, bits = _within_bits(stored, ds)
+        try:
+            pixels, window_path = display(stored, ds, bits)
+        except (ValueError, TypeError, IndexError, AttributeError, NotImplementedError):
+            raise Undecodable("undecodable", "The look-up tables of the file contradict its pixels.") from None
+    pixels, spacing = _square_pixels(pixels, ds)
+    return Decoded(pixels, spacing, str(ds.get("PhotometricInterpretation", "")), window_path, decoder, bits)
+
+
+def _check_shape(ds: FileDataset, rows: int, columns: int) -> None:
+    try:
+        frames, samples = int(ds.get("NumberOfFrames") or 1), int(ds.get("SamplesPerPixel") or 1)
+    except (TypeError, ValueError):
+        raise Undecodable("undecodable", "The DICOM header is damaged; export the file again.") from None
+    if frames > 1:
+        raise Undecodable("multi_frame", "The file is a series of frames, not a radiograph; split it or leave it out.")
+    if samples != 1 or ds.get("PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2"):
+        raise Undecodable("colour_image", "The file is a colour image, not a radiograph; leave it out.")
+    if rows < 1 or columns < 1:
+        raise Undecodable("undecodable", "The header gives no image size; export the file again.")
+    if rows * columns > MAX_PIXELS:
+        raise Undecodable("image_too_large", f"The header claims more than {MAX_PIXELS} pixels.")
+
+
+def _frame(ds: FileDataset) -> tuple[npt.NDArray[Any], str]:
+    try:
+        return np.asarray(pixel_array(ds)), "pydicom"
+    except Exception as error:  # every plug-in raises its own types
+        short = not ds.file_meta.get("TransferSyntaxUID") or not ds.file_meta.TransferSyntaxUID.is_encapsulated
+        if short and isinstance(error, ValueError):
+            raise Undecodable("truncated_image", "The file has fewer pixels than it claims; export it again.") from None
+    try:
+        frame = get_frame(ds.PixelData, 0, number_of_frames=1)
+        array = np.asarray(_bare_frame(frame, str(ds.file_meta.TransferSyntaxUID)))
+    except Exception:  # as above
+        raise Undecodable("undecodable", "No decoder can read the pixels; export the file uncompressed.") from None
+    if array.shape != (int(ds.Rows), int(ds.Columns)) or not np.issubdtype(array.dtype, np.integer):
+        raise Undecodable("undecodable", "The pixels contradict the header; export the file again.")
+    if int(ds.get("PixelRepresentation") or 0) == 1:
+        array = array.astype({1: np.int8, 2: np.int16}.get(array.dtype.itemsize, np.int32), copy=False)
+    return array, "imagecodecs"
+
+
+def _bare_frame(frame: bytes, syntax: str) -> Any:
+    codec = {
+        "1.2.840.10008.1.2.4.50": imagecodecs.jpeg_decode,
+        "1.2.840.10008.1.2.4.51": imagecodecs.jpeg_decode,
+        "1.2.840.10008.1.2.4.57": imagecodecs.ljpeg_decode,
+        "1.2.840.10008.1.2.4.70": imagecodecs.ljpeg_decode,
+        "1.2.840.10008.1.2.4.80": imagecodecs.jpegls_decode,
+        "1.2.840.10008.1.2.4.81": imagecodecs.jpegls_decode,
+        "1.2.840.10008.1.2.4.90": imagecodecs.jpeg2k_decode,
+        "1.2.840.10008.1.2.4.91": imagecodecs.jpeg2k_decode,
+        "1.2.840.10008.1.2.4.201": imagecodecs.jpeg2k_decode,
+        "1.2.840.10008.1.2.4.202": imagecodecs.jpeg2k_decode,
+        "1.2.840.10008.1.2.4.203": imagecodecs.jpeg2k_decode,
+    }[syntax]
+    return codec(frame)
+
+
+def _within_bits(stored: npt.NDArray[Any], ds: FileDataset) -> tuple[npt.NDArray[Any], int]:
+    """Stored values within their bits: overlay planes in unused bits are cut off, understated headers corrected."""
+    if not np.issubdtype(stored.dtype, np.integer):
+        raise Undecodable("undecodable", "The pixels are not whole numbers, which no radiograph in clinical use has.")
+    bits = int(ds.get("BitsStored") or stored.dtype.itemsize * 8)
+    signed = np.issubdtype(stored.dtype, np.signedinteger)
+    if not signed and any(ds.get((0x6000 + group, 0x0102)) is not None for group in range(0, 0x20, 2)):
+        stored = stored & np.array((1 << bits) - 1, stored.dtype)
+    high, low = int(stored.max()), int(stored.min())
+    needed = max(high.bit_length(), (-low - 1).bit_length() if low < 0 else 0) + (1 if signed else 0)
+    bits = max(1, bits, needed)
+    if bits > 16:
+        if high - low > 65535:
+            raise Undecodable("undecodable", "The pixels need more than 16 bits, which no radiograph has.")
+        return (stored.astype(np.int64) - min(low, 0)).astype(np.uint16), 16
+    return stored, bits
+
+
+def _square_pixels(pixels: npt.NDArray[np.uint16], ds: FileDataset) -> tuple[npt.NDArray[np.uint16], float | None]:
+    """Pixels of equal height and width, and their spacing in millimetres."""
+    row, column, known = 1.0, 1.0, False
+    for tag in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio"):
+        try:
+            row, column = (float(v) for v in ds[tag].value)
+        except (KeyError, TypeError, ValueError):
+            continue
+        if 0 < row < 100 and 0 < column < 100:
+            known = tag != "PixelAspectRatio"
+            if tag == "ImagerPixelSpacing":
+                row, column = (v / _magnification(ds) for v in (row, column))
+            break
+        row, column = 1.0, 1.0
+    if abs(row / column - 1) > 0.01:
+        height, width = pixels.shape
+        side = min(row, column)
+        shape = (max(1, round(width * column / side)), max(1, round(height * row / side)))
+        if max(row, column) / side > 4 or shape[0] * shape[1] > MAX_PIXELS:
+            return pixels, None  # no detector has such pixels: the header is wrong
+        pixels = np.asarray(cv2.resize(pixels, shape, interpolation=cv2.INTER_LINEAR), np.uint16)
+        row = side
+    return pixels, row if known else None
+
+
+def _magnification(ds: FileDataset) -> float:
+    try:
+        factor = float(ds.EstimatedRadiographicMagnificationFactor)
+    except (AttributeError, TypeError, ValueError):
+        return 1.0
+    return factor if 1 <= factor <= 3 else 1.0
+
+
+def _picture(data: bytes) -> Decoded:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise Undecodable("image_too_large", f"The header claims more than {MAX_PIXELS} pixels.")
+                if getattr(image, "n_frames", 1) > 1:
+                    raise Undecodable("multi_frame", "The file holds several pictures; split it or leave it out.")
+                image.load()
+                mode = image.mode
+                upright = ImageOps.exif_transpose(image)
+                if mode in ("P", "PA", "LA", "RGBA", "CMYK", "YCbCr", "1"):
+                    upright = upright.convert("L" if mode in ("1", "LA") else "RGB")
+                array = np.asarray(upright)
+        except (UnidentifiedImageError, Image.DecompressionBombError):
+            raise Undecodable("undecodable", "The picture's header is damaged; export it again.") from None
+        except (OSError, SyntaxError, ValueError, EOFError):
+            raise Undecodable("truncated_image", "The picture is damaged or cut off; export it again.") from None
+    return _plain(array, mode, "pillow")
+
+
+def _numpy(data: bytes) -> Decoded:
+    try:
+        array = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError, OSError):
+        raise Undecodable("truncated_image", "The NPY file is damaged or holds objects; write plain numbers.") from None
+    return _plain(np.asarray(array), "array", "numpy")
+
+
+def _plain(array: npt.NDArray[Any], photometric: str, decoder: str) -> Decoded:
+    """A picture without DICOM header: gray, or colour whose channels agree."""
+    if array.ndim == 3 and array.shape[2] == 3:
+        if array.dtype != np.uint8:
+            raise Undecodable("colour_image", "The file is a colour image with more than 8 bits; leave it out.")
+        difference = array.max(axis=2).astype(np.int16) - array.min(axis=2)
+        if (difference > _COLOUR_STEP).mean() > _COLOUR_PART:
+            raise Undecodable("colour_image", "The file is a colour image, not a radiograph; leave it out.")
+        array = np.asarray(cv2.cvtColor(array, cv2.COLOR_RGB2GRAY))
+    if array.ndim != 2 or not array.size:
+        raise Undecodable("multi_frame", "The file holds no single plane of pixels; split it or leave it out.")
+    if array.size > MAX_PIXELS:
+        raise Undecodable("image_too_large", f"The file has more than {MAX_PIXELS} pixels.")
+    if array.dtype == np.uint8:
+        return Decoded(array, None, photometric, "stored", decoder, 8)
+    if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+        raise Undecodable("undecodable", "The file's values are not finite numbers.")
+    return Decoded(spread(array), None, photometric, "percentile", decoder, array.dtype.itemsize * 8)

@@ -1,0 +1,143 @@
+"""Stored values to display values: one look-up table per image (DICOM PS3.3 C.11.1, C.11.2; PS3.4 N.2).
+
+Order: Modality LUT or rescale, then VOI LUT or window, then inversion of MONOCHROME1. The result is 0 for air and 65535
+for the densest, whatever the file's photometric interpretation.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.dataset import Dataset
+from pydicom.pixels import apply_modality_lut, apply_voi
+
+FULL = 65535
+PERCENTILES = (0.5, 99.5)
+# below this part of the pixels strictly between black and white, a window says nothing about this image
+_LEAST_INSIDE = 0.03
+# one stored value held by more than this part of the pixels is border, shutter or air, not anatomy
+_BORDER_PART = 0.03
+
+Stored = npt.NDArray[np.integer[Any]]
+
+
+def display(stored: Stored, ds: Dataset, bits: int) -> tuple[npt.NDArray[np.uint16], str]:
+    """Display values of a decoded frame.
+
+    Args:
+        stored: [H, W] integers, the values as stored.
+        ds: its data set; only look-up tables, windows, padding and photometric interpretation are read.
+        bits: of a stored value; values are within them.
+
+    Returns:
+        uint16 [H, W] over 0-65535 with air at 0, and the path taken: voi_lut, window_linear, window_linear_exact,
+        window_sigmoid, percentile (no window in the file) or percentile_bad_window.
+    """
+    signed = np.issubdtype(stored.dtype, np.signedinteger)
+    low = -(1 << (bits - 1)) if signed else 0
+    index = (stored.astype(np.int32) - low).astype(np.uint16 if bits <= 16 else np.int64)
+    counts = np.bincount(index.ravel(), minlength=1 << bits)
+    padding = _padding(ds, low, bits)
+    counts[padding] = 0
+    values = np.arange(low, low + (1 << bits), dtype=np.int16 if signed and bits <= 16 else np.int32)
+    modality = np.asarray(apply_modality_lut(values, ds), np.float64)
+    table, path = _voi(modality, ds)
+    if table is not None and _inside(table, counts) < _LEAST_INSIDE:
+        table, path = None, "percentile_bad_window"
+    if table is None:
+        table = _percentile(modality, counts)
+    if ds.get("PhotometricInterpretation") == "MONOCHROME1":
+        table = 1.0 - table
+    table[padding] = 0.0
+    return np.round(table * FULL).astype(np.uint16)[index], path
+
+
+def spread(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
+    """Any real-valued image [H, W] without window over 0-65535 by percentiles, borders left out."""
+    values, inverse = np.unique(pixels, return_inverse=True)
+    table = _percentile(values.astype(np.float64), np.bincount(inverse.ravel()))
+    return np.round(table * FULL).astype(np.uint16)[inverse].reshape(pixels.shape)
+
+
+def window(values: npt.NDArray[np.float64], centre: float, width: float, function: str) -> npt.NDArray[np.float64]:
+    """Window ``values`` into 0-1 after PS3.3 C.11.2.1.2 (LINEAR) and C.11.2.1.3 (LINEAR_EXACT, SIGMOID).
+
+    Raises:
+        ValueError: width below 1 (LINEAR) or not above 0, or a function that the standard does not know.
+    """
+    if not (math.isfinite(centre) and math.isfinite(width)):
+        raise ValueError("window is not finite")
+    if width <= 0 or (function == "LINEAR" and width < 1):
+        raise ValueError("window width out of range")
+    if function == "LINEAR":
+        if width == 1:
+            return (values > centre - 0.5).astype(np.float64)
+        return np.clip((values - (centre - 0.5)) / (width - 1) + 0.5, 0, 1)
+    if function == "LINEAR_EXACT":
+        return np.clip((values - centre) / width + 0.5, 0, 1)
+    if function == "SIGMOID":
+        return 1 / (1 + np.exp(np.clip(-4 * (values - centre) / width, -700, 700)))
+    raise ValueError("unknown window function")
+
+
+def _voi(modality: npt.NDArray[np.float64], ds: Dataset) -> tuple[npt.NDArray[np.float64] | None, str]:
+    """The table in 0-1, or None where the file has no usable VOI."""
+    if ds.get("VOILUTSequence"):
+        try:
+            table = np.asarray(apply_voi(np.round(modality).astype(np.int32), ds), np.float64)
+        except (AttributeError, IndexError, KeyError, NotImplementedError, TypeError, ValueError):
+            return None, "percentile_bad_window"
+        # vendors declare 16 bits and fill 12: scale by what the table really holds
+        low, high = table.min(), table.max()
+        return ((table - low) / (high - low), "voi_lut") if high > low else (None, "percentile_bad_window")
+    if ds.get("WindowCenter") is None or ds.get("WindowWidth") is None:
+        return None, "percentile"
+    function = str(ds.get("VOILUTFunction") or "LINEAR").strip().upper()
+    try:
+        centre, width = _first(ds.WindowCenter), _first(ds.WindowWidth)
+        return window(modality, centre, width, function), f"window_{function.lower()}"
+    except (IndexError, TypeError, ValueError):
+        return None, "percentile_bad_window"
+
+
+def _first(value: Any) -> float:
+    return float(value[0]) if isinstance(value, (list, tuple)) or hasattr(value, "append") else float(value)
+
+
+def _inside(table: npt.NDArray[np.float64], counts: npt.NDArray[np.int64]) -> float:
+    total = counts.sum()
+    return float(counts[(table > 0.005) & (table < 0.995)].sum() / total) if total else 0.0
+
+
+def _percentile(values: npt.NDArray[np.float64], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Values to 0-1 between two percentiles of the exposed area: runs of equal pixels at both ends do not count."""
+    used = np.flatnonzero(counts)
+    if len(used) < 2:
+        return np.zeros(len(values))
+    counts = counts.copy()
+    total = counts.sum()
+    for end in (used[0], used[-1]):
+        if counts[end] > _BORDER_PART * total and np.count_nonzero(counts) > 2:
+            counts[end] = 0
+    order = np.argsort(values, kind="stable")
+    cumulated = np.cumsum(counts[order]) / counts.sum() * 100
+    low, high = (values[order[np.searchsorted(cumulated, p)]] for p in PERCENTILES)
+    if high <= low:
+        low, high = values[used].min(), values[used].max()
+    return np.clip((values - low) / (high - low), 0, 1) if high > low else np.zeros(len(values))
+
+
+def _padding(ds: Dataset, low: int, bits: int) -> slice:
+    """Table entries of the Pixel Padding Value (C.7.5.1.1.2)."""
+    first = ds.get("PixelPaddingValue")
+    if first is None:
+        return slice(0, 0)
+    last = ds.get("PixelPaddingRangeLimit")
+    try:
+        ends = sorted((int(first), int(last if last is not None else first)))
+    except (TypeError, ValueError):
+        return slice(0, 0)
+    return slice(max(0, ends[0] - low), max(0, min(1 << bits, ends[1] - low + 1)))

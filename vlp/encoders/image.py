@@ -1,0 +1,172 @@
+"""The image tower: any timm backbone with one input channel, seen through one interface."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from pydantic import Field
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from anonymize.config import Config
+from vlp.encoders.presets import build_backbone
+
+
+class ImageConfig(Config):
+    """Which image tower, for which images. ``name`` is a preset of ``vlp.encoders.presets`` or a timm architecture."""
+
+    name: str = "vit_pico"
+    image_size: int = Field(112, ge=16, le=2048)
+    mean: float = 0.35  # of pixels scaled to 0-1
+    std: float = Field(0.25, gt=0)
+    pooling: Literal["cls", "mean", "cls_mean"] = "cls_mean"  # cls_mean: the sum of both
+    drop_path: float = Field(0.0, ge=0, lt=1)
+    weights: str | None = None  # a local safetensors file with weights for this timm architecture
+    gradient_checkpointing: bool = False
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """``pooled`` [B, D], ``patches`` [B, h*w, D] in row order, ``grid`` (h, w); float."""
+
+    pooled: Tensor
+    patches: Tensor
+    grid: tuple[int, int]
+
+
+class ImageEncoder(nn.Module):
+    """Images [B, 1, H, W], float32 and normalised (see :meth:`normalise`), to :class:`ImageFeatures`.
+
+    Attributes:
+        width: D, the size of a feature vector.
+        image_size: side in pixels of the square images it was made for; transformers take others, by resampling their
+            position embedding.
+    """
+
+    def __init__(self, config: ImageConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = build_backbone(config.name, config.image_size, config.drop_path)
+        self.width: int = self.backbone.num_features
+        self.image_size = config.image_size
+        if config.gradient_checkpointing:
+            self.backbone.set_grad_checkpointing(True)
+        # iBOT's mask token; a backbone without it cannot do masked image modelling
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, self.width)) if self.is_vit else None
+
+    @property
+    def is_vit(self) -> bool:
+        """Whether the backbone is a timm ``VisionTransformer``: only those take masks and give attention maps."""
+        return isinstance(self.backbone, VisionTransformer)
+
+    @property
+    def patch(self) -> int:
+        """Side in pixels of the square that one patch token stands for (vision transformers)."""
+        return int(self.backbone.patch_embed.feat_ratio())
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patch tokens at ``image_size`` (vision transformers)."""
+        height, width = self.backbone.patch_embed.grid_size
+        return int(height), int(width)
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Pixels as the encoder expects them: uint8 0-255, or float 0-1, of any shape, to float32."""
+        pixels = images.float() / 255 if images.dtype == torch.uint8 else images.float()
+        return (pixels - self.config.mean) / self.config.std
+
+    def forward(self, images: Tensor, mask: Tensor | None = None) -> ImageFeatures:
+        """Encode ``images`` [B, 1, H, W]; where ``mask`` [B, h*w] bool is true the patch is replaced by a learned token.
+
+        Raises:
+            ValueError: a mask for a backbone that is no vision transformer.
+        """
+        if not self.is_vit:
+            if mask is not None:
+                raise ValueError(f"{self.config.name} takes no mask: masked image modelling needs a vision transformer")
+            return self._any_backbone(images)
+        tokens, grid = self._embed(images)
+        if mask is not None and self.mask_token is not None:
+            tokens = torch.where(mask.unflatten(1, grid).unsqueeze(-1), self.mask_token.to(tokens.dtype), tokens)
+        return self._split(self._blocks(self.backbone._pos_embed(tokens)), grid)
+
+    def visible(self, images: Tensor, keep: Tensor) -> Tensor:
+        """Encode only the patches whose indices are in ``keep`` [B, K] int64 (MAE); others are not even convolved.
+
+        Returns prefix tokens and patch tokens [B, P + K, D], in the order of ``keep``.
+        """
+        grid = (images.shape[-2] // self.patch, images.shape[-1] // self.patch)
+        shown = torch.zeros(images.shape[0], grid[0] * grid[1], device=images.device).scatter_(1, keep, 1.0)
+        # a convolution stem sees beyond its patch, so hidden pixels must be gone before it
+        pixels = nn.functional.interpolate(shown.unflatten(1, (1, *grid)), scale_factor=float(self.patch))
+        tokens, _ = self._embed(images * pixels)
+        tokens = self.backbone._pos_embed(tokens)
+        prefix = self.backbone.num_prefix_tokens
+        kept = tokens[:, prefix:].gather(1, keep.unsqueeze(-1).expand(-1, -1, self.width))
+        return self._blocks(torch.cat([tokens[:, :prefix], kept], dim=1))
+
+    @torch.no_grad()
+    def attention(self, images: Tensor) -> Tensor:
+        """Where the last block looks from the class token (or, without one, from the mean patch): [B, h, w], sums to 1.
+
+        Raises:
+            ValueError: the backbone is no vision transformer.
+        """
+        if not self.is_vit:
+            raise ValueError(f"{self.config.name} has no attention maps: they need a vision transformer")
+        tokens, grid = self._embed(images)
+        tokens = self.backbone.norm_pre(self.backbone.patch_drop(self.backbone._pos_embed(tokens)))
+        for block in self.backbone.blocks[:-1]:
+            tokens = block(tokens)
+        last = self.backbone.blocks[-1]
+        inner = last.attn
+        qkv = inner.qkv(last.norm1(tokens)).unflatten(-1, (3, inner.num_heads, inner.head_dim))
+        query, key, _ = qkv.permute(2, 0, 3, 1, 4)
+        prefix = self.backbone.num_prefix_tokens
+        source = inner.q_norm(query)
+        source = source[:, :, :1] if prefix else source.mean(dim=2, keepdim=True)
+        weights = (source * inner.scale @ inner.k_norm(key).transpose(-2, -1)).softmax(dim=-1)
+        patches = weights[:, :, 0, prefix:].mean(dim=1)
+        return (patches / patches.sum(dim=1, keepdim=True)).unflatten(1, grid)
+
+    def _embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        tokens = self.backbone.patch_embed(images)
+        if tokens.dim() == 4:  # dynamic image size: [B, h, w, D]
+            return tokens, (tokens.shape[1], tokens.shape[2])
+        return tokens.unflatten(1, self.grid), self.grid
+
+    def _blocks(self, tokens: Tensor) -> Tensor:
+        vit = self.backbone
+        tokens = vit.norm_pre(vit.patch_drop(tokens))
+        if vit.grad_checkpointing and torch.is_grad_enabled():
+            from timm.models import checkpoint_seq
+
+            return vit.norm(checkpoint_seq(vit.blocks, tokens))
+        return vit.norm(vit.blocks(tokens))
+
+    def _split(self, tokens: Tensor, grid: tuple[int, int]) -> ImageFeatures:
+        prefix = self.backbone.num_prefix_tokens
+        patches = tokens[:, prefix:]
+        return ImageFeatures(self.pool(tokens), patches, grid)
+
+    def pool(self, tokens: Tensor) -> Tensor:
+        """[B, P + N, D] (prefix and patch tokens) to [B, D], as the configuration says."""
+        prefix = self.backbone.num_prefix_tokens
+        mean = tokens[:, prefix:].mean(dim=1)
+        if self.config.pooling == "mean" or not prefix:
+            return mean
+        return tokens[:, 0] if self.config.pooling == "cls" else tokens[:, 0] + mean
+
+    def _any_backbone(self, images: Tensor) -> ImageFeatures:
+        features = self.backbone.forward_features(images)
+        if features.dim() == 3:  # a transformer outside timm's VisionTransformer, such as Eva
+            patches = features[:, getattr(self.backbone, "num_prefix_tokens", 0) :]
+            side = round(patches.shape[1] ** 0.5)
+            return ImageFeatures(patches.mean(dim=1), patches, (side, patches.shape[1] // side))
+        if features.shape[1] != self.width:  # [B, h, w, D]
+            features = features.permute(0, 3, 1, 2)
+        grid = (features.shape[2], features.shape[3])
+        patches = features.flatten(2).transpose(1, 2)
+        return ImageFeatures(patches.mean(dim=1), patches, grid)

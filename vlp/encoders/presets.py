@@ -1,0 +1,103 @@
+"""Small vision transformers that learn from scratch on a CPU, beside every architecture that timm knows by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import timm
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer_hybrid import HybridEmbed
+from torch import Tensor, nn
+
+from anonymize.console import UserError
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A vision transformer behind a convolution stem; ``stride`` is the side of a patch in pixels."""
+
+    width: int
+    depth: int
+    heads: int
+    stride: int
+    stem: int  # channels of the first convolution; they double with every halving of the image
+
+
+PRESETS = {
+    "vit_atto": Preset(width=96, depth=3, heads=3, stride=16, stem=12),
+    "vit_femto": Preset(width=128, depth=4, heads=4, stride=16, stem=16),
+    "vit_pico": Preset(width=192, depth=5, heads=6, stride=16, stem=24),
+    "vit_pico8": Preset(width=128, depth=4, heads=4, stride=8, stem=24),
+    "vit_nano": Preset(width=256, depth=6, heads=8, stride=16, stem=32),
+}
+
+
+class ConvStem(nn.Module):
+    """Convolutions of stride 2 in place of the patch projection (Xiao et al. 2021, arXiv 2106.14881).
+
+    A transformer with this stem learns from few images and few steps. [B, C, H, W] to [B, stem * stride / 2, H / stride,
+    W / stride]. Group normalisation: no running statistics, so that an EMA teacher and several processes agree.
+    """
+
+    def __init__(self, in_chans: int, channels: int, stride: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        reduction, width = 1, in_chans
+        while reduction < stride:
+            layers += [nn.Conv2d(width, channels, 3, stride=2, padding=1, bias=False), nn.GroupNorm(1, channels), nn.GELU()]
+            reduction, width, channels = reduction * 2, channels, channels * 2
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images)
+
+
+def build_backbone(name: str, image_size: int, drop_path: float = 0.0) -> nn.Module:
+    """A backbone with one input channel, no classifier and random weights, for images of ``image_size`` pixels.
+
+    ``name`` is a key of ``PRESETS`` or a timm architecture; transformers accept other image sizes at run time.
+
+    Raises:
+        UserError: no such architecture.
+    """
+    if name in PRESETS:
+        return _preset(PRESETS[name], image_size, drop_path)
+    options: dict[str, Any] = {"pretrained": False, "in_chans": 1, "num_classes": 0}
+    if not timm.is_model(name):
+        raise UserError(f"image.name: no architecture '{name}'; use one of {', '.join(PRESETS)} or a timm name")
+    tries: list[dict[str, Any]] = [
+        {"img_size": image_size, "dynamic_img_size": True, "drop_path_rate": drop_path},
+        {"drop_path_rate": drop_path},
+        {},
+    ]
+    for extra in tries:  # convolutional networks take no image size, a few architectures no drop path
+        try:
+            return timm.create_model(name, **options, **extra)
+        except TypeError:
+            continue
+    raise UserError(f"image.name: '{name}' cannot be built with one input channel")
+
+
+def _preset(preset: Preset, image_size: int, drop_path: float) -> VisionTransformer:
+    embed: Callable[..., Any] = partial(HybridEmbed, backbone=ConvStem(1, preset.stem, preset.stride))
+    model = VisionTransformer(
+        img_size=image_size,
+        patch_size=1,  # the stem already reduces to one cell a token
+        in_chans=1,
+        num_classes=0,
+        embed_dim=preset.width,
+        depth=preset.depth,
+        num_heads=preset.heads,
+        init_values=1e-1,
+        class_token=True,
+        dynamic_img_size=True,
+        drop_path_rate=drop_path,
+        embed_layer=embed,
+    )
+    with torch.no_grad():
+        model.pos_embed.normal_(std=0.02)
+    return model
