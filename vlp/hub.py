@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from safetensors.torch import save
+from torch import nn
 
 from anonymize.config import validate
 from anonymize.console import UserError
@@ -22,9 +21,9 @@ from vlp.encoders.dual import DualConfig, DualEncoder
 from vlp.encoders.image import ImageConfig, ImageEncoder
 from vlp.encoders.text import TextConfig, TextEncoder
 from vlp.encoders.tokenizer import Tokenizer
+from vlp.encoders.weights import load_weights, plain_state, read_safetensors
 
 FORMAT = 1
-MINIMUM_COVERAGE = 0.95
 
 
 def save_model(folder: Path, model: nn.Module, card: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> None:
@@ -117,53 +116,6 @@ def load_text_parts(folder: Path, config: Mapping[str, Any]) -> TextEncoder:
     backbone = values.pop("backbone")
     text = validate(TextConfig, values, f"{folder}/config.json")
     return TextEncoder(text, Tokenizer.from_folder(folder, text.max_length), backbone)
-
-
-def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file, on the CPU.
-
-    Raises:
-        UserError: no such file, or it is damaged.
-    """
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError):
-        raise UserError(f"{path} is missing or is no safetensors file (pickled weights are refused)") from None
-
-
-def load_weights(module: nn.Module, state: Mapping[str, Tensor], source: str, minimum: float = MINIMUM_COVERAGE) -> float:
-    """Copy the tensors of ``state`` whose name and shape fit into ``module``.
-
-    Returns:
-        The coverage: the share of the module's numbers that were found.
-
-    Raises:
-        UserError: coverage below ``minimum``. A checkpoint that loads nothing must not pass in silence.
-    """
-    own = module.state_dict()
-    fitting = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
-    total = sum(v.numel() for v in own.values())
-    coverage = sum(own[k].numel() for k in fitting) / total if total else 1.0
-    if coverage < minimum:
-        missing = sorted(set(own) - set(fitting))
-        raise UserError(
-            f"{source}: only {coverage:.1%} of the model's weights are there ({minimum:.0%} needed); "
-            f"missing or of another shape: {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}"
-        )
-    module.load_state_dict(dict(fitting), strict=False)
-    return coverage
-
-
-def plain_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors as safetensors wants them: contiguous, on the CPU, none sharing memory with another."""
-    seen: set[int] = set()
-    plain: dict[str, Tensor] = {}
-    for key, value in state.items():
-        tensor = value.detach().cpu().contiguous()
-        pointer = tensor.untyped_storage().data_ptr()
-        plain[key] = tensor.clone() if pointer in seen or tensor.numel() != tensor.untyped_storage().size() else tensor
-        seen.add(pointer)
-    return plain
 
 
 def _card_text(description: Mapping[str, Any], card: Mapping[str, Any], parameters: int) -> str:

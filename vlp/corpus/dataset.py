@@ -46,7 +46,7 @@ class Corpus:
         folder = Path(path)
         if not (folder / "manifest.parquet").is_file() or not (folder / "corpus.json").is_file():
             raise UserError(
-                f"{folder} is not a finished corpus (no manifest.parquet or corpus.json); run `vlp prepare`"
+                f"{folder} is not a finished corpus (manifest or corpus.json is missing); run `vlp prepare`"
             )
         studies = [Study.from_row(row) for row in read_rows(folder / "manifest.parquet")]
         return cls(folder, studies, read_json(folder / "corpus.json"), cache_mb)
@@ -159,7 +159,7 @@ class StudyDataset:
     ``(seed, epoch, index)``: it does not depend on workers, order or what was read before, so resuming is exact.
 
     Args:
-        transform: takes uint8 [H, W] pixels (read-only) and a numpy generator; returns anything a collate function takes.
+        transform: takes uint8 [H, W] pixels (read-only) and a numpy generator; returns what a collate function takes.
         images: how many images of a study an item holds: None for all, else at most that many, drawn anew every epoch.
     """
 

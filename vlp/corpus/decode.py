@@ -30,10 +30,6 @@ MAX_PIXELS = 200_000_000  # more is a broken header or an attack, not a radiogra
 _COLOUR_STEP = 24  # difference between channels that compression of a gray image does not make
 _COLOUR_PART = 0.02  # of the pixels: more is a colour image, less a coloured mark on a radiograph
 
-_DICOM_TAGS = (
-    "PixelSpacing ImagerPixelSpacing NominalScannedPixelSpacing EstimatedRadiographicMagnificationFactor PixelAspectRatio"
-).split()
-
 
 class Undecodable(Exception):
     """A file that is not one gray image. The text is the remedy and holds nothing of the file's content."""
@@ -96,7 +92,7 @@ def _dicom(data: bytes, force: bool) -> Decoded:
             raise Undecodable("not_an_image", "The file is neither DICOM nor PNG, JPEG, TIFF or NPY.")
         if "PixelData" not in ds:
             if rows and columns:
-                raise Undecodable("truncated_image", "The file ends before its pixels; export it again.")
+                raise Undecodable("truncated_image", "The file has no pixels where its header says so; export it again.")
             raise Undecodable("no_pixels", "The DICOM object holds no image; leave it out of the export.")
         _check_shape(ds, rows, columns)
         stored, decoder = _frame(ds)

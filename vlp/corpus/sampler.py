@@ -20,13 +20,13 @@ from vlp.study import Study
 class StudyBatchSampler:
     """Batch sampler (``DataLoader(batch_sampler=...)``) that yields this rank's part of every global batch.
 
-    The global batches are a pure function of ``(studies, batch_size, seed, epoch)``: they do not depend on the number of
-    processes. Rank r takes items r, r + world_size, ... of each.
+    The global batches are a pure function of ``(studies, batch_size, seed, epoch)``: they do not depend on the number
+    of processes. Rank r takes items r, r + world_size, ... of each.
 
-    In an epoch no study comes twice. With ``drop_last`` (training) only full batches are made; studies that would need a
-    short one wait for the next epoch, whose order differs. Without it every study comes exactly once, in short batches
-    at the end if need be. Where very many reports are equal, unique texts make few full batches; then either turn
-    ``unique_reports`` off and let the loss treat equal texts as positives, or accept that an epoch sees some of them.
+    In an epoch no study comes twice. With ``drop_last`` (training) only full batches are made; studies that would need
+    a short one wait for the next epoch, whose order differs. Without it every study comes exactly once, in short
+    batches at the end if need be. Where very many reports are equal, unique texts make few full batches; then either
+    turn ``unique_reports`` off and let the loss treat equal texts as positives, or accept that an epoch sees some.
 
     Args:
         batch_size: global, over all ranks; divisible by ``world_size``.

@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModel, BertConfig, PreTrainedModel
 from anonymize.config import Config
 from anonymize.console import UserError
 from vlp.encoders.tokenizer import Tokenizer
+from vlp.encoders.weights import load_weights, read_safetensors
 
 
 class TextConfig(Config):
@@ -59,8 +60,6 @@ class TextEncoder(nn.Module):
         Raises:
             UserError: no model there, no safetensors, or fewer than 95 % of the weights found.
         """
-        from vlp.hub import load_weights, read_safetensors
-
         folder = Path(config.folder or "")
         if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file():
             raise UserError(f"text.folder: {folder} needs config.json, model.safetensors and a tokenizer")

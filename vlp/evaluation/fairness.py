@@ -1,4 +1,4 @@
-"""Subgroup tables: a task's metric per sex and age band, and whether a group's gap to the others is more than chance."""
+"""Subgroup tables: a task's metric per sex and age band, and whether a group's gap to the others can be chance."""
 
 from __future__ import annotations
 

@@ -16,12 +16,13 @@ from typing import Any
 from vlp.phantom import findings
 from vlp.phantom.chance import clipped_gauss, stream, weighted
 from vlp.phantom.config import PhantomConfig
-from vlp.phantom.facts import Exam, Knee, View
+from vlp.phantom.facts import Exam, Fracture, Knee, View
 
 EPOCH = dt.date(2009, 1, 5)
 SPAN_DAYS = 5400
 LONG_BONES = ("forearm", "wrist", "lower_leg", "ankle")
 HELD_OUT_SHARE = 0.2
+NEW_INJURY = 0.05  # probability at a later study of a limb that was whole
 
 
 @dataclass(frozen=True)
@@ -150,28 +151,21 @@ def _long_bone_course(
     broken = rng.random() < config.prevalence.fracture
     old = not broken and rng.random() < 0.12  # an old healed fracture is a hard negative
     hardware = rng.random() < (0.14 if broken else 0.07)
-    fractures: tuple[findings.Fracture, ...] = ()
+    fractures: tuple[Fracture, ...] = ()
     if broken or old:
         first = findings.fracture(rng, anatomy, age, config.level)
         second = findings.companion(rng, first, age, config.level, anatomy)
         fractures = tuple(dataclasses.replace(f, callus=1.0 if old else 0.0) for f in (first, second) if f is not None)
     course = []
+    injured = 0  # day of the injury
     for number, day in enumerate(days):
-        now = findings.healed(fractures, day) if broken else fractures
-        if not broken and number and rng.random() < config.prevalence.fracture:  # a new injury
-            fractures = now = (findings.fracture(rng, anatomy, age, config.level),)
-            days = [d - day for d in days]
-            broken = True
-        plaster = rng.random() < (0.3 if findings.is_fractured(now) else 0.1)
-        course.append(
-            {
-                "side": side,
-                "fractures": now,
-                "cast": plaster,
-                "hardware": hardware,
-                "mimics": _mimics(rng, ages[number] / 365.25),
-            }
-        )
+        if not broken and number and rng.random() < NEW_INJURY:
+            broken, injured = True, day
+            fractures = (findings.fracture(rng, anatomy, age, config.level),)
+        now = findings.healed(fractures, day - injured) if broken else fractures
+        facts = {"side": side, "fractures": now, "hardware": hardware, "mimics": _mimics(rng, ages[number] / 365.25)}
+        facts["cast"] = rng.random() < (0.3 if findings.is_fractured(now) else 0.1)
+        course.append(facts)
     return course
 
 

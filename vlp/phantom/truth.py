@@ -12,46 +12,31 @@ from vlp.phantom.facts import Exam, TrueObject
 from vlp.phantom.findings import is_fractured
 from vlp.study import LABELS
 
-_S, _I, _F, _B = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+_TYPES = {"s": pa.string(), "i": pa.int64(), "f": pa.float64(), "b": pa.bool_(), "S": pa.list_(pa.string())}
+_TYPES |= {"I": pa.list_(pa.int32()), "m": pa.map_(pa.string(), pa.string())}
+
+
+def _schema(columns: str) -> pa.Schema:
+    """A schema from ``name:type`` words; lower case is one value, ``S`` and ``I`` lists, ``m`` a map of texts."""
+    return pa.schema([(name, _TYPES[kind]) for name, kind in (word.split(":") for word in columns.split())])
+
 
 SCHEMAS: dict[str, pa.Schema] = {
-    "patients": pa.schema(
-        [("patient", _I), ("ipp", _S), ("sex", _S), ("birth_date", _S), ("anatomy", _S), ("site", _I), ("held_out", _B)]
-        + [("identity", pa.map_(_S, _S))]  # every identifying value of the patient, by name
+    # identity: every identifying value of the patient, by name
+    "patients": _schema("patient:i ipp:s sex:s birth_date:s anatomy:s site:i held_out:b identity:m"),
+    # facts: the whole Exam as JSON; identity: identifying values of this visit (staff, numbers), by name
+    "studies": _schema(
+        "accession:s patient:i exam_id:s date:s anatomy:s side:s age_months:i device:s site:i bone_age_read:f kl_read:i "
+        "planted_marker:s contrast:f facts:s identity:m " + " ".join(f"{name}:f" for name in LABELS)
     ),
-    "studies": pa.schema(
-        [("accession", _S), ("patient", _I), ("exam_id", _S), ("date", _S), ("anatomy", _S), ("side", _S)]
-        + [("age_months", _I), ("device", _S), ("site", _I), ("bone_age_read", _F), ("kl_read", _I)]
-        + [("planted_marker", _S), ("contrast", _F), ("facts", _S)]  # facts: the whole Exam as JSON
-        + [(name, _F) for name in LABELS]
+    "images": _schema(
+        "image_id:s accession:s patient:i path:s sop_instance_uid:s projection:s side:s height:i width:i spacing_mm:f "
+        "burned_in:S"
     ),
-    "images": pa.schema(
-        [
-            ("image_id", _S),
-            ("accession", _S),
-            ("patient", _I),
-            ("path", _S),
-            ("sop_instance_uid", _S),
-            ("projection", _S),
-        ]
-        + [("side", _S), ("height", _I), ("width", _I), ("spacing_mm", _F), ("burned_in", pa.list_(_S))]
-    ),
-    "reports": pa.schema(
-        [("accession", _S), ("patient", _I), ("date", _S), ("style", _S), ("held_out", _B), ("two_exams", _B)]
-        + [
-            ("language", _S),
-            ("text", _S),
-            ("staff", pa.list_(_S)),
-        ]  # staff: names in the text that are not the patient's
-    ),
-    "spans": pa.schema(
-        [("accession", _S), ("start", _I), ("end", _I), ("label", _S), ("text", _S), ("value", _S), ("altered", _B)]
-    ),
-    "objects": pa.schema(
-        [("image_id", _S), ("name", _S), ("x0", _F), ("y0", _F), ("x1", _F), ("y1", _F)]
-        + [("rle", pa.list_(pa.int32())), ("rle_height", _I), ("rle_width", _I)]
-    ),
-    "faults": pa.schema([("kind", _S), ("accession", _S), ("path", _S), ("detail", _S)]),
+    "reports": _schema("accession:s patient:i date:s style:s held_out:b two_exams:b language:s text:s"),
+    "spans": _schema("accession:s start:i end:i label:s text:s value:s altered:b"),
+    "objects": _schema("image_id:s name:s x0:f y0:f x1:f y1:f rle:I rle_height:i rle_width:i"),
+    "faults": _schema("kind:s accession:s path:s detail:s"),
 }
 """Tables below ``truth/``. Offsets of spans are code points of the report's text, end exclusive."""
 

@@ -1,0 +1,64 @@
+"""What identifies a person: one Presidio recognizer per file, each fed by the language pack.
+
+Every recognizer can be used alone in a Presidio ``AnalyzerEngine``. The engine of this package runs them directly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from anonymize.languages import Pack
+from anonymize.presidio import EntityRecognizer, NlpArtifacts, RecognizerResult
+from anonymize.report import Gazetteer, Span
+from anonymize.text import View, view_of
+
+
+class Detector(EntityRecognizer):
+    """Base of the recognizers: subclasses name their kinds and write :meth:`find`."""
+
+    kinds: tuple[str, ...] = ()
+
+    def __init__(self, pack: Pack) -> None:
+        self.pack = pack
+        super().__init__(supported_entities=list(self.kinds), supported_language=pack.language)
+
+    def load(self) -> None:
+        """Nothing to load: everything comes from the pack at construction."""
+
+    def find(self, view: View) -> Iterable[Span]:
+        """Spans in ``view``; they may overlap."""
+        raise NotImplementedError
+
+    def analyze(
+        self, text: str, entities: list[str] | None = None, nlp_artifacts: NlpArtifacts | None = None
+    ) -> list[RecognizerResult]:
+        """Presidio's interface to :meth:`find`."""
+        return [
+            RecognizerResult(s.kind, s.start, s.end, s.score, recognition_metadata={"recognizer_name": s.rule})
+            for s in self.find(view_of(text))
+            if not entities or s.kind in entities
+        ]
+
+
+def build(pack: Pack, gazetteer: Gazetteer | None = None) -> list[Detector]:
+    """All detectors of a language, without those that need the record (``known_identity``)."""
+    from anonymize.detectors.ages import Ages
+    from anonymize.detectors.contacts import Contacts
+    from anonymize.detectors.dates import Dates
+    from anonymize.detectors.hl7 import Hl7
+    from anonymize.detectors.identifiers import Identifiers
+    from anonymize.detectors.institutions import Institutions
+    from anonymize.detectors.names import Names
+    from anonymize.detectors.places import Places
+
+    known = gazetteer or Gazetteer()
+    return [
+        Names(pack, known),
+        Dates(pack),
+        Places(pack, known),
+        Institutions(pack),
+        Contacts(pack),
+        Identifiers(pack),
+        Hl7(pack),
+        Ages(pack),
+    ]

@@ -1,0 +1,64 @@
+"""Telephone and fax numbers, e-mail addresses, web addresses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import phonenumbers
+
+from anonymize.detectors import Detector
+from anonymize.languages import Pack
+from anonymize.report import Span
+from anonymize.text import View, alternatives
+
+_EMAIL = re.compile(r"[\w.+\-*]{1,64}[ ]?@[ ]?[\w\-*]{1,63}(?:\.[\w\-*]{1,63}){1,5}")
+_URL = re.compile(r"(?:https?://|www\.)[^\s<>\"']{3,200}")
+# Host names without a scheme: only under common top-level domains, in lower case, so that glued sentences stay.
+_HOST = re.compile(
+    r"(?<![\w.@])(?:[a-z0-9\-]{2,63}\.){1,4}(?:fr|be|ch|com|org|net|eu|ca|lu|de|es|uk|health|info|mc)(?![\w])(?:/[^\s]{0,200})?"
+)
+_NUMBER = re.compile(r"(?<![\w,.])(?:\(?\+ ?|00 ?)?\(?\d(?:[ .\-/()\u00a0]{0,3}\d){6,14}(?!\w)")
+
+
+class Contacts(Detector):
+    """Numbers that are valid in a region of the pack anywhere; any number of 4 digits or more after a cue."""
+
+    kinds = ("phone", "email", "url")
+
+    def __init__(self, pack: Pack) -> None:
+        super().__init__(pack)
+        self._regions: list[str] = pack["pack"]["phone_regions"]
+        cues = alternatives(pack["detectors"]["contacts"]["phone_cues"])
+        self._after_cue = re.compile(
+            rf"(?<!\w){cues}\.?(?: ?[:=°.\-/(]| ){{1,4}}(?:[a-z]{{1,12}} ?:? ?)?(?P<number>\(?\+?\d(?:[ .\-/()]{{0,3}}\d){{3,14}})(?![\d])"
+        )
+
+    def find(self, view: View) -> Iterable[Span]:
+        """Spans of whole numbers and addresses."""
+        text, folded = view.text, view.folded
+        if "@" in text:
+            for match in _EMAIL.finditer(text):
+                end = match.end() - (text[match.end() - 1] in ".-")
+                yield Span(match.start(), end, "email", 0.99, "contacts.email")
+        for pattern in (_URL, _HOST):
+            for match in pattern.finditer(text):
+                end = match.start() + len(match.group().rstrip(".,;:)"))
+                yield Span(match.start(), end, "url", 0.95, "contacts.url")
+        for match in self._after_cue.finditer(folded):
+            yield Span(*match.span("number"), "phone", 0.95, "contacts.cue")
+        for match in _NUMBER.finditer(folded):
+            if self._valid(match.group()):
+                yield Span(*match.span(), "phone", 0.9, "contacts.valid")
+
+    def _valid(self, number: str) -> bool:
+        digits = sum(map(str.isdigit, number))
+        if digits < 9 and not number.startswith(("+", "0")):
+            return False
+        for region in self._regions:
+            try:
+                if phonenumbers.is_valid_number(phonenumbers.parse(number, region)):
+                    return True
+            except phonenumbers.NumberParseException:
+                continue
+        return False

@@ -1,0 +1,104 @@
+"""Augmentation of radiographs, whole batches at a time on whatever device they are.
+
+Nothing here mirrors an image unless asked: sides carry meaning, and reports name them. All draws come from torch's
+generator of the batch's device, which the training loop reseeds before every step.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Le
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import affine_grid, avg_pool2d, grid_sample
+
+from anonymize.config import Config
+
+Share = Annotated[float, Ge(0), Le(1)]
+
+
+class AugmentConfig(Config):
+    """How far an augmented radiograph may differ from the original."""
+
+    scale: tuple[float, float] = (0.6, 1.0)  # area of the crop as a share of the image
+    ratio: float = Field(1.15, ge=1)  # stretch of width against height, either way
+    rotation: float = Field(10.0, ge=0, le=180)  # degrees, either way
+    flip: Share = 0.0  # chance of a mirror image; keep 0 where texts or labels have sides
+    brightness: float = Field(0.1, ge=0)  # shift, of the full range, either way
+    contrast: float = Field(0.25, ge=0)  # log factor, either way
+    gamma: float = Field(0.25, ge=0)  # log exponent, either way
+    noise: float = Field(0.03, ge=0)  # largest standard deviation, of the full range
+    blur: Share = 0.3  # chance of a blur of 3 pixels
+
+
+def to_float(images: Tensor) -> Tensor:
+    """uint8 [.., H, W] 0-255 to float32 0-1; float passes."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    """Square images [B, 1, S, S], uint8 or float 0-1, to float [B, 1, size, size]; area mean when they shrink."""
+    pixels = to_float(images)
+    if pixels.shape[-1] == size:
+        return pixels
+    mode = "area" if pixels.shape[-1] > size else "bilinear"
+    return torch.nn.functional.interpolate(pixels, size=(size, size), mode=mode)
+
+
+def augment(images: Tensor, size: int, config: AugmentConfig) -> Tensor:
+    """A random crop of each of ``images`` [B, 1, S, S] (uint8 or float 0-1) with its own changes: float [B, 1, size, size]."""
+    return intensity(crop(images, size, config), config)
+
+
+def crop(images: Tensor, size: int, config: AugmentConfig) -> Tensor:
+    """Random place, size, stretch, rotation and (if asked) mirror image. What lies outside the image is 0 (air)."""
+    pixels = to_float(images)
+    count, device = pixels.shape[0], pixels.device
+    low, high = config.scale
+    side = _uniform(count, low, high, device).sqrt()
+    stretch = _log_uniform(count, math.log(config.ratio) / 2, device)
+    angle = _uniform(count, -1, 1, device) * math.radians(config.rotation)
+    mirror = torch.where(torch.rand(count, device=device) < config.flip, -1.0, 1.0)
+    wide, high_side = side * stretch, side / stretch
+    shift_x = _uniform(count, -1, 1, device) * (1 - wide).clamp(min=0)
+    shift_y = _uniform(count, -1, 1, device) * (1 - high_side).clamp(min=0)
+    cosine, sine = angle.cos(), angle.sin()
+    rows = [
+        torch.stack([wide * cosine * mirror, -high_side * sine, shift_x], dim=1),
+        torch.stack([wide * sine * mirror, high_side * cosine, shift_y], dim=1),
+    ]
+    factor = int(pixels.shape[-1] * math.sqrt(low) // size)
+    if factor > 1:  # bilinear sampling reads 4 pixels; averaging first keeps fine lines from aliasing
+        pixels = avg_pool2d(pixels, factor)
+    grid = affine_grid(torch.stack(rows, dim=1), [count, 1, size, size], align_corners=False)
+    return grid_sample(pixels, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def intensity(images: Tensor, config: AugmentConfig) -> Tensor:
+    """Exposure, window, blur and noise: float 0-1 [B, 1, H, W] to the same, one draw an image."""
+    count, device = images.shape[0], images.device
+
+    def each(values: Tensor) -> Tensor:
+        return values.view(-1, 1, 1, 1)
+
+    pixels = images.clamp(1e-4, 1) ** each(_log_uniform(count, config.gamma, device))
+    middle = pixels.mean(dim=(1, 2, 3), keepdim=True)
+    pixels = (pixels - middle) * each(_log_uniform(count, config.contrast, device)) + middle
+    pixels = pixels + each(_uniform(count, -config.brightness, config.brightness, device))
+    if config.blur:
+        weight = each((torch.rand(count, device=device) < config.blur).float() * torch.rand(count, device=device))
+        pixels = pixels + weight * (avg_pool2d(pixels, 3, stride=1, padding=1, count_include_pad=False) - pixels)
+    if config.noise:
+        pixels = pixels + each(_uniform(count, 0, config.noise, device)) * torch.randn_like(pixels)
+    return pixels.clamp(0, 1)
+
+
+def _uniform(count: int, low: float, high: float, device: torch.device) -> Tensor:
+    return torch.rand(count, device=device) * (high - low) + low
+
+
+def _log_uniform(count: int, reach: float, device: torch.device) -> Tensor:
+    return (_uniform(count, -1, 1, device) * reach).exp()

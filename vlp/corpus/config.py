@@ -1,0 +1,38 @@
+"""Configuration of ``vlp prepare``."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from anonymize.config import Config
+
+
+class SplitConfig(Config):
+    """Parts of the patients that are held out. A patient's place follows from the pseudonym and ``salt`` alone."""
+
+    validation: float = Field(0.1, ge=0, lt=1)
+    test: float = Field(0.2, ge=0, lt=1)
+    salt: str = "vlp"  # another value deals the patients anew
+
+    @model_validator(mode="after")
+    def _some_train(self) -> Self:
+        if self.validation + self.test >= 1:
+            raise ValueError("validation and test together must leave some patients for training (sum below 1)")
+        return self
+
+
+class PrepareConfig(Config):
+    """How a safe export, or a folder of images with a table, becomes a corpus."""
+
+    size: int = Field(224, ge=16, le=4096)  # working size: long side in pixels
+    crop: bool = True  # cut flat black or white borders (shutter, collimation, unexposed film)
+    keep_unreported: bool = True  # keep studies without a report, for self-supervision and labels
+    drop_duplicates: bool = True  # refuse all but the first of images with equal pixels
+    near_duplicate_bits: int = Field(6, ge=0, le=32)  # of 256 perceptual-hash bits that near-duplicates may differ in
+    shard_images: int = Field(512, ge=1)  # images in a shard, which is also what a killed run loses at most
+    workers: int = Field(0, ge=0)  # processes; 0 takes all cores, 1 stays in this process
+    site: str = ""  # name of the source; empty takes the device family of each study
+    language: str = ""  # of words in exam names and descriptions; empty tries every pack
+    split: SplitConfig = SplitConfig()

@@ -1,0 +1,66 @@
+"""What every source of a corpus yields, whatever it was read from: studies with images still in their files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from anonymize.quarantine import Quarantined
+
+STAGE = "prepare"
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """One image to be decoded."""
+
+    image_id: str
+    file: str  # absolute path
+    view: str  # PA, AP, LAT, OBL or ""
+    laterality: str  # R, L, B or ""
+    spacing_mm: float | None = None  # where the index knows it; the file's own spacing goes first
+
+
+@dataclass(frozen=True)
+class PlannedStudy:
+    """A study before its images are read. Fields as in :class:`vlp.study.Study`."""
+
+    study_id: str
+    patient_id: str  # "" where not known: studies with near-duplicate images then count as one patient
+    anatomy: str
+    images: tuple[ImageFile, ...]
+    date: str = ""
+    age_months: int | None = None
+    sex: str = ""
+    language: str = ""
+    indication: str = ""
+    technique: str = ""
+    comparison: str = ""
+    results: str = ""
+    conclusion: str = ""
+    report: str = ""
+    report_id: str = ""  # names the report in the quarantine where the study falls out
+    report_source: str = ""
+    site: str = ""
+    labels: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Source:
+    """All that was read, and what was refused before any image was opened.
+
+    ``images_read`` is the number of images planned and refused; ``reports_read`` likewise for reports.
+    """
+
+    studies: list[PlannedStudy]
+    refused_images: list[Quarantined]
+    refused_reports: list[Quarantined]
+    images_read: int
+    reports_read: int
+    notes: dict[str, int] = field(default_factory=dict)  # counts worth showing, such as paired_by_date
+    describe: Callable[[PlannedStudy], PlannedStudy] | None = None  # writes a text for studies without one
+
+
+def refuse(ref: str, position: int, reason: str, remedy: str) -> Quarantined:
+    """One refused item of this stage."""
+    return Quarantined(STAGE, ref, position, reason, remedy)

@@ -1,0 +1,61 @@
+"""Weights in and out of safetensors, with a check that a checkpoint really fits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from anonymize.console import UserError
+
+MINIMUM_COVERAGE = 0.95
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file, on the CPU.
+
+    Raises:
+        UserError: no such file, or it is damaged.
+    """
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError):
+        raise UserError(f"{path} is missing or is no safetensors file (pickled weights are refused)") from None
+
+
+def load_weights(module: nn.Module, state: Mapping[str, Tensor], source: str, minimum: float = MINIMUM_COVERAGE) -> float:
+    """Copy the tensors of ``state`` whose name and shape fit into ``module``.
+
+    Returns:
+        The coverage: the share of the module's numbers that were found.
+
+    Raises:
+        UserError: coverage below ``minimum``. A checkpoint that loads nothing must not pass in silence.
+    """
+    own = module.state_dict()
+    fitting = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
+    total = sum(v.numel() for v in own.values())
+    coverage = sum(own[k].numel() for k in fitting) / total if total else 1.0
+    if coverage < minimum:
+        missing = sorted(set(own) - set(fitting))
+        raise UserError(
+            f"{source}: only {coverage:.1%} of the model's weights are there ({minimum:.0%} needed); "
+            f"missing or of another shape: {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}"
+        )
+    module.load_state_dict(dict(fitting), strict=False)
+    return coverage
+
+
+def plain_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors as safetensors wants them: contiguous, on the CPU, none sharing memory with another."""
+    seen: set[int] = set()
+    plain: dict[str, Tensor] = {}
+    for key, value in state.items():
+        tensor = value.detach().cpu().contiguous()
+        pointer = tensor.untyped_storage().data_ptr()
+        plain[key] = tensor.clone() if pointer in seen or tensor.numel() != tensor.untyped_storage().size() else tensor
+        seen.add(pointer)
+    return plain

@@ -1,0 +1,1 @@
+"""The results page: one static HTML file that opens offline."""

@@ -1,0 +1,83 @@
+"""Training state on disk: whole or absent, never unpickled, the last few kept."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from anonymize.files import read_json, write_json
+from vlp.encoders.weights import plain_state
+
+_NAME = re.compile(r"^step-(\d+)$")
+
+
+@dataclass(frozen=True)
+class State:
+    """What a resumed run needs besides weights and moments."""
+
+    step: int  # updates done
+    seconds: float  # spent in training so far
+    images: int
+    waited: float  # seconds spent waiting for data
+    world: int
+    identity: str  # fingerprint of configuration and data
+
+
+def save_checkpoint(
+    folder: Path, state: State, model: nn.Module, optimizer: torch.optim.Optimizer, ema: nn.Module | None, keep: int
+) -> Path:
+    """Write ``folder/step-*``; it takes its name only when complete. Older ones beyond ``keep`` are removed."""
+    final = folder / f"step-{state.step:08d}"
+    partial = folder / f".part-{state.step:08d}"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    save_file(plain_state(model.state_dict()), partial / "model.safetensors")
+    if ema is not None:
+        save_file(plain_state(ema.state_dict()), partial / "ema.safetensors")
+    torch.save(optimizer.state_dict(), partial / "optimizer.pt")
+    write_json(partial / "state.json", state)
+    for file in partial.iterdir():
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+    if final.exists():
+        shutil.rmtree(final)
+    partial.rename(final)
+    for old in _steps(folder)[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The newest complete checkpoint in ``folder``."""
+    found = _steps(folder)
+    return found[-1] if found else None
+
+
+def read_state(checkpoint: Path) -> State:
+    """``state.json`` of a checkpoint."""
+    return State(**read_json(checkpoint / "state.json"))
+
+
+def load_checkpoint(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer, ema: nn.Module | None) -> None:
+    """Put weights, moments and average back. Every tensor must be there and fit."""
+    model.load_state_dict(load_file(checkpoint / "model.safetensors"), strict=True)
+    if ema is not None:
+        ema.load_state_dict(load_file(checkpoint / "ema.safetensors"), strict=True)
+    # on the CPU first: the optimizer itself moves each moment to where its parameter is
+    moments: dict[str, Any] = torch.load(checkpoint / "optimizer.pt", map_location="cpu", weights_only=True)
+    optimizer.load_state_dict(moments)
+
+
+def _steps(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    complete = [path for path in folder.iterdir() if _NAME.match(path.name) and (path / "state.json").is_file()]
+    return sorted(complete, key=lambda path: int(path.name[5:]))
