@@ -1,8 +1,8 @@
 """Bones and organs from their outlines: a closed curve in millimetres, filled, and its depth along the ray.
 
-The distance of a pixel to the outline gives the path through a rounded solid in closed form: a body of half-depth ``w``
-has the chord ``2 sqrt(d (2 w - d))`` at distance ``d < w`` from its rim, and ``2 w`` further in. Cortex is the outer chord
-minus the chord of the marrow space. One distance transform serves any shape, so no mesh and no ray tracing is needed.
+The distance of a pixel to the outline gives the path through a rounded solid in closed form: a body of half-depth
+``w`` has the chord ``2 sqrt(d (2 w - d))`` at distance ``d < w`` from its rim, and ``2 w`` further in. Cortex is the
+outer chord minus the chord of the marrow space. One distance transform serves any shape: no mesh, no ray tracing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The chest, postero-anterior: body, findings, and the scene they make."""
+"""The chest: body, findings, and the scene they make. Lateral films are made in ``chest_lateral``."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import numpy as np
 
 from vlp.phantom.anatomy import chest_body as body
 from vlp.phantom.anatomy import chest_findings as findings
+from vlp.phantom.anatomy.chest_lateral import lateral_scene
 from vlp.phantom.facts import Chest, Exam, Scene, TrueObject, View
 from vlp.phantom.outline import Film, Map, box_of, chord, inside_mm
 
-_FILM_MM = (415.0, 430.0)  # width and height of the cassette in an adult
+_FILM_MM = (384.0, 404.0)  # width and height of the cassette in an adult
 
 
 def scene(exam: Exam, view: View, size: int, rng: np.random.Generator) -> Scene:
@@ -17,11 +18,13 @@ def scene(exam: Exam, view: View, size: int, rng: np.random.Generator) -> Scene:
 
     The anatomy is drawn from its own stream, so the same seed with and without a finding shows the same patient.
     """
+    if view.projection == "LAT":
+        return lateral_scene(exam, size, rng)
     facts = exam.chest or Chest()
     frame, organs, disease = rng.spawn(3)
     long_mm = _FILM_MM[1] * max(exam.body_scale, 0.3) * frame.uniform(0.96, 1.04)
     aspect = _FILM_MM[0] / _FILM_MM[1] * frame.uniform(0.86, 1.0)
-    film = Film(size, int(round(size * aspect)), long_mm / size)
+    film = Film(size, round(size * aspect), long_mm / size)
     thorax = body.draw_thorax(exam, film, frame)
     depth = {side: body.lung_depth(film, thorax, side) for side in "RL"}
     tissue, airway = body.mediastinum(film, thorax, organs)
@@ -32,18 +35,18 @@ def scene(exam: Exam, view: View, size: int, rng: np.random.Generator) -> Scene:
     )
     heart = chord(heart_rim, 46.0)
     total = body.trunk(film, thorax, exam, organs)
-    total *= 1 + 0.012 * body.lung_texture(film, organs)
     texture = body.lung_texture(film, organs)
-    fluffy = organs.uniform(0.05, 0.11)
+    total *= 1 + 0.006 * texture[::-1, ::-1]
+    fluffy = organs.uniform(0.015, 0.04)
     objects: list[TrueObject] = []
     for side, name in (("R", "lung_right"), ("L", "lung_left")):
         tree = body.vessels(film, thorax, side, organs)
         _note(objects, name, depth[side] > 4.0)
-        total -= _aerated(film, thorax, facts, side, depth[side], tree, texture * fluffy, disease, objects)
-    both = np.maximum(depth["R"], depth["L"])
-    hidden = np.minimum(tissue + heart, 0.92 * both)  # mediastinal organs take the lungs' place
-    total += body.AIR * hidden + 0.05 * (tissue + heart)
-    total -= 0.8 * airway + 0.9 * body.abdomen_gas(film, thorax, organs)
+        # mediastinal organs take the lung's place
+        room = 1 - np.clip((tissue + heart) / np.maximum(depth[side], 1.0), 0, 0.92)
+        total -= room * _aerated(film, thorax, facts, side, depth[side], tree, texture * fluffy, disease, objects)
+    total += 0.08 * (tissue + heart)
+    total -= 0.9 * airway + 0.9 * body.abdomen_gas(film, thorax, organs)
     _note(objects, "heart", heart_rim > 0)
     bone = body.skeleton(film, thorax, organs)
     metal = np.zeros(film.shape, np.float32)
@@ -56,7 +59,12 @@ def scene(exam: Exam, view: View, size: int, rng: np.random.Generator) -> Scene:
     silhouette = total > 1.0
     bone *= silhouette
     return Scene(
-        np.maximum(total, 0).astype(np.float32), bone.astype(np.float32), metal, film.plaster, film.spacing_mm, tuple(objects)
+        np.maximum(total, 0).astype(np.float32),
+        bone.astype(np.float32),
+        metal,
+        film.plaster,
+        film.spacing_mm,
+        tuple(objects),
     )
 
 
@@ -73,7 +81,7 @@ def _aerated(
 ) -> Map:
     """Air on one side in mm of water that it replaces; notes the side's findings."""
     air = depth * np.float32(body.AIR) * (1 + texture)
-    air -= np.minimum(tree * np.float32(0.9), 0.6 * air)
+    air -= np.minimum(tree * np.float32(2.2), 0.6 * air)
     if facts.pneumothorax.get(side, 0) > 0:
         pleural, line = findings.pneumothorax(film, thorax, side, facts.pneumothorax[side], depth)
         collapse = 1 - 0.35 * facts.pneumothorax[side]

@@ -48,9 +48,9 @@ def draw_thorax(exam: Exam, film: Film, rng: np.random.Generator) -> Thorax:
     """A patient's frame: independent of the findings, wide in variation where they could otherwise be read from it."""
     strength = 1.0 if exam.level == "hard" else 0.75
     frame = exam.body_scale * (1.03 if exam.sex == "M" else 0.96)
-    half_width = 143 * frame * np.exp(rng.normal(0, 0.05))
-    apex = 52 + rng.normal(0, 9) * strength
-    height = 208 * frame * np.exp(rng.normal(0.0, 0.10 * strength))  # inspiration varies much
+    half_width = 145 * frame * np.exp(rng.normal(0, 0.05))
+    apex = 44 + rng.normal(0, 9) * strength
+    height = 218 * frame * np.exp(rng.normal(0.0, 0.10 * strength))  # inspiration varies much
     dome = {"R": apex + height, "L": apex + height + rng.normal(10, 6)}
     mass = exam.body_mass * np.exp(rng.normal(0, 0.08))
     return Thorax(
@@ -69,7 +69,7 @@ def draw_thorax(exam: Exam, film: Film, rng: np.random.Generator) -> Thorax:
 
 
 def lung_outline(thorax: Thorax, side: str) -> Points:
-    """One lung with its costophrenic sulcus, in anatomical mm, [n, 2]; the medial border lies behind the mediastinum."""
+    """One lung with its costophrenic sulcus, anatomical mm, [n, 2]; its medial border lies behind the mediastinum."""
     sign, w, top, dome = SIGN[side], thorax.half_width, thorax.apex, thorax.dome[side]
     h = dome - top
     angle = dome + 0.17 * h  # the costophrenic angle
@@ -111,9 +111,11 @@ def mediastinum(film: Film, thorax: Thorax, rng: np.random.Generator) -> tuple[M
     r, width = thorax.rotation, 24 * rng.uniform(0.85, 1.25)
     knob = rng.uniform(30, 43)
     pedicle = [
-        (-width * 0.8, -20), (-width * 0.9, top), (-width * 1.05 + r, top + 0.30 * h), (-width * 1.2 + r, top + 0.55 * h),
-        (-width + r, low + 20), (width + r, low + 20), (width * 1.2 + r, top + 0.6 * h), (knob - 4 + r, top + 0.40 * h),
-        (knob + r, top + 0.31 * h), (knob - 7 + r, top + 0.23 * h), (width + r, top + 0.14 * h), (width * 0.8, -20),
+        (-width * 0.8, -20), (-width * 0.9, top), (-width * 1.05 + r, top + 0.30 * h),
+        (-width * 1.2 + r, top + 0.55 * h), (-width + r, low + 20), (width + r, low + 20),
+        (width * 1.2 + r, top + 0.6 * h),
+        (knob - 4 + r, top + 0.40 * h), (knob + r, top + 0.31 * h), (knob - 7 + r, top + 0.23 * h),
+        (width + r, top + 0.14 * h), (width * 0.8, -20),
     ]  # fmt: skip
     tissue = chord(inside_mm(thorax.on_film(closed_curve(pedicle)), film.shape, film.spacing_mm), 34.0)
     air = np.zeros(film.shape, np.uint8)
@@ -124,7 +126,7 @@ def mediastinum(film: Film, thorax: Thorax, rng: np.random.Generator) -> tuple[M
         film,
         thorax,
         [
-            ([(0, -10), (0.4 * bend - 2 + r, top + 0.15 * h), (bend + r, carina)], 16.0, 13.0),
+            ([(0, -10), (0.4 * bend - 2 + r, top + 0.15 * h), (bend + r, carina)], 17.0, 17.0),
             ([(bend + r, carina), (-18 + r, carina + 22), (-34 + r, carina + 40)], 12.0, 10.0),
             ([(bend + r, carina), (20 + r, carina + 20), (44 + r, carina + 34)], 11.0, 9.0),
         ],
@@ -142,7 +144,7 @@ def _strokes(
     """Draw lines with (points, width mm, value × 10) into an 8-bit layer."""
     for points, width, value in strokes:
         pixels = thorax.on_film(points) / film.spacing_mm
-        thickness = max(1, int(round(width / film.spacing_mm)))
+        thickness = max(1, round(width / film.spacing_mm))
         cv2.polylines(layer, [np.round(pixels * 16).astype(np.int32)], False, value * 10, thickness, cv2.LINE_AA, 4)
 
 
@@ -150,10 +152,12 @@ def vessels(film: Film, thorax: Thorax, side: str, rng: np.random.Generator) -> 
     """Path through the pulmonary vessels of one side in mm: a tree from the hilum, wider downwards than upwards."""
     layer = np.zeros(film.shape, np.uint8)
     h = thorax.dome[side] - thorax.apex
-    hilum = np.array([SIGN[side] * 0.27 * thorax.half_width + thorax.rotation, thorax.apex + (0.51, 0.47)[side == "L"] * h])
+    hilum = np.array(
+        [SIGN[side] * 0.27 * thorax.half_width + thorax.rotation, thorax.apex + (0.51, 0.47)[side == "L"] * h]
+    )
     fullness = rng.uniform(0.8, 1.25)
     branches: list[tuple[npt.NDArray[np.float64], float, float, float]] = []
-    for angle in np.linspace(-80, 95, 11) + rng.normal(0, 7, 11):
+    for angle in np.linspace(-82, 96, 12) + rng.normal(0, 11, 12):
         down = 0.5 + 0.5 * np.sin(np.deg2rad(angle))
         branches.append((hilum + rng.normal(0, 5, 2), float(angle), (3.6 + 3.4 * down) * fullness, 0.20 * h))
     scale = 16 / film.spacing_mm
@@ -162,20 +166,24 @@ def vessels(film: Film, thorax: Thorax, side: str, rng: np.random.Generator) -> 
         steps = []
         place, heading = start, angle
         for _ in range(3):
-            heading += rng.normal(0, 8)
+            heading += rng.normal(0, 11)
             turn = np.deg2rad(heading)
             place = place + length / 3 * np.array([SIGN[side] * np.cos(turn), np.sin(turn)])
             steps.append(place)
         pixels = np.round(thorax.on_film(np.array([start, *steps])) * scale).astype(np.int32)
         value = min(255.0, 26.0 * width * min(1.0, width / film.spacing_mm))
-        cv2.polylines(layer, [pixels], False, value, max(1, int(round(width / film.spacing_mm))), cv2.LINE_AA, 4)
+        cv2.polylines(layer, [pixels], False, value, max(1, round(width / film.spacing_mm)), cv2.LINE_AA, 4)
         if width > 0.75:
             for fork in (rng.uniform(8, 30), -rng.uniform(8, 30)):
-                branches.append((place, heading + fork, width * rng.uniform(0.60, 0.80), length * rng.uniform(0.6, 0.9)))
+                branches.append(
+                    (place, heading + fork, width * rng.uniform(0.60, 0.80), length * rng.uniform(0.6, 0.9))
+                )
     hilar = np.zeros(film.shape, np.uint8)
     spot = thorax.on_film([tuple(hilum)])[0] * scale
     axes = (int(rng.uniform(9, 13) * scale), int(rng.uniform(17, 24) * scale))
-    cv2.ellipse(hilar, tuple(np.round(spot).astype(int).tolist()), axes, SIGN[side] * -15, 0, 360, 110, -1, cv2.LINE_AA, 4)
+    cv2.ellipse(
+        hilar, tuple(np.round(spot).astype(int).tolist()), axes, SIGN[side] * -15, 0, 360, 110, -1, cv2.LINE_AA, 4
+    )
     tree = cv2.GaussianBlur(layer, (0, 0), max(0.4, 0.5 / film.spacing_mm)).astype(np.float32) / 26.0
     return tree + cv2.GaussianBlur(hilar, (0, 0), 6.0 / film.spacing_mm).astype(np.float32) / 10.0
 
@@ -187,22 +195,21 @@ def trunk(film: Film, thorax: Thorax, exam: Exam, rng: np.random.Generator) -> M
     neck, shoulder = 52 + 8 * thorax.mass, wall + rng.uniform(30, 55)
     half = [
         (neck, -60), (neck + 2, top - 42), (neck + 38, top - 22), (shoulder - 30, top + 2), (shoulder, top + 35),
-        (shoulder + 6, top + 90), (wall + 14, top + 112), (wall - 1, low - 40), (wall + 2, low + 60), (wall + 6, low + 260),
+        (shoulder + 6, top + 90), (wall + 14, top + 112), (wall - 1, low - 40), (wall + 2, low + 60),
+        (wall + 6, low + 260),
     ]  # fmt: skip
     outline = closed_curve(half + [(-x, y) for x, y in reversed(half)])
     distance = inside_mm(thorax.on_film(outline), film.shape, film.spacing_mm)
-    x, y = thorax.coordinates(film)
+    _x, y = thorax.coordinates(film)
     neckness = 1 / (1 + np.exp((y - (top + 5)) / 18))
     total = chord(distance, np.float32(thorax.half_depth) * (1 - 0.42 * neckness))
     belly = 1 / (1 + np.exp(-(y - (low + 45)) / 22))
     total *= 1 + np.float32(0.22 * thorax.mass) * belly
     for side in "RL":  # arms hang beside the trunk
         sign = SIGN[side]
-        arm_x = shoulder + rng.uniform(8, 30)
+        arm_x = shoulder + rng.uniform(-6, 26)
         arm = [(arm_x - 28, top + 40), (arm_x + 30, top + 55), (arm_x + 50, top + 420), (arm_x + 2, top + 420)]
-        distance = inside_mm(
-            thorax.on_film(closed_curve([(sign * a, b) for a, b in arm])), film.shape, film.spacing_mm
-        )
+        distance = inside_mm(thorax.on_film(closed_curve([(sign * a, b) for a, b in arm])), film.shape, film.spacing_mm)
         total = np.maximum(total, chord(distance, 42.0 * thorax.mass**0.5))
     return total + _breasts(film, thorax, exam, rng)
 
@@ -230,7 +237,9 @@ def abdomen_gas(film: Film, thorax: Thorax, rng: np.random.Generator) -> Map:
     gas = np.zeros(film.shape, np.float32)
     bubbles = []
     if rng.random() < 0.75:
-        bubbles.append((rng.uniform(45, 85), thorax.dome["L"] + rng.uniform(22, 34), rng.uniform(16, 34), rng.uniform(8, 15)))
+        bubbles.append(
+            (rng.uniform(45, 85), thorax.dome["L"] + rng.uniform(22, 34), rng.uniform(16, 34), rng.uniform(8, 15))
+        )
     for _ in range(int(rng.integers(0, 5))):
         bubbles.append((rng.uniform(-20, 110), thorax.dome["L"] + rng.uniform(45, 110), *rng.uniform(7, 22, 2)))
     for x, y, a, b in bubbles:
@@ -255,7 +264,7 @@ def skeleton(film: Film, thorax: Thorax, rng: np.random.Generator) -> Map:
             (0.98 * w + 10, top + 4 + lift), (118, top + 4 + lift), (82, top + 13 + lift), (44, top + 33 + 0.3 * lift),
             (18 + sign * thorax.rotation, top + 40),
         ]  # fmt: skip
-        bone += _hollow(film, thorax, [(sign * x, y) for x, y in clavicle], 6.0, 1.5, 0.12)
+        bone += 1.2 * _hollow(film, thorax, [(sign * x, y) for x, y in clavicle], 6.0, 1.8, 0.2)
         out = w + rng.uniform(-4, 18)
         blade = [
             (out + 8, top + 6), (out + 18, top + 30), (out + 2, top + 70), (out - 14, top + 128), (out - 20, top + 142),
@@ -263,8 +272,11 @@ def skeleton(film: Film, thorax: Thorax, rng: np.random.Generator) -> Map:
         ]  # fmt: skip
         bone += 0.55 * _hollow(film, thorax, [(sign * x, y) for x, y in blade], 3.0, 1.2, 0.12)
         hx, hy = out + 34, top + 22
-        head = [(hx + 25 * np.cos(t), hy + 25 * np.sin(t)) for t in np.linspace(0, 2 * np.pi, 9)[:-1]]
-        bone += _hollow(film, thorax, [(sign * x, y) for x, y in head], 22.0, 1.5, 0.10)
+        humerus = [
+            (hx - 20, hy - 14), (hx - 2, hy - 25), (hx + 20, hy - 17), (hx + 27, hy + 4), (hx + 24, hy + 40),
+            (hx + 34, hy + 330), (hx + 12, hy + 330), (hx + 2, hy + 45), (hx - 16, hy + 16), (hx - 24, hy + 2),
+        ]  # fmt: skip
+        bone += _hollow(film, thorax, [(sign * x, y) for x, y in humerus], 14.0, 2.2, 0.10)
     return bone
 
 
@@ -287,23 +299,24 @@ def _ribs(film: Film, thorax: Thorax, rng: np.random.Generator) -> Map:
             y0 = first + number * pitch
             level = np.clip((y0 + 0.1 * h - top) / h, 0, 1)
             reach = thorax.half_width * (1.015 * min(1.0, 0.50 + 0.85 * level**0.62))
-            angle = np.linspace(0.10, 0.5, 14) * np.pi
-            rise = -9 * np.sin(np.linspace(0, np.pi, 14))
-            back = np.stack([SIGN[side] * reach * np.sin(angle), y0 + rise + slope * reach * (angle / np.pi - 0.1)], 1)
+            angle = np.linspace(0.03, 0.5, 16) * np.pi
+            rise = -8 * np.sin(np.linspace(0, np.pi, 16))
+            back = np.stack([SIGN[side] * reach * np.sin(angle), y0 + rise + slope * reach * (angle / np.pi - 0.03)], 1)
             angle = np.linspace(0.5, 0.86 - 0.012 * number, 12) * np.pi
-            drop = slope * reach * 0.4 + (0.62 + 0.25 * level) * reach * (angle / np.pi - 0.5) * 1.2
+            drop = slope * reach * 0.47 + (0.62 + 0.25 * level) * reach * (angle / np.pi - 0.5) * 1.2
             front = np.stack([SIGN[side] * reach * np.sin(angle), y0 + drop], 1)
             for layer, path, mm in (
                 (wide, back, width), (narrow, back, width - 4), (front_wide, front, width + 1.5),
                 (front_narrow, front, width - 2),
             ):  # fmt: skip
                 pixels = np.round(thorax.on_film(path) / film.spacing_mm * 16).astype(np.int32)
-                cv2.polylines(layer, [pixels], False, 255, max(1, int(round(mm / film.spacing_mm))), cv2.LINE_AA, 4)
+                cv2.polylines(layer, [pixels], False, 255, max(1, round(mm / film.spacing_mm)), cv2.LINE_AA, 4)
+
     def soften(layer: npt.NDArray[np.uint8], mm: float) -> Map:
         return cv2.GaussianBlur(layer, (0, 0), max(0.5, mm / film.spacing_mm)).astype(np.float32) / 255.0
 
-    back_mm = 2.9 * soften(wide, 0.7) - 1.0 * soften(narrow, 1.2)
-    front_mm = 1.9 * soften(front_wide, 0.9) - 0.7 * soften(front_narrow, 1.5)
+    back_mm = 4.2 * soften(wide, 0.7) - 1.7 * soften(narrow, 1.2)
+    front_mm = 2.4 * soften(front_wide, 0.9) - 0.9 * soften(front_narrow, 1.5)
     return back_mm + front_mm
 
 
@@ -316,16 +329,17 @@ def _spine(film: Film, thorax: Thorax, rng: np.random.Generator) -> Map:
         height = 16 + 0.62 * number
         half = 14 + 0.45 * number
         cx = curve * np.sin(number / 4.0)
-        body = [(cx - half, y), (cx, y + 1.2), (cx + half, y), (cx + 0.9 * half, y + height / 2), (cx + half, y + height),
-                (cx, y + height - 1.2), (cx - half, y + height), (cx - 0.9 * half, y + height / 2)]  # fmt: skip
-        total += 0.75 * _hollow(film, thorax, body, 15.0, 1.6, 0.16)
+        body = [(cx - half, y), (cx, y + 1.2), (cx + half, y), (cx + 0.9 * half, y + height / 2),
+                (cx + half, y + height), (cx, y + height - 1.2), (cx - half, y + height),
+                (cx - 0.9 * half, y + height / 2)]  # fmt: skip
+        total += 0.26 * _hollow(film, thorax, body, 15.0, 1.4, 0.16)
         for sign in (-1, 1):
             px, py = cx + sign * 0.62 * half, y + 0.35 * height
             ring = [(px + 3 * np.cos(t), py + 4.5 * np.sin(t)) for t in np.linspace(0, 2 * np.pi, 9)[:-1]]
-            total += _hollow(film, thorax, ring, 5.0, 1.5, 0.1)
+            total += 0.28 * _hollow(film, thorax, ring, 5.0, 1.5, 0.1)
         px, py = cx + 0.6 * thorax.rotation, y + 0.85 * height
         ring = [(px + 3 * np.cos(t), py + 6 * np.sin(t)) for t in np.linspace(0, 2 * np.pi, 9)[:-1]]
-        total += _hollow(film, thorax, ring, 6.0, 1.5, 0.1)
+        total += 0.28 * _hollow(film, thorax, ring, 6.0, 1.5, 0.1)
         y += height + 4.5
         number += 1
     return total
@@ -334,6 +348,5 @@ def _spine(film: Film, thorax: Thorax, rng: np.random.Generator) -> Map:
 def lung_texture(film: Film, rng: np.random.Generator) -> Map:
     """Interstitium too fine to draw: relative density, unit variance."""
     scale = film.spacing_mm
-    return 0.7 * band_noise(film.shape, 0.9 / scale, 3.0 / scale, rng) + 0.3 * band_noise(
-        film.shape, 6.0 / scale, 20.0 / scale, rng
-    )
+    fine = band_noise(film.shape, max(0.8, 1.2 / scale), 4.0 / scale, rng)
+    return 0.5 * fine + 0.5 * band_noise(film.shape, 6.0 / scale, 20.0 / scale, rng)

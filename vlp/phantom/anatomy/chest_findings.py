@@ -50,12 +50,10 @@ def consolidation(film: Film, thorax: Thorax, lobe: str, depth: Map, rng: np.ran
     noise = band_noise(film.shape, 4.0 / film.spacing_mm, 16.0 / film.spacing_mm, rng)
     share = 1 / (1 + np.exp(-(field - 0.5 + 0.09 * noise) / rng.uniform(0.07, 0.12)))
     share *= rng.uniform(0.55, 0.85) * (depth > 0)
-    return (share * (1 - 0.8 * _bronchogram(film, thorax, side, (cx, cy), rng))).astype(np.float32)
+    return (share * (1 - 0.55 * _bronchogram(film, thorax, side, (cx, cy), rng))).astype(np.float32)
 
 
-def _bronchogram(
-    film: Film, thorax: Thorax, side: str, centre: tuple[float, float], rng: np.random.Generator
-) -> Map:
+def _bronchogram(film: Film, thorax: Thorax, side: str, centre: tuple[float, float], rng: np.random.Generator) -> Map:
     """Open airways within a consolidation, 0-1."""
     layer = np.zeros(film.shape, np.uint8)
     hilum = np.array([SIGN[side] * 0.27 * thorax.half_width, thorax.apex + 0.5 * (thorax.dome[side] - thorax.apex)])
@@ -63,7 +61,7 @@ def _bronchogram(
         end = np.array(centre) + rng.normal(0, 20, 2)
         middle = (hilum + end) / 2 + rng.normal(0, 6, 2)
         pixels = thorax.on_film(np.array([hilum, middle, end])) / film.spacing_mm
-        width = max(1, int(round(rng.uniform(1.8, 3.0) / film.spacing_mm)))
+        width = max(1, round(rng.uniform(1.5, 2.6) / film.spacing_mm))
         cv2.polylines(layer, [np.round(pixels * 16).astype(np.int32)], False, 255, width, cv2.LINE_AA, 4)
     return cv2.GaussianBlur(layer, (0, 0), 0.8).astype(np.float32) / 255.0
 
@@ -97,7 +95,7 @@ def device_layer(film: Film, thorax: Thorax, name: str, rng: np.random.Generator
         fine = np.linspace(0, len(knots) - 1, 12 * len(knots))
         path = np.stack([_smooth(fine, knots[:, axis]) for axis in (0, 1)], 1)
         pixels = np.round(thorax.on_film(path) / film.spacing_mm * 16).astype(np.int32)
-        thickness = max(1, int(round(width / film.spacing_mm)))
+        thickness = max(1, round(width / film.spacing_mm))
         faint = min(1.0, width / film.spacing_mm)
         cv2.polylines(layer, [pixels], False, value * 30 * faint, thickness, cv2.LINE_AA, 4)
 
@@ -107,16 +105,26 @@ def device_layer(film: Film, thorax: Thorax, name: str, rng: np.random.Generator
         stroke([(x, y), (x - 35, y - 30), (20, y - 8), (-16 + r, top + 0.40 * h), (-20 + r, top + 0.75 * h),
                 (25 + r, base - 12)], 2.0, 1.5)  # fmt: skip
         turn = np.linspace(0, 2 * np.pi, 40)
-        case = [(x + 24 * np.sign(np.cos(t)) * abs(np.cos(t)) ** 0.6, y + 20 * np.sign(np.sin(t)) * abs(np.sin(t)) ** 0.6)
-                for t in turn]  # fmt: skip
+        round_off = [
+            (np.sign(np.cos(t)) * abs(np.cos(t)) ** 0.6, np.sign(np.sin(t)) * abs(np.sin(t)) ** 0.6) for t in turn
+        ]
+        case = [(x + 24 * a, y + 20 * b) for a, b in round_off]
         pixels = np.round(thorax.on_film(case) / film.spacing_mm * 16).astype(np.int32)
         cv2.fillPoly(layer, [pixels], 230, cv2.LINE_AA, 4)
     elif name == "central_line":
-        stroke([(-48, top - 60), (-42, top - 5), (-24 + r, top + 0.18 * h), (-22 + r, top + rng.uniform(0.4, 0.55) * h)], 1.8, 1.1)
+        stroke(
+            [(-48, top - 60), (-42, top - 5), (-24 + r, top + 0.18 * h), (-22 + r, top + rng.uniform(0.4, 0.55) * h)],
+            1.8,
+            1.1,
+        )
     elif name == "ecg_wires":
         for x, y in ((-95, 30), (98, 26), (80, 190)):
             x, y = x + rng.normal(0, 12), top + y + rng.normal(0, 14)
-            stroke([(x, y), (x + rng.normal(0, 30), y + 60), (rng.normal(0, 40), y + 140), (rng.normal(20, 40), 460)], 1.5, 0.8)
+            stroke(
+                [(x, y), (x + rng.normal(0, 30), y + 60), (rng.normal(0, 40), y + 140), (rng.normal(20, 40), 460)],
+                1.5,
+                0.8,
+            )
             spot = np.round(thorax.on_film([(x, y)])[0] / film.spacing_mm).astype(int)
             cv2.circle(layer, spot.tolist(), max(1, int(5 / film.spacing_mm)), 55, -1, cv2.LINE_AA)
     else:
