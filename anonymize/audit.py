@@ -17,7 +17,7 @@ FIRST = "0" * 64
 
 
 def append_audit(out: Path, stage: str, key_identifier: str, config: BaseModel, counts: dict[str, Any]) -> None:
-    """Append one line to ``out/audit.jsonl``. ``counts`` must hold numbers and reason codes only, never text or names."""
+    """Append one line to ``out/audit.jsonl``. ``counts`` holds numbers and reason codes only, never text or names."""
     path = out / "audit.jsonl"
     lines = path.read_bytes().splitlines() if path.is_file() else []
     row = {

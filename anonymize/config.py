@@ -7,6 +7,7 @@ and the nearest valid name.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +20,19 @@ from anonymize.files import write_text_atomic
 
 class ConfigError(ValueError):
     """A configuration that cannot be used. The message names key, source and remedy."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with the booleans of YAML 1.2: ``on``, ``off``, ``yes`` and ``no`` are words, as a reader expects."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
 
 
 class Config(BaseModel):
@@ -45,7 +59,7 @@ def load_config(model: type[C], path: str | Path | None = None, overrides: Seque
         if not equals or not key:
             raise ConfigError(f"'{item}' is not an override; write key=value, for example seed=1")
         try:
-            parsed = yaml.safe_load(value) if value else None
+            parsed = yaml.load(value, _Loader) if value else None
         except yaml.YAMLError as error:
             raise ConfigError(f"the value of '{key}' on the command line is not valid YAML: {error}") from None
         _set_dotted(data, key, parsed)
@@ -68,7 +82,7 @@ def read_yaml_mapping(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(f"{path}: no such configuration file")
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     if data is None:

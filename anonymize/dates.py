@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import lru_cache
+from pathlib import Path
 
 from anonymize.languages import Pack
 from anonymize.text import fold
@@ -16,7 +16,7 @@ _PIVOT = 35  # two-digit years up to this one are 20xx
 
 @dataclass(frozen=True)
 class Written:
-    """A parsed date. ``day`` or ``month`` is None where the text does not give it; ``render`` writes another date alike."""
+    """A parsed date; what the text does not give is None. ``render`` writes another date in the same form."""
 
     year: int | None
     month: int | None
@@ -41,9 +41,12 @@ class DateForms:
         self.order: str = words["date_order"]
         self.month_regex = rf"(?:{names})\b\.?"
         self._textual = re.compile(
-            rf"(?:(?P<day>\d{{1,2}})(?P<ordinal>{ordinals}|\.)?(?P<s1>[ .\-/]{{0,3}}(?:de |d')?))?(?P<month>{names})(?P<dot>\.?)(?P<s2>[ .,\-/]{{0,3}}(?:de |d')?)(?P<year>\d{{4}}|\d{{2}})?$"
+            rf"(?:(?P<day>\d{{1,2}})(?P<ordinal>{ordinals}|\.)?(?P<s1>[ .\-/]{{0,3}}(?:de |d')?))?"
+            rf"(?P<month>{names})(?P<dot>\.?)(?P<s2>[ .,\-/]{{0,3}}(?:de |del |d')?)(?P<year>\d{{4}}|\d{{2}})?$"
         )
-        self._month_first = re.compile(rf"(?P<month>{names})(?P<dot>\.?) (?P<day>\d{{1,2}})(?P<ordinal>st|nd|rd|th)?(?P<s2>,? )(?P<year>\d{{4}})$")
+        self._month_first = re.compile(
+            rf"(?P<month>{names})(?P<dot>\.?) (?P<day>\d{{1,2}})(?P<ordinal>st|nd|rd|th)?(?P<s2>,? )(?P<year>\d{{4}})$"
+        )
 
     def parse(self, text: str) -> Written | None:
         """``text`` as a date, or None where it is none or impossible (31/02, month 14)."""
@@ -87,12 +90,16 @@ class DateForms:
             y, s1, m, s2, d = match.groups()
             if not _valid(int(y), int(m), int(d)):
                 return None
-            return Written(int(y), int(m), int(d), lambda new: f"{new.year}{s1}{_pad(new.month, m)}{s2}{_pad(new.day, d)}")
+            return Written(
+                int(y), int(m), int(d), lambda new: f"{new.year}{s1}{_pad(new.month, m)}{s2}{_pad(new.day, d)}"
+            )
         match = re.fullmatch(r"(\d{1,2})(\s?[/.\-]\s?|\s)(\d{1,2})(\s?[/.\-]\s?|\s)(\d{4}|\d{2})", folded)
         if match:
             first, s1, second, s2, y = match.groups()
             year = int(y) if len(y) == 4 else _century(int(y))
-            return self._ordered(first, second, s1, year, lambda new: s2 + (f"{new.year}" if len(y) == 4 else f"{new:%y}"))
+            return self._ordered(
+                first, second, s1, year, lambda new: s2 + (f"{new.year}" if len(y) == 4 else f"{new:%y}")
+            )
         match = re.fullmatch(r"(\d{1,2})(\s?[/.\-]\s?)(\d{4})", folded)
         if match and 1 <= int(match[1]) <= 12:
             m, s, y = match.groups()
@@ -104,7 +111,9 @@ class DateForms:
             return Written(int(folded), None, None, lambda new: f"{new.year}")
         return None
 
-    def _ordered(self, first: str, second: str, separator: str, year: int | None, tail: Callable[[date], str]) -> Written | None:
+    def _ordered(
+        self, first: str, second: str, separator: str, year: int | None, tail: Callable[[date], str]
+    ) -> Written | None:
         month_first = self.order == "mdy" and int(first) <= 12
         day, month = (second, first) if month_first else (first, second)
         if not _valid(year or 2000, int(month), int(day)):
@@ -112,7 +121,9 @@ class DateForms:
 
         def render(new: date) -> str:
             new_day, new_month = _pad(new.day, day), _pad(new.month, month)
-            return f"{new_month if month_first else new_day}{separator}{new_day if month_first else new_month}{tail(new)}"
+            return (
+                f"{new_month if month_first else new_day}{separator}{new_day if month_first else new_month}{tail(new)}"
+            )
 
         return Written(year, int(month), int(day), render)
 
@@ -133,7 +144,12 @@ class DateForms:
         def render(new: date) -> str:
             names = self.month_names[new.month - 1]
             name = _like(written, names[min(width, len(names) - 1)])
-            pieces = {"month": name, "year": (f"{new.year}" if len(found["year"] or "") == 4 else f"{new:%y}") if year else ""}
+            pieces = {
+                "month": name,
+                "year": (f"{new.year}" if len(found["year"] or "") == 4 else f"{new:%y}") if year else "",
+            }
+            if found["dot"] and len(names) == 1:
+                pieces["dot"] = ""  # "févr." becomes "mars"
             if day:
                 pieces["day"] = _pad(new.day, found["day"])
                 if found.get("ordinal") and new.day != 1 and found["ordinal"] != ".":
@@ -148,22 +164,28 @@ class DateForms:
 
 
 def shift(written: Written, days: int, context_year: int | None) -> str | None:
-    """``written`` moved by ``days`` in its own form. Months and years move as their middle day; None where it overflows.
+    """``written`` moved by ``days`` in its own form; None where it overflows. Months move as their middle day.
 
     ``context_year`` stands in where the text gives no year.
     """
     year = written.year or context_year or 2001
     day = written.day or (15 if written.month else 1)
     try:
-        return written.render(date(year, written.month or 7, min(day, 28) if day > 28 and not written.year else day) + timedelta(days))
+        return written.render(
+            date(year, written.month or 7, min(day, 28) if day > 28 and not written.year else day) + timedelta(days)
+        )
     except (OverflowError, ValueError):
         return None
 
 
-@lru_cache(maxsize=16)
+_BUILT: dict[Path, DateForms] = {}
+
+
 def forms_of(pack: Pack) -> DateForms:
     """The date forms of a pack."""
-    return DateForms(pack)
+    if pack.folder not in _BUILT:
+        _BUILT[pack.folder] = DateForms(pack)
+    return _BUILT[pack.folder]
 
 
 def parse_iso(pack: Pack, text: str) -> str:

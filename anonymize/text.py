@@ -20,7 +20,7 @@ class _Fold(dict[int, str]):
             base = "'"
         elif char in "‐‑‒–—−":
             base = "-"
-        elif char != "\n" and char.isspace():
+        elif char not in "\n\r" and char.isspace():
             base = " "
         else:
             base = unicodedata.normalize("NFD", char)[0].lower()
@@ -39,7 +39,9 @@ def fold(text: str) -> str:
 
 def collapse(text: str) -> str:
     """Folded letters and digits of ``text`` only: the form in which names are compared. Ligatures are spelled out."""
-    return "".join(char for char in fold(text.replace("œ", "oe").replace("Œ", "OE").replace("æ", "ae")) if char.isalnum())
+    return "".join(
+        char for char in fold(text.replace("œ", "oe").replace("Œ", "OE").replace("æ", "ae")) if char.isalnum()
+    )
 
 
 def words_of(text: str) -> list[str]:
@@ -67,7 +69,10 @@ class View:
     @cached_property
     def tokens(self) -> list[Token]:
         """Runs of letters and runs of digits, in order."""
-        return [Token(m.start(), m.end(), self.folded[m.start() : m.end()], shape(m.group())) for m in TOKEN.finditer(self.text)]
+        return [
+            Token(m.start(), m.end(), self.folded[m.start() : m.end()], shape(m.group()))
+            for m in TOKEN.finditer(self.text)
+        ]
 
     @cached_property
     def case(self) -> str:
@@ -113,6 +118,8 @@ def view_of(text: str) -> View:
 
 def alternatives(entries: list[str] | frozenset[str]) -> str:
     """A regular expression for any of ``entries`` in folded text: longest first, blanks and hyphens flexible."""
+    if not entries:
+        return "(?!)"  # matches nowhere
     forms = {fold(str(entry)) for entry in entries}
     parts = []
     for form in sorted(forms, key=lambda item: (-len(item), item)):

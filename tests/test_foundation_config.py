@@ -59,3 +59,9 @@ def test_resolved_configuration_reads_back(tmp_path: Path) -> None:
     settings = Settings(name="é", optimiser=Optimiser(steps=4))
     dump_config(settings, tmp_path / "out.yaml")
     assert load_config(Settings, tmp_path / "out.yaml") == settings
+
+
+def test_off_and_no_are_words_not_booleans(tmp_path: Path) -> None:
+    assert load_config(Settings, None, ["name=off"]).name == "off"
+    (tmp_path / "a.yaml").write_text("name: no\n")
+    assert load_config(Settings, tmp_path / "a.yaml").name == "no"

@@ -26,7 +26,9 @@ from vlp.encoders.weights import load_weights, plain_state, read_safetensors
 FORMAT = 1
 
 
-def save_model(folder: Path, model: nn.Module, card: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> None:
+def save_model(
+    folder: Path, model: nn.Module, card: Mapping[str, Any], config: Mapping[str, Any] | None = None
+) -> None:
     """Write ``model`` as a model folder.
 
     Args:
@@ -42,7 +44,9 @@ def save_model(folder: Path, model: nn.Module, card: Mapping[str, Any], config: 
     """
     image = model if isinstance(model, ImageEncoder) else getattr(model, "image", None)
     if not isinstance(image, ImageEncoder):
-        raise ValueError("a model folder needs an ImageEncoder: give one, or a module with one as its attribute `image`")
+        raise ValueError(
+            "a model folder needs an ImageEncoder: give one, or a module with one as its attribute `image`"
+        )
     kind = card.get("kind") or ("image" if image is model else "dual" if isinstance(model, DualEncoder) else "task")
     description: dict[str, Any] = {
         "format": FORMAT,

@@ -9,7 +9,7 @@ from anonymize.dates import forms_of
 from anonymize.detectors import Detector
 from anonymize.languages import Pack
 from anonymize.report import Span
-from anonymize.text import View, alternatives
+from anonymize.text import View, alternatives, fold
 
 _D = r"(?:0?[1-9]|[12]\d|3[01])"
 _M = r"(?:0?[1-9]|1[0-2])"
@@ -27,6 +27,7 @@ class Dates(Detector):
         super().__init__(pack)
         self._forms = forms_of(pack)
         words, cues = pack["pack"], pack["detectors"]["dates"]
+        self._numbers = frozenset(fold(str(word)) for word in words["number_words"])
         units = alternatives(pack["detectors"]["identifiers"]["units"])
         month = self._forms.month_regex
         ordinals = alternatives(words["first_of_month"])
@@ -46,7 +47,8 @@ class Dates(Detector):
             )
         )
         self._named = re.compile(
-            rf"(?:(?<![\w.,/]){_D}(?:{ordinals}\b|\.)?[ .\-/]{{0,3}}(?:de |d')?)?(?<![^\W\d_])(?P<month>{month})(?:(?:[ .,\-/]{{1,3}}(?:de |del )?)(?:{_Y}|'?\d\d(?![\d,]|[.]\d| ?{units}\b)))?(?!\w)"
+            rf"(?:(?<![\w.,/]){_D}(?:{ordinals}\b|\.)?[ .\-/]{{0,3}}(?:de |d')?)?(?<![^\W\d_])(?P<month>{month})"
+            rf"(?:(?:[ .,\-/]{{1,3}}(?:de |del )?)(?:{_Y}|'?\d\d(?![\d,]|[.]\d| ?{units}\b)))?(?!\w)"
         )
         self._month_first = re.compile(rf"(?<!\w){month} {_D}(?:st|nd|rd|th)?,? {_Y}(?!\d)")
         self._spelled = re.compile(rf"(?<!\w){numbers} {month}(?: {numbers})?(?!\w)")
@@ -54,10 +56,18 @@ class Dates(Detector):
         guard = rf"(?!\d)(?![.,/]\d)(?! ?{units}(?!\w))"
         self._year = re.compile(rf"(?<!\w){alternatives(cues['year_cues'])} (?:l'an )?(?P<date>{_Y}){guard}")
         self._bracketed = re.compile(rf"[(\[](?P<date>{_Y})[)\]]")
-        self._day_month = re.compile(rf"(?<!\w){alternatives(cues['day_cues'])} ?:? ?(?P<date>{_D}[/.\-]{_M})(?![\d/])(?! ?{units}(?!\w))")
+        self._day_month = re.compile(
+            rf"(?<!\w){alternatives(cues['day_cues'])} ?:? ?(?P<date>(?!10.10)"
+            rf"(?:(?:0[1-9]|[12]\d|3[01])[/.\-](?:0[1-9]|1[0-2])|[1-9]/(?:0[1-9]|1[12])))(?![\d/])(?! ?{units}(?!\w))"
+        )
         self._month_year = re.compile(rf"(?<![\d/.,\-])(?P<date>{_M}[/.\-]{_Y})(?![\d/])")
-        self._birth_cue = re.compile(rf"(?<!\w){alternatives(cues['birth_cues'])}(?: ?[:.\-(/]| |le|en|the|am|el){{0,6}}$")
-        self._birth_year = re.compile(rf"(?<!\w){alternatives(cues['birth_cues'])}[ :.]{{1,4}}(?:en |in )?(?P<date>{_Y}|{_D}[/.\-]{_M}[/.\-]\d\d|\d{{6}})(?!\d)")
+        self._birth_cue = re.compile(
+            rf"(?<!\w){alternatives(cues['birth_cues'])}(?: ?[:.\-(/]| |le|en|the|am|el){{0,6}}$"
+        )
+        self._birth_year = re.compile(
+            rf"(?<!\w){alternatives(cues['birth_cues'])}[ :.]{{1,4}}(?:en |in )?"
+            rf"(?P<date>{_Y}|{_D}[/.\-]{_M}[/.\-]\d\d|\d{{6}})(?!\d)"
+        )
 
     def find(self, view: View) -> Iterable[Span]:
         """Spans of dates, without the time of day."""
@@ -88,10 +98,10 @@ class Dates(Detector):
             yield Span(*match.span("date"), "birth_date", 0.95, "dates.birth")
 
     def _month_alone(self, view: View, start: int) -> bool:
+        if view.folded[start:].split(" ", 1)[0].strip(".,;") in self._numbers:
+            return False  # "depuis sept ans"
         return bool(self._month_cue.search(view.folded, max(0, start - 20), start))
 
     def _span(self, view: View, start: int, end: int, rule: str) -> Span:
         birth = self._birth_cue.search(view.folded, max(0, start - 30), start)
         return Span(start, end, "birth_date" if birth else "date", 0.9, rule)
-
-

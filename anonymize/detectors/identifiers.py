@@ -19,7 +19,9 @@ from anonymize.text import View, alternatives
 
 LABELLED = ("patient_id", "visit_id", "professional_id", "national_id", "id")
 
-_NIR = re.compile(r"(?<![\w])[1-478] ?\d\d ?(?:0[1-9]|[1-9]\d) ?(?:\d\d|2[ab]) ?\d{3} ?\d{3}(?: ?[/\-(]? ?\d\d\)?)?(?!\w)")
+_NIR = re.compile(
+    r"(?<![\w])[1-478] ?\d\d ?(?:0[1-9]|[1-9]\d) ?(?:\d\d|2[ab]) ?\d{3} ?\d{3}(?: ?[/\-(]? ?\d\d\)?)?(?!\w)"
+)
 _AVS = re.compile(r"(?<!\w)756[. ]?\d{4}[. ]?\d{4}[. ]?\d\d(?!\w)")
 _NISS = re.compile(r"(?<!\w)\d\d[. ]?\d\d[. ]?\d\d[ \-.]?\d{3}[ \-.]?\d\d(?!\w)")
 _RAMQ = re.compile(r"(?<!\w)[a-z]{4} ?\d{4} ?\d{4}(?!\w)")
@@ -42,7 +44,8 @@ class Identifiers(Detector):
         words = pack["detectors"]["identifiers"]
         value = r"(?P<value>[a-z]{0,5}[\-_.]?\d[\w]*(?:[\-_./ ]?\d[\w]*){0,12})"
         self._labelled = [
-            (kind, re.compile(rf"(?<![\w]){alternatives(words[kind])}(?: ?[:=#°\-.(/]| |n°|no ){{1,5}}{value}(?!\w)")) for kind in LABELLED
+            (kind, re.compile(rf"(?<![\w]){alternatives(words[kind])}(?: ?[:=#°\-.(/]| |n°|no ){{1,5}}{value}(?!\w)"))
+            for kind in LABELLED
         ]
         self._unit = re.compile(rf" ?(?:{alternatives(words['units'])}(?!\w)|[/x*]\s?[a-z\d])")
 

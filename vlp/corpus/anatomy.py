@@ -21,7 +21,7 @@ _BODY_PARTS = {
     "ankle": "ANKLE",
     "chest": "CHEST THORAX LUNG RIBS RIB",
     "spine": "SPINE CSPINE TSPINE LSPINE WHOLESPINE TLSPINE SSPINE COCCYX",
-    "extremity": "EXTREMITY FOOT TOE ELBOW UPARM SHOULDER CLAVICLE SCAPULA HUMERUS HIP THIGH FEMUR PELVIS UPPERLEG HEEL",
+    "extremity": "EXTREMITY FOOT TOE HEEL ELBOW UPARM SHOULDER CLAVICLE SCAPULA HUMERUS HIP THIGH FEMUR PELVIS",
 }
 _CODES = {code: anatomy for anatomy, codes in _BODY_PARTS.items() for code in codes.split()}
 # View Position, defined terms of PS3.3 C.8.7.1 and CR vendors
@@ -49,7 +49,7 @@ def anatomy_of(body_part: str, texts: Sequence[tuple[str, str]], language: str =
 
 def view_of(view: str, texts: Sequence[tuple[str, str]], language: str = "") -> str:
     """PA, AP, LAT, OBL or "": the DICOM View Position, else the first view that a text names."""
-    known = _VIEWS.get(view.strip().upper())
+    known = next((code for word in view.upper().split() if (code := _VIEWS.get(word))), "")
     return known or next((v for text, own in texts if (v := _find("view", text, own or language))), "")
 
 
@@ -66,7 +66,11 @@ def _find(topic: str, text: str, language: str) -> str:
         return ""
     plain = _plain(text)
     for code in (language,) if language else tuple(available()):
-        matches = [(m.start(), -len(m.group()), value) for pattern, value in _patterns(topic, code) if (m := pattern.search(plain))]
+        matches = [
+            (m.start(), -len(m.group()), value)
+            for pattern, value in _patterns(topic, code)
+            if (m := pattern.search(plain))
+        ]
         if matches:
             return min(matches)[2]
     return ""
@@ -80,10 +84,12 @@ def _patterns(topic: str, language: str) -> tuple[tuple[re.Pattern[str], str], .
         return ()
     if topic == "anatomy" and (unknown := set(words) - set(ANATOMIES)):
         raise ConfigError(f"language pack '{language}', anatomy.yaml: no such anatomy: {', '.join(sorted(unknown))}")
-    return tuple(
-        (re.compile(rf"(?<![a-z0-9])(?:{'|'.join(re.escape(_plain(w)) for w in sorted(values, key=len, reverse=True))})(?![a-z0-9])"), value)
-        for value, values in words.items()
-    )
+    return tuple((_pattern(values), value) for value, values in words.items())
+
+
+def _pattern(words: Sequence[str]) -> re.Pattern[str]:
+    longest_first = sorted({_plain(str(word)) for word in words}, key=lambda w: (-len(w), w))
+    return re.compile(rf"(?<![a-z0-9])(?:{'|'.join(map(re.escape, longest_first))})(?![a-z0-9])")
 
 
 def _plain(text: str) -> str:

@@ -12,8 +12,8 @@ from anonymize.config import Config
 class SplitConfig(Config):
     """Parts of the patients that are held out. A patient's place follows from the pseudonym and ``salt`` alone."""
 
-    validation: float = Field(0.1, ge=0, lt=1)
-    test: float = Field(0.2, ge=0, lt=1)
+    validation: float = Field(default=0.1, ge=0, lt=1)
+    test: float = Field(default=0.2, ge=0, lt=1)
     salt: str = "vlp"  # another value deals the patients anew
 
     @model_validator(mode="after")
@@ -26,13 +26,14 @@ class SplitConfig(Config):
 class PrepareConfig(Config):
     """How a safe export, or a folder of images with a table, becomes a corpus."""
 
-    size: int = Field(224, ge=16, le=4096)  # working size: long side in pixels
+    size: int = Field(default=224, ge=16, le=4096)  # working size: long side in pixels
     crop: bool = True  # cut flat black or white borders (shutter, collimation, unexposed film)
     keep_unreported: bool = True  # keep studies without a report, for self-supervision and labels
     drop_duplicates: bool = True  # refuse all but the first of images with equal pixels
-    near_duplicate_bits: int = Field(6, ge=0, le=32)  # of 256 perceptual-hash bits that near-duplicates may differ in
-    shard_images: int = Field(512, ge=1)  # images in a shard, which is also what a killed run loses at most
-    workers: int = Field(0, ge=0)  # processes; 0 takes all cores, 1 stays in this process
+    near_duplicate_bits: int = Field(default=28, ge=0, le=64)  # of the 256 perceptual-hash bits that may differ
+    drop_near_duplicates: bool = False  # also refuse near-duplicates of an image of another patient
+    shard_images: int = Field(default=512, ge=1)  # images in a shard, which is also what a killed run loses at most
+    workers: int = Field(default=0, ge=0)  # processes; 0 takes all cores, 1 stays in this process
     site: str = ""  # name of the source; empty takes the device family of each study
     language: str = ""  # of words in exam names and descriptions; empty tries every pack
-    split: SplitConfig = SplitConfig()
+    split: SplitConfig = Field(default_factory=SplitConfig)

@@ -128,7 +128,8 @@ def fit_square(pixels: Pixels, size: int) -> Pixels:
     scale = size / max(height, width)
     shape = (max(1, round(width * scale)), max(1, round(height * scale)))
     if shape != (width, height):
-        pixels = cv2.resize(pixels, shape, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+        way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        pixels = np.asarray(cv2.resize(pixels, shape, interpolation=way), np.uint8)
     out = np.zeros((size, size), np.uint8)
     top, left = (size - shape[1]) // 2, (size - shape[0]) // 2
     out[top : top + shape[1], left : left + shape[0]] = pixels

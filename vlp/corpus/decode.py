@@ -1,7 +1,7 @@
 """Bytes to pixels: DICOM, PNG, JPEG, TIFF and NPY. What a file is follows from its content, not from its name.
 
 DICOM is decoded by pydicom with every plug-in installed (gdcm, pylibjpeg, pyjpegls), then by imagecodecs on the bare
-frame for what the plug-ins refuse (12-bit JPEG with a wrong header). Public test files: docs/prepare.md has the count.
+frame for what the plug-ins refuse (12-bit JPEG with a wrong header). See docs/prepare.md for figures.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ import pydicom
 from PIL import Image, ImageOps, UnidentifiedImageError
 from pydicom.dataset import FileDataset
 from pydicom.encaps import get_frame
-from pydicom.errors import InvalidDicomError
-from pydicom.pixels import pixel_array
+from pydicom.pixels.utils import pixel_array
 
 from vlp.corpus.window import display, spread
 
@@ -84,32 +83,32 @@ def _dicom(data: bytes, force: bool) -> Decoded:
         warnings.simplefilter("ignore")  # pydicom's warnings quote values of the file
         logging.getLogger("pydicom").setLevel(logging.CRITICAL)
         try:
-            ds = pydicom.dcmread(io.BytesIO(data), force=force)
-            rows, columns = int(ds.get("Rows") or 0), int(ds.get("Columns") or 0)
-        except (InvalidDicomError, EOFError, OSError, ValueError, TypeError, AttributeError, NotImplementedError):
+            return _read_dicom(data, force)
+        except (Undecodable, MemoryError):
+            raise
+        except Exception:  # any access to a damaged element can raise, with types of pydicom's, struct's or numpy's own
             raise Undecodable("undecodable", "The DICOM header is damaged; export the file again.") from None
-        if force and not ds.get("SOPClassUID") and not rows:
-            raise Undecodable("not_an_image", "The file is neither DICOM nor PNG, JPEG, TIFF or NPY.")
-        if "PixelData" not in ds:
-            if rows and columns:
-                raise Undecodable("truncated_image", "The file has no pixels where its header says so; export it again.")
-            raise Undecodable("no_pixels", "The DICOM object holds no image; leave it out of the export.")
-        _check_shape(ds, rows, columns)
-        stored, decoder = _frame(ds)
-        stored, bits = _within_bits(stored, ds)
-        try:
-            pixels, window_path = display(stored, ds, bits)
-        except (ValueError, TypeError, IndexError, AttributeError, NotImplementedError):
-            raise Undecodable("undecodable", "The look-up tables of the file contradict its pixels.") from None
+
+
+def _read_dicom(data: bytes, force: bool) -> Decoded:
+    ds = pydicom.dcmread(io.BytesIO(data), force=force)
+    rows, columns = int(ds.get("Rows") or 0), int(ds.get("Columns") or 0)
+    if force and not ds.get("SOPClassUID") and not rows:
+        raise Undecodable("not_an_image", "The file is neither DICOM nor PNG, JPEG, TIFF or NPY.")
+    if "PixelData" not in ds:
+        if rows and columns:
+            raise Undecodable("truncated_image", "The file has no pixels where its header says so; export it again.")
+        raise Undecodable("no_pixels", "The DICOM object holds no image; leave it out of the export.")
+    _check_shape(ds, rows, columns)
+    stored, decoder = _frame(ds)
+    stored, bits = _within_bits(stored, ds)
+    pixels, window_path = display(stored, ds, bits)
     pixels, spacing = _square_pixels(pixels, ds)
     return Decoded(pixels, spacing, str(ds.get("PhotometricInterpretation", "")), window_path, decoder, bits)
 
 
 def _check_shape(ds: FileDataset, rows: int, columns: int) -> None:
-    try:
-        frames, samples = int(ds.get("NumberOfFrames") or 1), int(ds.get("SamplesPerPixel") or 1)
-    except (TypeError, ValueError):
-        raise Undecodable("undecodable", "The DICOM header is damaged; export the file again.") from None
+    frames, samples = int(ds.get("NumberOfFrames") or 1), int(ds.get("SamplesPerPixel") or 1)
     if frames > 1:
         raise Undecodable("multi_frame", "The file is a series of frames, not a radiograph; split it or leave it out.")
     if samples != 1 or ds.get("PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2"):
@@ -122,7 +121,9 @@ def _check_shape(ds: FileDataset, rows: int, columns: int) -> None:
 
 def _frame(ds: FileDataset) -> tuple[npt.NDArray[Any], str]:
     try:
-        return np.asarray(pixel_array(ds)), "pydicom"
+        # unused bits are left to _within_bits, except where the sign has to be extended
+        signed = int(ds.get("PixelRepresentation") or 0) == 1
+        return np.asarray(pixel_array(ds, correct_unused_bits=signed)), "pydicom"
     except Exception as error:  # every plug-in raises its own types
         short = not ds.file_meta.get("TransferSyntaxUID") or not ds.file_meta.TransferSyntaxUID.is_encapsulated
         if short and isinstance(error, ValueError):
@@ -162,7 +163,7 @@ def _within_bits(stored: npt.NDArray[Any], ds: FileDataset) -> tuple[npt.NDArray
         raise Undecodable("undecodable", "The pixels are not whole numbers, which no radiograph in clinical use has.")
     bits = int(ds.get("BitsStored") or stored.dtype.itemsize * 8)
     signed = np.issubdtype(stored.dtype, np.signedinteger)
-    if not signed and any(ds.get((0x6000 + group, 0x0102)) is not None for group in range(0, 0x20, 2)):
+    if not signed and _has_embedded_overlay(ds):
         stored = stored & np.array((1 << bits) - 1, stored.dtype)
     high, low = int(stored.max()), int(stored.min())
     needed = max(high.bit_length(), (-low - 1).bit_length() if low < 0 else 0) + (1 if signed else 0)
@@ -172,6 +173,13 @@ def _within_bits(stored: npt.NDArray[Any], ds: FileDataset) -> tuple[npt.NDArray
             raise Undecodable("undecodable", "The pixels need more than 16 bits, which no radiograph has.")
         return (stored.astype(np.int64) - min(low, 0)).astype(np.uint16), 16
     return stored, bits
+
+
+def _has_embedded_overlay(ds: FileDataset) -> bool:
+    """Overlay planes in the unused bits of the pixels (retired, PS3.5 8.1.2): Overlay Bit Position is not 0."""
+    return any(
+        int(ds[0x6000 + group, 0x0102].value or 0) for group in range(0, 0x20, 2) if (0x6000 + group, 0x0102) in ds
+    )
 
 
 def _square_pixels(pixels: npt.NDArray[np.uint16], ds: FileDataset) -> tuple[npt.NDArray[np.uint16], float | None]:

@@ -17,9 +17,10 @@ _KEPT_PART = 0.2  # of the area: less left than this, and the "border" was the i
 def content_box(pixels: npt.NDArray[Any]) -> tuple[int, int, int, int]:
     """The image without flat border: ``top, bottom, left, right`` as slice ends.
 
-    A border line is flat from end to end and black or white as the shutter, collimator or unexposed film leave it. A line
+    A border line is flat from end to end and black or white, as shutter, collimator or unexposed film leave it. A line
     that a lead marker crosses is not flat, so markers stay. Lines are taken off the four sides in turn until none is
-    flat; nothing is cut where hardly anything would be left. Cuts are whole thumbnail lines, rounded outwards.
+    flat; nothing is cut where hardly anything would be left. Only whole lines of a thumbnail are cut,
+    and one more where a white border ends.
     """
     height, width = pixels.shape
     step = max(1.0, max(height, width) / _THUMBNAIL)
@@ -31,28 +32,47 @@ def content_box(pixels: npt.NDArray[Any]) -> tuple[int, int, int, int]:
     moved = True
     while moved and bottom - top > 2 and right - left > 2:
         moved = False
-        if _border(small[top, left:right]):
-            top, moved = top + 1, True
-        if _border(small[bottom - 1, left:right]):
-            bottom, moved = bottom - 1, True
-        if _border(small[top:bottom, left]):
-            left, moved = left + 1, True
-        if _border(small[top:bottom, right - 1]):
-            right, moved = right - 1, True
+        inside = small[top:bottom, left:right]
+        counts = (
+            _border_lines(inside),
+            _border_lines(inside[::-1]),
+            _border_lines(inside.T),
+            _border_lines(inside.T[::-1]),
+        )
+        for side, count in enumerate(counts):
+            # one side at a time: its border can hide that of the others
+            if count:
+                top, bottom = top + count * (side == 0), bottom - count * (side == 1)
+                left, right = left + count * (side == 2), right - count * (side == 3)
+                moved = True
+                break
     if (bottom - top) * (right - left) < _KEPT_PART * small.size:
         return 0, height, 0, width
+    # the line where a white border ends is part border: left in, it would frame the image
+    top += bool(top and small[top - 1, left:right].mean() > 127)
+    bottom -= bool(bottom < small.shape[0] and small[bottom, left:right].mean() > 127)
+    left += bool(left and small[top:bottom, left - 1].mean() > 127)
+    right -= bool(right < small.shape[1] and small[top:bottom, right].mean() > 127)
     scale_y, scale_x = height / small.shape[0], width / small.shape[1]
     return (
-        max(0, int((top - 1) * scale_y)) if top else 0,
-        min(height, int(np.ceil((bottom + 1) * scale_y))) if bottom < small.shape[0] else height,
-        max(0, int((left - 1) * scale_x)) if left else 0,
-        min(width, int(np.ceil((right + 1) * scale_x))) if right < small.shape[1] else width,
+        int(top * scale_y),
+        min(height, int(np.ceil(bottom * scale_y))),
+        int(left * scale_x),
+        min(width, int(np.ceil(right * scale_x))),
     )
 
 
-def _border(line: npt.NDArray[np.float32]) -> bool:
-    low, high = float(line.min()), float(line.max())
-    return high - low <= _FLAT and (high <= _NEAR or low >= 255 - _NEAR)
+def _border_lines(image: npt.NDArray[np.float32]) -> int:
+    """How many rows from the first on are border.
+
+    Where a black border meets a white one, the area mean makes one flat gray row between them; it counts too.
+    """
+    low, high = image.min(axis=1), image.max(axis=1)
+    flat = high - low <= _FLAT
+    border = flat & ((high <= _NEAR) | (low >= 255 - _NEAR))
+    between = flat[1:-1] & border[:-2] & border[2:]
+    border[1:-1] |= between
+    return int(np.argmin(border)) if not border.all() else 0
 
 
 def working_image(

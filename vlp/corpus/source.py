@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from anonymize.quarantine import Quarantined
@@ -42,6 +41,7 @@ class PlannedStudy:
     report_id: str = ""  # names the report in the quarantine where the study falls out
     report_source: str = ""
     site: str = ""
+    original: str = ""  # studies of unknown patients with the same value here count as one patient
     labels: dict[str, float] = field(default_factory=dict)
 
 
@@ -58,7 +58,6 @@ class Source:
     images_read: int
     reports_read: int
     notes: dict[str, int] = field(default_factory=dict)  # counts worth showing, such as paired_by_date
-    describe: Callable[[PlannedStudy], PlannedStudy] | None = None  # writes a text for studies without one
 
 
 def refuse(ref: str, position: int, reason: str, remedy: str) -> Quarantined:

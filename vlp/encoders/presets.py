@@ -48,7 +48,11 @@ class ConvStem(nn.Module):
         layers: list[nn.Module] = []
         reduction, width = 1, in_chans
         while reduction < stride:
-            layers += [nn.Conv2d(width, channels, 3, stride=2, padding=1, bias=False), nn.GroupNorm(1, channels), nn.GELU()]
+            layers += [
+                nn.Conv2d(width, channels, 3, stride=2, padding=1, bias=False),
+                nn.GroupNorm(1, channels),
+                nn.GELU(),
+            ]
             reduction, width, channels = reduction * 2, channels, channels * 2
         self.layers = nn.Sequential(*layers)
 

@@ -45,7 +45,11 @@ class Tokenizer:
         )
         rust.decoder = decoders.WordPiece()
         trainer = trainers.WordPieceTrainer(
-            vocab_size=vocabulary, special_tokens=list(SPECIAL), show_progress=False, min_frequency=2, limit_alphabet=500
+            vocab_size=vocabulary,
+            special_tokens=list(SPECIAL),
+            show_progress=False,
+            min_frequency=2,
+            limit_alphabet=500,
         )
         unique = sorted(Counter(texts).items())
         rust.train_from_iterator((text for text, count in unique for _ in range(count)), trainer)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from anonymize.console import UserError
+
+if TYPE_CHECKING:
+    from vlp.encoders.image import ImageEncoder
 
 MINIMUM_COVERAGE = 0.95
 
@@ -26,7 +30,9 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path} is missing or is no safetensors file (pickled weights are refused)") from None
 
 
-def load_weights(module: nn.Module, state: Mapping[str, Tensor], source: str, minimum: float = MINIMUM_COVERAGE) -> float:
+def load_weights(
+    module: nn.Module, state: Mapping[str, Tensor], source: str, minimum: float = MINIMUM_COVERAGE
+) -> float:
     """Copy the tensors of ``state`` whose name and shape fit into ``module``.
 
     Returns:
@@ -59,3 +65,24 @@ def plain_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         plain[key] = tensor.clone() if pointer in seen or tensor.numel() != tensor.untyped_storage().size() else tensor
         seen.add(pointer)
     return plain
+
+
+def load_backbone(encoder: ImageEncoder, path: Path) -> float:
+    """Start ``encoder`` from a local safetensors file with timm's tensors for its architecture; returns the coverage.
+
+    Three input channels are summed into one and position embeddings resampled, as timm does.
+
+    Raises:
+        UserError: not a safetensors file, or fewer than 95 % of the weights fit.
+    """
+    from timm.models import adapt_input_conv
+    from timm.models.vision_transformer import checkpoint_filter_fn
+
+    state = {k.removeprefix("backbone."): v for k, v in read_safetensors(path).items()}
+    if encoder.is_vit:
+        state = checkpoint_filter_fn(state, encoder.backbone)
+    own = encoder.backbone.state_dict()
+    for key, value in state.items():
+        if key in own and value.ndim == 4 and value.shape[1] == 3 and own[key].shape[1] == 1:
+            state[key] = adapt_input_conv(1, value)
+    return load_weights(encoder.backbone, state, str(path))

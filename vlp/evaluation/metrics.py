@@ -200,7 +200,7 @@ _ALL = (
     Metric("rouge_l", "scores", True, _mean, _mean_of(lambda s: s)),
 )
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
-"""All metrics by name. bleu_4 is 0-100 as sacrebleu gives it; rouge_l, F1, recalls 0-1; ranks from 1."""
+"""All metrics by name. All but months and ranks are fractions (BLEU too: sacrebleu's / 100)."""
 
 OF_TASK = {
     "bone_age": ("mad_months",),

@@ -40,13 +40,14 @@ def bleu_counts(references: Sequence[str], hypotheses: Sequence[str]) -> npt.NDA
 
 
 def corpus_bleu(counts: npt.NDArray[np.float64]) -> float:
-    """Corpus BLEU-4, 0-100, of the counts of :func:`bleu_counts`, by sacrebleu (exponential smoothing)."""
+    """Corpus BLEU-4, 0-1, of the counts of :func:`bleu_counts`, by sacrebleu (exponential smoothing)."""
     total = counts.sum(axis=0).astype(int).tolist()
-    return float(
-        BLEU.compute_bleu(correct=total[2:6], total=total[6:], sys_len=total[0], ref_len=total[1]).score
-        if total[0]
-        else 0.0
+    if not total[0]:
+        return 0.0
+    score = BLEU.compute_bleu(
+        correct=total[2:6], total=total[6:], sys_len=total[0], ref_len=total[1], smooth_method="exp"
     )
+    return float(score.score) / 100
 
 
 def bleu_of_counts(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -60,7 +61,7 @@ def bleu_of_counts(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     with np.errstate(divide="ignore"):
         mean = np.exp(np.log(np.where(defined[:, None], precision, 1.0)).mean(axis=1))
         penalty = np.where(system < reference, np.exp(1 - reference / np.maximum(system, 1e-12)), 1.0)
-    return np.where(defined, 100 * penalty * mean, 0.0)
+    return np.where(defined, penalty * mean, 0.0)
 
 
 def rouge_l(references: Sequence[str], hypotheses: Sequence[str]) -> npt.NDArray[np.float64]:

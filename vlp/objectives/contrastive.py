@@ -1,6 +1,7 @@
 """Image-text contrastive losses that are exact over several processes, and the objective that trains a dual encoder.
 
-Radiology reports repeat themselves: two studies whose texts say the same are positives of each other, not negatives.
+Radiology reports repeat themselves: "no fracture" is true of half a batch. A text is a positive of every study whose
+report says all that the text says, not of its own study alone.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from anonymize.config import Config
 from vlp.corpus.augment import AugmentConfig, augment, resize
 from vlp.encoders.dual import DualEncoder, study_mean
 from vlp.training.config import LoopConfig
-from vlp.training.distributed import gather, rank
+from vlp.training.distributed import gather, rank, world_size
 from vlp.training.optim import parameter_groups
 
 
@@ -27,53 +28,59 @@ class ContrastiveConfig(Config):
     """What ``vlp align`` minimises."""
 
     loss: Literal["infonce", "siglip"] = "infonce"
-    multi_positive: bool = True  # equal texts are positives; off: they are negatives, as in CLIP
+    multi_positive: bool = True  # a text matches every study it is true of; off: only its own, as in CLIP
     chunk: int = Field(0, ge=0)  # studies whose activations are in memory at once; 0 for all
     image_lr_scale: float = Field(1.0, ge=0)  # rate of a pretrained image tower against the rest; 0 locks it
     text_lr_scale: float = Field(1.0, ge=0)
     augment: AugmentConfig = AugmentConfig(scale=(0.7, 1.0))
 
 
-def targets(own: Tensor, everyone: Tensor, offset: int) -> Tensor:
-    """Which columns match which rows: bool [b, B].
+def matches(studies: Tensor, texts: Tensor) -> Tensor:
+    """Which texts are true of which studies: bool [b, B].
 
     Args:
-        own: [b, K] int64 keys of this rank's rows; 0 matches nothing.
-        everyone: [B, K] keys of all rows in rank order.
-        offset: column of row 0: a row always matches itself.
+        studies: [b, Ks] int64, the keys of every statement in a study's report, padded with 0.
+        texts: [B, Kt] int64, the keys of the statements in a text, padded with 0.
+
+    Returns:
+        True where every statement of the text stands in the study's report; false for a text without statements.
     """
-    same = ((own.unsqueeze(1) == everyone.unsqueeze(0)) & (own.unsqueeze(1) != 0)).any(dim=-1)
-    rows = torch.arange(own.shape[0], device=own.device)
-    same[rows, rows + offset] = True
-    return same
+    found = (texts != 0).any(dim=1).expand(studies.shape[0], -1)
+    for column in texts.t():
+        found = found & ((studies.unsqueeze(1) == column.view(1, -1, 1)).any(dim=-1) | (column == 0))
+    return found
 
 
-def info_nce(images: Tensor, texts: Tensor, scale: Tensor, keys: Tensor | None = None) -> Tensor:
+Keys = tuple[Tensor, Tensor]
+"""Statement keys of this rank's studies [b, Ks] and texts [b, Kt]; see :func:`matches`."""
+
+
+def info_nce(images: Tensor, texts: Tensor, scale: Tensor, keys: Keys | None = None) -> Tensor:
     """Symmetric InfoNCE over all ranks (van den Oord et al. 2018; Radford et al. 2021), several positives a row allowed.
 
     Args:
         images, texts: [b, E] L2-normalised, row i of one matches row i of the other; equal b on every rank.
         scale: [1], the inverse temperature.
-        keys: [b, K] int64; rows of equal key (in any column, 0 excepted) match too and share the target evenly.
+        keys: where given, a text also matches other studies that it is true of; the matches of a row share its target
+            evenly (Khosla et al. 2020, arXiv 2004.11362).
 
     Returns:
         [], whose mean over ranks is the loss of the whole batch, and whose averaged gradient is that loss's gradient.
     """
     every_image, every_text = gather(images), gather(texts)
-    wanted = _wanted(images.shape[0], every_image.shape[0], keys, images.device)
-    share = wanted.float() / wanted.sum(dim=1, keepdim=True)
-    forward = -(share * log_softmax(scale * images @ every_text.t(), dim=1)).sum(dim=1)
-    backward = -(share * log_softmax(scale * texts @ every_image.t(), dim=1)).sum(dim=1)
+    by_image, by_text = _wanted(images, keys)
+    forward = -(_share(by_image) * log_softmax(scale * images @ every_text.t(), dim=1)).sum(dim=1)
+    backward = -(_share(by_text) * log_softmax(scale * texts @ every_image.t(), dim=1)).sum(dim=1)
     return (forward + backward).mean() / 2
 
 
-def siglip(images: Tensor, texts: Tensor, scale: Tensor, bias: Tensor, keys: Tensor | None = None) -> Tensor:
+def siglip(images: Tensor, texts: Tensor, scale: Tensor, bias: Tensor, keys: Keys | None = None) -> Tensor:
     """Sigmoid loss (Zhai et al. 2023, arXiv 2303.15343): every pair is its own yes-or-no question.
 
     Arguments and result as :func:`info_nce`; ``bias`` is [1].
     """
     every_text = gather(texts)
-    wanted = _wanted(images.shape[0], every_text.shape[0], keys, images.device)
+    wanted, _ = _wanted(images, keys)
     logits = scale * images @ every_text.t() + bias
     return -logsigmoid(torch.where(wanted, logits, -logits)).sum(dim=1).mean()
 
@@ -102,7 +109,7 @@ class ContrastiveObjective(nn.Module):
     """Trains ``dual``.
 
     A batch holds ``images`` uint8 or float 0-1 [M, 1, S, S], ``study_index`` [M] int64, ``texts`` (B strings) and
-    ``keys`` [B, K] int64 (see :func:`targets`); every rank needs the same B.
+    ``study_keys`` and ``text_keys`` (see :func:`matches`); every rank needs the same B.
     """
 
     def __init__(self, dual: DualEncoder, config: ContrastiveConfig, batch_size: int) -> None:
@@ -128,15 +135,15 @@ class ContrastiveObjective(nn.Module):
         studies = normalize(study_mean(images, batch["study_index"], count), dim=-1)
         texts = chunked(dual.encode_texts, [batch["texts"]], config.chunk, count)
         scale = dual.logit_scale.exp().clamp(max=100)
-        keys = batch["keys"] if config.multi_positive else None
+        keys = (batch["study_keys"], batch["text_keys"]) if config.multi_positive else None
         if config.loss == "siglip":
             loss = siglip(studies, texts, scale, dual.logit_bias, keys)
         else:
             loss = info_nce(studies, texts, scale, keys)
         with torch.no_grad():
-            similarity = studies @ texts.t()
-            wanted = _wanted(count, count, keys, studies.device, offset=0)
-            hits = wanted[torch.arange(count), similarity.argmax(dim=1)].float().mean()
+            wanted = matches(batch["study_keys"], batch["text_keys"])
+            wanted.fill_diagonal_(True)
+            hits = wanted.gather(1, (studies @ texts.t()).argmax(dim=1, keepdim=True)).float().mean()
         return loss, {"temperature": 1 / scale.detach(), "batch_recall_at_1": hits}
 
     def embed_images(self, images: Tensor) -> Tensor:
@@ -151,8 +158,20 @@ class ContrastiveObjective(nn.Module):
         return parameter_groups(self, config, scales)
 
 
-def _wanted(rows: int, columns: int, keys: Tensor | None, device: torch.device, offset: int | None = None) -> Tensor:
-    offset = rank() * rows if offset is None else offset
+def _wanted(images: Tensor, keys: Keys | None) -> tuple[Tensor, Tensor]:
+    """The targets of this rank's image rows and of its text rows, each bool [b, B]; a row always matches its own."""
+    rows = torch.arange(images.shape[0], device=images.device)
+    own = rows + rank() * len(rows)
     if keys is None:
-        keys = torch.zeros(rows, 1, dtype=torch.int64, device=device)
-    return targets(keys, gather(keys) if columns != rows else keys, offset)
+        alone = torch.zeros(len(rows), len(rows) * world_size(), dtype=torch.bool, device=images.device)
+        alone[rows, own] = True
+        return alone, alone
+    studies, texts = keys
+    by_image, by_text = matches(studies, gather(texts)), matches(gather(studies), texts).t().clone()
+    by_image[rows, own] = True
+    by_text[rows, own] = True
+    return by_image, by_text
+
+
+def _share(wanted: Tensor) -> Tensor:
+    return wanted.float() / wanted.sum(dim=1, keepdim=True)

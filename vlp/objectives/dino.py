@@ -74,7 +74,9 @@ class DinoObjective(nn.Module):
         """
         super().__init__()
         if config.ibot and not encoder.is_vit:
-            raise UserError(f"dino.ibot needs a vision transformer, which {encoder.config.name} is not; set dino.ibot=0")
+            raise UserError(
+                f"dino.ibot needs a vision transformer, which {encoder.config.name} is not; set dino.ibot=0"
+            )
         if encoder.is_vit and config.local_crops and config.local_size % encoder.patch:
             raise UserError(f"dino.local_size={config.local_size} is no multiple of the patch, {encoder.patch} pixels")
         self.config, self.steps = config, steps

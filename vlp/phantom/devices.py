@@ -50,27 +50,27 @@ DEVICES: dict[str, Device] = {
     for device in (
         Device(
             "aurelia_dx", "Aurelia Imaging", "Clarte 400", "3.2.1", "XR1", "DX", 14, 0.139, "MONOCHROME2",
-            "lut_sequence", JPEG_LOSSLESS, 0.45, 0.80, 0.7, 1.6, 0.12, 9000, False, "black", "digital",
+            "lut_sequence", JPEG_LOSSLESS, 0.45, 0.99, 0.7, 1.6, 0.12, 9000, False, "black", "digital",
             (0.02, 0.90), False,
         ),
         Device(
             "borea_cr", "Borea Medical", "Cassette One", "V5.0", "CR2", "CR", 10, 0.175, "MONOCHROME1",
-            "window", EXPLICIT_LITTLE, 0.25, 0.70, 0.3, 2.4, 0.20, 3500, True, "white", "lead",
+            "window", EXPLICIT_LITTLE, 0.25, 0.97, 0.3, 2.4, 0.20, 3500, True, "white", "lead",
             (0.00, 1.00), True,
         ),
         Device(
             "cantor_cr", "Cantor Röntgen", "CX 12", "12.4b", "CRU", "CR", 12, 0.150, "MONOCHROME2",
-            "multi_window", RLE, 0.35, 0.75, 0.5, 2.0, 0.18, 4500, False, "black", "lead",
+            "multi_window", RLE, 0.35, 0.98, 0.5, 2.0, 0.18, 4500, False, "black", "lead",
             (0.05, 0.95), True,
         ),
         Device(
             "delmas_dx", "Delmas & Fils", "Orion DR", "2019.2", "ORION", "DX", 16, 0.143, "MONOCHROME1",
-            "window", JPEG_2000_LOSSLESS, 0.55, 0.85, 0.9, 1.2, 0.10, 12000, False, "none", "digital",
+            "window", JPEG_2000_LOSSLESS, 0.55, 1.00, 0.9, 1.2, 0.10, 12000, False, "none", "digital",
             (0.10, 0.65), False,
         ),
         Device(
             "esker_dx", "Esker Systems", "PanoRay 17", "7.11", "XR5", "DX", 12, 0.160, "MONOCHROME2",
-            "window", EXPLICIT_LITTLE, 0.30, 0.75, 0.4, 1.8, 0.15, 6000, True, "black", "lead",
+            "window", EXPLICIT_LITTLE, 0.30, 0.98, 0.4, 1.8, 0.15, 6000, True, "black", "lead",
             (0.00, 0.98), True,
         ),
     )

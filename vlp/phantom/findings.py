@@ -123,18 +123,18 @@ def chest(rng: random.Random, prevalence: Prevalence, level: str) -> Chest:
 
 
 def later_chest(rng: random.Random, before: Chest, prevalence: Prevalence, level: str) -> Chest:
-    """Findings of a later film: each earlier one may have gone, grown or shrunk; heart and implants stay."""
+    """Findings of a later film: each may have come, gone, grown or shrunk; heart size and implants stay."""
     new = chest(rng, prevalence, level)
     low = 0.18 if level == "easy" else 0.06
     effusion = {s: round(min(0.6, max(low, v * rng.uniform(0.5, 1.5))), 2) for s, v in before.effusion.items()}
     kept = tuple(d for d in before.device if d == "pacemaker") + tuple(d for d in new.device if d != "pacemaker")
     return Chest(
-        effusion=effusion if effusion and rng.random() < 0.55 else new.effusion,
+        effusion=effusion if rng.random() < 0.55 else new.effusion,
         consolidation=before.consolidation if rng.random() < 0.5 else new.consolidation,
         cardiothoracic_ratio=round(clipped_gauss(rng, before.cardiothoracic_ratio, 0.008, 0.37, 0.68), 3)
         if not 0.48 < before.cardiothoracic_ratio < 0.55
         else before.cardiothoracic_ratio,
-        pneumothorax=before.pneumothorax if before.pneumothorax and rng.random() < 0.4 else new.pneumothorax,
+        pneumothorax=before.pneumothorax if rng.random() < 0.4 else new.pneumothorax,
         device=kept,
     )
 

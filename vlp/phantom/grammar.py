@@ -7,17 +7,17 @@ A rule is a list of wordings, one of which is drawn::
       - "3* fracture sous-périostée <bone.{bone}>"
       - "~ tassement cortical <bone.{bone}>"
 
-``{slot}`` is a value of the context, ``{slot:upper}`` / ``{slot:initial}`` / ``{slot:plain}`` its form, ``<rule>`` another
-rule (slots may stand in its name), ``[a|b|]`` a free choice. ``3*`` is a weight. ``~`` marks a held-out wording: those
-patients use the held-out wordings of a rule where there are any, all others never do. A wording that needs a slot or a rule
-that does not exist here is not drawn. ``rule@style`` takes the place of ``rule`` in that style.
+``{slot}`` is a value of the context, ``{slot:upper}`` / ``:capital`` / ``:initial`` its form, ``<rule>`` another rule
+(slots may stand in its name), ``[a|b|]`` a free choice. ``3*`` is a weight. ``~`` marks a held-out wording: held-out
+patients use these where a rule has any, all others never do. A wording that needs a slot or a rule that does not exist
+here is not drawn. ``rule@style`` takes the place of ``rule`` in that style.
 """
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -75,6 +75,15 @@ class Grammar:
         """One wording of ``rule`` with its slots filled."""
         return Marked(_Speaker(self, context, rng, style, held_out).rule(rule))
 
+    def say_each(
+        self, rule: str, context: Context, rng: random.Random, style: str = "", held_out: bool = False
+    ) -> Iterator[Marked]:
+        """Every wording of ``rule`` that fits, each once, in random order."""
+        speaker = _Speaker(self, context, rng, style, held_out)
+        pool = speaker.pool(rule)
+        for wording in rng.sample(pool, k=len(pool)):
+            yield Marked(speaker.expand(wording.template))
+
 
 class _Speaker:
     """One utterance: where it draws from, and what for."""
@@ -82,12 +91,16 @@ class _Speaker:
     def __init__(self, grammar: Grammar, context: Context, rng: random.Random, style: str, held_out: bool) -> None:
         self.grammar, self.context, self.rng, self.style, self.held_out = grammar, context, rng, style, held_out
 
-    def rule(self, name: str) -> list[Piece]:
+    def pool(self, name: str) -> list[Wording]:
         wordings = self.grammar.wordings(f"{name}@{self.style}") or self.grammar.wordings(name)
         possible = [w for w in wordings if self.can(w.template)]
         pool = [w for w in possible if w.held_out == self.held_out] or possible
         if not pool:
             raise ConfigError(f"phantom.yaml: the rule '{name}' has no wording that fits")
+        return pool
+
+    def rule(self, name: str) -> list[Piece]:
+        pool = self.pool(name)
         return self.expand(self.rng.choices(pool, weights=[w.weight for w in pool])[0].template)
 
     def expand(self, template: tuple[Any, ...]) -> list[Piece]:
@@ -158,7 +171,7 @@ def _wording(source: Any) -> Wording:
     text = text[2:] if held_out else text
     match = re.match(r"(\d+(?:\.\d+)?)\* ", text)
     weight = float(match.group(1)) if match else 1.0
-    template, end = _parse(text[match.end() :] if match else text, 0, "")
+    template, _ = _parse(text[match.end() :] if match else text, 0, "")
     return Wording(template, weight, held_out, str(source))
 
 

@@ -138,9 +138,16 @@ class Directory:
         pack = load_pack(config.language)
         self.words: Mapping[str, Any] = pack["identities"]
         self.styles: Mapping[str, Any] = pack["phantom"]["styles"]
+        self._hospitals: dict[int, Hospital] = {}
+        self._staff: dict[tuple[int, str, int], Staff] = {}
 
     def hospital(self, site: int) -> Hospital:
         """The site ``site`` (0-based)."""
+        if site not in self._hospitals:
+            self._hospitals[site] = self._make_hospital(site)
+        return self._hospitals[site]
+
+    def _make_hospital(self, site: int) -> Hospital:
         rng = stream(self.config.seed, "hospital", site)
         country = (
             weighted(rng, {code: c["weight"] for code, c in self.words["countries"].items()}) if site else self._home()
@@ -152,11 +159,18 @@ class Directory:
 
     def staff(self, site: int, role: str, number: int) -> Staff:
         """A member of a site's staff."""
+        key = (site, role, number)
+        if key not in self._staff:
+            self._staff[key] = self._make_staff(site, role, number)
+        return self._staff[key]
+
+    def _make_staff(self, site: int, role: str, number: int) -> Staff:
         rng = stream(self.config.seed, "staff", site, role, number)
         hospital = self.hospital(site)
         person = self._person(rng, rng.choice("FM"))
         digits = "10" + _digits(rng, 8)
-        mail = f"{ascii_slug(person.first_name)[:1]}.{ascii_slug(person.surname)}@{rng.choice(self.words['hospital_domains'])}"
+        domain = rng.choice(self.words["hospital_domains"])
+        mail = f"{ascii_slug(person.first_name)[:1]}.{ascii_slug(person.surname)}@{domain}"
         return Staff(person, digits + luhn.calc_check_digit(digits), self._phone(rng, hospital.place.country), mail)
 
     def patient(self, patient: Patient) -> PatientIdentity:
@@ -164,7 +178,7 @@ class Directory:
         rng = stream(self.config.seed, patient.index, "identity")
         country = self.hospital(patient.site).place.country
         if rng.random() < 0.06:
-            country = weighted(rng, {code: c["weight"] for code, c in self.words["countries"].items()})
+            country = self._country(rng)
         birth = self._person(rng, patient.sex)
         surname = birth.surname
         adult = patient.birth_date.year < 1998
@@ -175,7 +189,7 @@ class Directory:
         relative = self._person(rng, rng.choice("FM"))
         if rng.random() < 0.6:
             relative = Person(surname, relative.first_name, relative.sex)
-        handle = f"{ascii_slug(person.first_name)}.{ascii_slug(surname)}{rng.choice(['', str(patient.birth_date.year)[2:], '7'])}"
+        handle = f"{ascii_slug(person.first_name)}.{ascii_slug(surname)}{rng.choice(['', f'{patient.birth_date:%y}'])}"
         return PatientIdentity(
             person=person,
             birth_surname=birth.surname,
@@ -202,7 +216,7 @@ class Directory:
             accession=_accession(self.config.seed, patient.index * 8 + number, visit.date),
             nda=f"{visit.date.year % 100:02d}{(patient.index * 8 + number) * 7919 % 10_000_000:07d}",
             time=dt.time(rng.randint(7, 22), rng.randrange(60), rng.randrange(60)),
-            ward=rng.choice(self.words["wards"]),
+            ward=rng.choice(self.words["wards"]["child" if visit.exam.age_months < 16 * 12 else "adult"]),
             hospital=self.hospital(site),
             radiologist=self.staff(site, "radiologist", reader),
             prescriber=self.staff(site, "physician", rng.randrange(12)),
@@ -219,6 +233,9 @@ class Directory:
         if reader < len(names):  # each style has at least one reader at every site
             return names[(reader + site) % len(names)]
         return weighted(stream(self.config.seed, "style", site, reader), styles)
+
+    def _country(self, rng: random.Random) -> str:
+        return weighted(rng, {code: entry["weight"] for code, entry in self.words["countries"].items()})
 
     def _home(self) -> str:
         return max(self.words["countries"], key=lambda code: self.words["countries"][code]["weight"])
@@ -237,9 +254,7 @@ class Directory:
     def _place(self, rng: random.Random, country: str) -> Place:
         entry = self.words["countries"][country]
         postcode, town = rng.choice(entry["towns"])
-        pattern = choose_brackets(
-            rng, rng.choice(entry["street"]) if isinstance(entry["street"], list) else entry["street"]
-        )
+        pattern = choose_brackets(rng, entry["street"])
         street = pattern.format(
             number=rng.randint(1, 240),
             kind=rng.choice(self.words["street_kinds"]),
@@ -272,7 +287,7 @@ def _digits(rng: random.Random, count: int) -> str:
 
 
 def _patient_number(seed: int, index: int) -> str:
-    """Nine digits, one for each index below 10^9 / 8 (multiplication by a unit modulo 10^9), never small."""
+    """Nine digits, another for each index below 10^9 (multiplication by a unit modulo 10^9)."""
     return f"{(index * 73_939_133 + 600_000_000 + seed * 7) % 1_000_000_000:09d}"
 
 
@@ -282,7 +297,8 @@ def _accession(seed: int, serial: int, date: dt.date) -> str:
 
 def _nir(rng: random.Random, person: Person, patient: Patient) -> str:
     born = patient.birth_date
-    digits = f"{1 if person.sex == 'M' else 2}{born:%y%m}{rng.randint(1, 95):02d}{rng.randint(1, 500):03d}{rng.randint(1, 400):03d}"
+    place, serial = f"{rng.randint(1, 95):02d}{rng.randint(1, 500):03d}", f"{rng.randint(1, 400):03d}"
+    digits = f"{1 if person.sex == 'M' else 2}{born:%y%m}" + place.replace("20", "21", 1) + serial
     full = digits + nir.calc_check_digits(digits)
     grouped = " ".join(full[a:b] for a, b in ((0, 1), (1, 3), (3, 5), (5, 7), (7, 10), (10, 13), (13, 15)))
     return rng.choice([full, grouped, f"{full[:13]} {full[13:]}"])
@@ -303,7 +319,7 @@ def _avs(rng: random.Random, person: Person, patient: Patient) -> str:
 
 
 def _ramq(rng: random.Random, person: Person, patient: Patient) -> str:
-    """Quebec health insurance: three letters of the surname, one of the given name, birth date (month + 50 for women)."""
+    """Quebec health insurance: letters of surname and given name, birth date (month + 50 for women), two digits."""
     letters = (ascii_slug(person.surname).replace("-", "") + "xxx")[:3] + ascii_slug(person.first_name)[:1]
     born = patient.birth_date
     month = born.month + (50 if person.sex == "F" else 0)

@@ -76,7 +76,10 @@ class Marked:
 
         So ``de (?=[aeiou])`` finds the "de " that stands before a name that begins with a vowel.
         """
-        text, spans = self.text, self.spans
+        text = self.text
+        if not pattern.search(text):
+            return self
+        spans = self.spans
         pieces: list[Piece] = []
         at = 0
         for match in pattern.finditer(text):
@@ -98,6 +101,9 @@ class Marked:
 
     def __add__(self, other: Marked | str) -> Marked:
         return Marked([*self.pieces, *(other.pieces if isinstance(other, Marked) else [other])])
+
+    def __radd__(self, other: str) -> Marked:
+        return Marked([other, *self.pieces])
 
 
 def _cut(text: str, spans: list[Span], start: int, end: int) -> list[Piece]:

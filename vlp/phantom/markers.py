@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 Mask = npt.NDArray[np.float32]
 Box = tuple[float, float, float, float]
 
-SHAPES = ("circle", "square", "triangle", "diamond", "cross")
+SHAPES = ("ring", "circle", "square", "triangle", "diamond", "cross")
 
 
 def text_mask(text: str, height_px: float) -> Mask:
@@ -38,6 +38,9 @@ def shape_mask(shape: str, side_px: int) -> Mask:
     }
     if shape == "circle":
         cv2.circle(canvas, (middle, middle), middle - 1, 255, -1, cv2.LINE_AA)
+    elif shape == "ring":
+        width = max(1, side // 6)
+        cv2.circle(canvas, (middle, middle), middle - 1 - width // 2, 255, width, cv2.LINE_AA)
     elif shape == "cross":
         width = max(1, side // 4)
         cv2.line(canvas, (middle, 1), (middle, last), 255, width, cv2.LINE_AA)
@@ -54,7 +57,7 @@ def paste(target: npt.NDArray[np.float32], stamp: Mask, x: float, y: float, angl
     reach = int(np.ceil(np.hypot(width, height))) + 2
     turn[:, 2] += (reach - width) / 2, (reach - height) / 2
     turned = cv2.warpAffine(stamp, turn, (reach, reach), flags=cv2.INTER_LINEAR)
-    left, top = int(round(x - reach / 2)), int(round(y - reach / 2))
+    left, top = round(x - reach / 2), round(y - reach / 2)
     x0, y0 = max(0, left), max(0, top)
     x1, y1 = min(target.shape[1], left + reach), min(target.shape[0], top + reach)
     if x1 <= x0 or y1 <= y0:
@@ -75,15 +78,15 @@ def foreign_body(kind: str, spacing_mm: float, rng: np.random.Generator) -> tupl
     """
     if kind == "necklace":
         return _necklace(spacing_mm, rng)
-    sizes = {"ring": (20.0, 2.2), "button": (13.0, 0.25), "coin": (23.0, 2.0), "electrode": (17.0, 0.12)}
+    sizes = {"ring": (17.0, 2.2), "button": (13.0, 0.25), "coin": (23.0, 2.0), "electrode": (17.0, 0.12)}
     if kind not in sizes:
         raise ValueError(f"unknown foreign body '{kind}'; there are {', '.join([*sizes, 'necklace'])}")
     diameter, metal_mm = sizes[kind]
-    side = max(6, int(round(diameter * rng.uniform(0.85, 1.15) / spacing_mm)))
+    side = max(6, round(diameter * rng.uniform(0.85, 1.15) / spacing_mm))
     canvas = np.zeros((side + 2, side + 2), np.uint8)
     middle, radius = (side + 2) // 2, side // 2
     if kind == "ring":  # seen from its edge on a finger, as a short band
-        band = max(1, int(round(3.5 / spacing_mm)))
+        band = max(1, round(3.5 / spacing_mm))
         cv2.rectangle(canvas, (0, middle - band // 2), (side, middle - band // 2 + band), 255, -1)
     elif kind == "coin":
         cv2.circle(canvas, (middle, middle), radius, 255, -1, cv2.LINE_AA)

@@ -49,7 +49,7 @@ def scatter(primary: Map, soft_mm: Map, spacing_mm: float, ratio: float) -> Map:
     ``ratio`` is the scatter-to-primary ratio behind 100 mm of water without grid times the grid's selectivity.
     """
     height, width = primary.shape
-    step = max(1, int(round(6.0 / spacing_mm)))
+    step = max(1, round(6.0 / spacing_mm))
     small = (max(8, width // step), max(8, height // step))
     source = cv2.resize(primary * (0.15 + soft_mm / 100.0), small, interpolation=cv2.INTER_AREA)
     sigma = 22.0 / (spacing_mm * width / small[0])

@@ -63,6 +63,7 @@ def make_patient(config: PhantomConfig, index: int, devices: Sequence[str] | Non
     site = rng.randrange(config.sites)
     first_day = EPOCH + dt.timedelta(days=rng.randrange(SPAN_DAYS))
     age_days = round(_age_years(rng, anatomy) * 365.25)
+    age_days += rng.randrange(365) if anatomy != "hand" else 0  # or ages held at a limit have their birthday that day
     birth = first_day - dt.timedelta(days=age_days)
     days = _schedule(rng, anatomy, config.studies_mean)
     base: dict[str, Any] = {
@@ -116,7 +117,7 @@ def _schedule(rng: random.Random, anatomy: str, mean: float) -> list[int]:
 def _hand_course(
     rng: random.Random, config: PhantomConfig, ages: Sequence[int], days: Sequence[int], anatomy: str
 ) -> list[dict[str, Any]]:
-    tempo = clipped_gauss(rng, 0, 11.5, -34, 34)
+    tempo = clipped_gauss(rng, 0, 13.0, -34, 34)
     course = []
     for age in ages:
         true = findings.bone_age(rng, age / 30.4375, tempo)
@@ -130,9 +131,9 @@ def _knee_course(
 ) -> list[dict[str, Any]]:
     side = rng.choice(("R", "L", "B", "B"))
     # flat over the grades; age adds little, or it would tell the grade
-    start = {s: rng.uniform(-0.5, 4.4) + (ages[0] / 365.25 - 63) * 0.012 for s in ("RL" if side == "B" else side)}
+    start = {s: rng.uniform(-0.9, 4.3) + (ages[0] / 365.25 - 63) * 0.006 for s in ("RL" if side == "B" else side)}
     valgus = {s: rng.random() < 0.22 for s in start}
-    speed = {s: rng.uniform(0, 0.35) for s in start}
+    speed = {s: rng.uniform(0, 0.2) for s in start}
     prosthesis = {s: rng.random() < 0.06 for s in start}
     course: list[dict[str, Any]] = []
     for day in days:

@@ -12,6 +12,7 @@ from vlp.phantom import markers, physics
 from vlp.phantom.anatomy import builder
 from vlp.phantom.devices import DEVICES, Device
 from vlp.phantom.facts import Exam, Radiograph, Scene, TrueObject, View
+from vlp.phantom.outline import box_of
 from vlp.phantom.tone import tone_scale
 
 Map = npt.NDArray[np.float32]
@@ -19,7 +20,7 @@ Corners = npt.NDArray[np.float64]
 
 _LEAD_MM = 8.0  # titanium-equivalent path of a lead letter: nothing passes
 _KVP = {"chest": 115.0, "knee": 66.0, "lower_leg": 62.0, "ankle": 60.0, "forearm": 56.0, "wrist": 54.0, "hand": 52.0}
-_MEAN_TONE = {"chest": (0.42, 0.62)}  # of the anatomy's display values
+_MEAN_TONE = {"chest": (0.38, 0.62)}  # of the anatomy's display values
 _LIMB_TONE = (0.33, 0.48)
 
 
@@ -78,7 +79,7 @@ def render(exam: Exam, view: View, size: int, burned_in: tuple[str, ...] = ()) -
         shown = np.maximum(shown, 1.05 * lead)
     shown, lines = _burn(shown, tuple(markers.plain_ascii(line) for line in burned_in), streams[5])
     pixels, window = _store(shown, device, streams[5], exam.level == "hard")
-    objects = (*_drop_outside(scene.objects), *spots, *lines)
+    objects = (*_on_film(scene.objects, shown.shape), *spots, *lines)
     texts = tuple(markers.plain_ascii(line) for line in burned_in)
     return Radiograph(pixels, device.bits, scene.spacing_mm, window, objects, texts, names)
 
@@ -168,18 +169,16 @@ def _field_mask(shape: tuple[int, ...], corners: Corners) -> Map:
     return cv2.GaussianBlur(mask.astype(np.float32) / 255.0, (0, 0), 0.7)
 
 
-def _drop_outside(objects: tuple[TrueObject, ...]) -> tuple[TrueObject, ...]:
-    """Objects whose mask or box still meets the film; boxes are cut at its edges and hold their mask."""
+def _on_film(objects: tuple[TrueObject, ...], shape: tuple[int, ...]) -> tuple[TrueObject, ...]:
+    """Objects that the film still shows; boxes are cut at its edges and hold their mask."""
     kept = []
     for item in objects:
+        x0, y0, x1, y1 = item.box
+        box = (max(x0, 0.0), max(y0, 0.0), min(x1, float(shape[1])), min(y1, float(shape[0])))
         if item.mask is not None:
-            rows, columns = np.flatnonzero(item.mask.any(1)), np.flatnonzero(item.mask.any(0))
-            if not len(rows):
-                continue
-            box = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
+            box = box_of(item.mask) or (0.0, 0.0, 0.0, 0.0)
+        if box[2] > box[0] and box[3] > box[1]:
             kept.append(TrueObject(item.name, box, item.mask))
-        else:
-            kept.append(item)
     return tuple(kept)
 
 
@@ -196,7 +195,7 @@ def _place_markers(
     """Marker coverage, [H, W] float32 in 0-1, laid where there is least tissue; each mark is an object ``marker``."""
     height, width = field.shape
     lead = np.zeros((height, width), np.float32)
-    letter = max(7.0, min(rng.uniform(9, 14) / scene.spacing_mm, 0.055 * max(height, width)))
+    letter = max(6.0, min(rng.uniform(9, 14) / scene.spacing_mm, rng.uniform(0.028, 0.042) * max(height, width)))
     objects = []
     taken = np.zeros((height, width), np.float32)
     stamps = [(name, markers.text_mask(name, letter)) for name in names]

@@ -38,34 +38,33 @@ def tone_scale(
         strength: how far films differ, 0-1.
     """
     flat = compress(signal, anatomy, device.latitude * rng.uniform(1 - 0.4 * strength, 1 + 0.4 * strength), spacing_mm)
+    gain = device.edge_gain * rng.uniform(1 - 0.5 * strength, 1 + 0.5 * strength)
+    flat = flat + np.float32(gain) * (flat - cv2.GaussianBlur(flat, (0, 0), max(0.6, device.edge_mm / spacing_mm)))
+    if contrast < 1:
+        coarse = cv2.GaussianBlur(flat, (0, 0), 12.0 / spacing_mm)
+        flat = coarse + np.float32(contrast) * (flat - coarse)
     values = flat[::2, ::2][anatomy[::2, ::2]]
     if values.size < 64:
         values = flat.ravel()
     levels = np.quantile(values, _RANKS)
     levels += np.arange(len(levels)) * 1e-6  # np.interp wants them increasing
     middle = rng.uniform(*mean)
-    concentration = rng.uniform(2.4, 2.4 + 1.8 * max(strength, 0.2))
+    concentration = rng.uniform(2.2, 4.4)
     target = betaincinv(middle * concentration, (1 - middle) * concentration, _RANKS)
     linear = (levels - levels[1]) / max(levels[-2] - levels[1], 1e-3)
-    share = float(np.clip(device.equalisation + strength * rng.uniform(-0.1, 0.1), 0, 1))
+    share = float(np.clip(device.equalisation + 0.03 * strength * rng.normal(), 0, 1))
     scale = share * target + (1 - share) * linear
     shown = np.interp(flat, levels, scale).astype(np.float32)
     top = (scale[-1] - scale[-9]) / max(levels[-1] - levels[-9], 1e-3)
     shown += np.float32(min(top, 0.5)) * np.maximum(flat - np.float32(levels[-1]), 0)  # metal stays above bone
     fade = np.clip((flat - np.float32(levels[0])) / np.float32(max(levels[8] - levels[0], 1e-3)) + 1.0, 0, 1)
     shown *= fade  # below the darkest anatomy: down to black
-    gain = device.edge_gain * rng.uniform(1 - 0.5 * strength, 1 + 0.5 * strength)
-    fine = cv2.GaussianBlur(shown, (0, 0), max(0.6, device.edge_mm / spacing_mm))
-    shown += np.float32(gain) * (shown - fine)
-    if contrast < 1:
-        coarse = cv2.GaussianBlur(shown, (0, 0), 12.0 / spacing_mm)
-        shown = coarse + np.float32(contrast) * (shown - coarse)
     return shown
 
 
 def compress(signal: Map, anatomy: npt.NDArray[np.bool_], share: float, spacing_mm: float) -> Map:
     """Take ``share`` (0-1) of the low frequencies out of the anatomy's signal; direct exposure follows its rim."""
-    step = max(1, int(round(4.0 / spacing_mm)))
+    step = max(1, round(4.0 / spacing_mm))
     size = (max(4, signal.shape[1] // step), max(4, signal.shape[0] // step))
     weight = cv2.resize(anatomy.astype(np.float32), size, interpolation=cv2.INTER_AREA)
     total = cv2.resize(signal * anatomy, size, interpolation=cv2.INTER_AREA)

@@ -17,7 +17,7 @@ _TYPES |= {"I": pa.list_(pa.int32()), "m": pa.map_(pa.string(), pa.string())}
 
 
 def _schema(columns: str) -> pa.Schema:
-    """A schema from ``name:type`` words; lower case is one value, ``S`` and ``I`` lists, ``m`` a map of texts."""
+    """A schema from ``name:type`` words (types: the keys of ``_TYPES``)."""
     return pa.schema([(name, _TYPES[kind]) for name, kind in (word.split(":") for word in columns.split())])
 
 
@@ -26,8 +26,9 @@ SCHEMAS: dict[str, pa.Schema] = {
     "patients": _schema("patient:i ipp:s sex:s birth_date:s anatomy:s site:i held_out:b identity:m"),
     # facts: the whole Exam as JSON; identity: identifying values of this visit (staff, numbers), by name
     "studies": _schema(
-        "accession:s patient:i exam_id:s date:s anatomy:s side:s age_months:i device:s site:i bone_age_read:f kl_read:i "
-        "planted_marker:s contrast:f facts:s identity:m " + " ".join(f"{name}:f" for name in LABELS)
+        "accession:s patient:i exam_id:s date:s anatomy:s side:s age_months:i device:s site:i "
+        "bone_age_read:f kl_read:i planted_marker:s contrast:f facts:s identity:m "
+        + " ".join(f"{name}:f" for name in LABELS)
     ),
     "images": _schema(
         "image_id:s accession:s patient:i path:s sop_instance_uid:s projection:s side:s height:i width:i spacing_mm:f "

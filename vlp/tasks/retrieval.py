@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vlp.study import Study
+from vlp.training.texts import whole
 
 _BLOCK = 512
 
@@ -65,14 +66,14 @@ def retrieval_examples(
     return [
         {
             "study_id": studies[query].study_id,
-            "image_id": studies[query].images[0].image_id,
+            "anatomy": studies[query].anatomy.replace("_", " "),
             "report": studies[query].report,
-            "rank": float(ranks[query]),
+            "rank": int(ranks[query]),
             "pool": len(studies),
-            "top": [
+            "answers": [
                 {
                     "study_id": studies[i].study_id,
-                    "report": studies[i].report,
+                    "text": whole(studies[i]),
                     "similarity": round(float(images[query] @ texts[i]), 4),
                     "correct": studies[i].report_hash == studies[query].report_hash,
                 }

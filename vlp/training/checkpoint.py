@@ -66,7 +66,9 @@ def read_state(checkpoint: Path) -> State:
     return State(**read_json(checkpoint / "state.json"))
 
 
-def load_checkpoint(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer, ema: nn.Module | None) -> None:
+def load_checkpoint(
+    checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer, ema: nn.Module | None
+) -> None:
     """Put weights, moments and average back. Every tensor must be there and fit."""
     model.load_state_dict(load_file(checkpoint / "model.safetensors"), strict=True)
     if ema is not None:

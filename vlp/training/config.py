@@ -9,7 +9,10 @@ from pydantic import Field
 from anonymize.config import Config
 
 # what changes nothing in the trained weights may change between a kill and the resume
-FREE = frozenset({"log_every", "checkpoint_every", "keep_last", "workers", "tensorboard", "processes"})
+FREE = frozenset(
+    {"log_every", "checkpoint_every", "keep_last", "workers", "tensorboard", "processes", "licence"}
+    | {"monitor", "monitor_every", "validation", "validate_every"}
+)
 
 
 class LoopConfig(Config):

@@ -94,8 +94,7 @@ def fit(
             (the batch's ids are saved in ``out/nonfinite-<rank>.json``).
         KeyboardInterrupt: after SIGTERM, SIGUSR1 or Ctrl-C, when the checkpoint is written.
     """
-    accelerator = _accelerator(config)
-    check_world_size(config.processes)
+    accelerator = start_processes(config)
     device, me = accelerator.device, rank()
     console = console if me == 0 else Console("quiet")
     same = fingerprint(config.identity(), identity)
@@ -109,7 +108,7 @@ def fit(
     last = latest_checkpoint(folder)
     if last is not None:
         state = _checked(read_state(last), same, folder)
-        load_checkpoint(last, objective, optimizer, ema)
+        load_checkpoint(last, objective, optimizer, None if ema is None else ema.module)
         console.note(f"{what}: going on from step {state.step} of {config.steps}")
     model, optimizer = accelerator.prepare(objective, optimizer)
     log = TrainingLog(out, state.step, config.tensorboard, active=me == 0)
@@ -213,7 +212,7 @@ class _Run:
             inner = getattr(self.optimizer, "optimizer", self.optimizer)
             folder = self.out / "checkpoints"
             save_checkpoint(folder, self.state, self.objective, inner, ema, self.config.keep_last)
-        self.accelerator.wait_for_everyone()
+        barrier()
 
     def summary(self, start: int) -> FitSummary:
         """The totals, and the first and last logged values."""
@@ -256,7 +255,7 @@ class _Run:
                 for hook in due:
                     self.log.write(done, hook.run(seen, done))
             self.objective.train()
-        self.accelerator.wait_for_everyone()
+        barrier()
 
     def _finite(self, value: float, step: int, batch: dict[str, Any]) -> None:
         if value == value and abs(value) != float("inf"):
@@ -292,6 +291,23 @@ class _Signals:
         if self.asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.asked = True
+
+
+def start_processes(config: LoopConfig) -> Accelerator:
+    """Join the processes that torchrun or accelerate started, choose device and precision. May be called again.
+
+    Raises:
+        UserError: another number of processes than asked for.
+    """
+    accelerator = _accelerator(config)
+    check_world_size(config.processes)
+    return accelerator
+
+
+def barrier() -> None:
+    """Wait until every process is here."""
+    if world_size() > 1:
+        torch.distributed.barrier()
 
 
 def _accelerator(config: LoopConfig) -> Accelerator:

@@ -16,7 +16,9 @@ _EMBEDDING = re.compile(r"(?:patch_embed|pos_embed|cls_token|reg_token|mask_toke
 _NO_DECAY = re.compile(r"(?:pos_embed|cls_token|reg_token|mask_token|logit_scale|logit_bias|embeddings)")
 
 
-def parameter_groups(module: nn.Module, config: LoopConfig, scales: dict[str, float] | None = None) -> list[dict[str, Any]]:
+def parameter_groups(
+    module: nn.Module, config: LoopConfig, scales: dict[str, float] | None = None
+) -> list[dict[str, Any]]:
     """Trainable parameters by rate and decay, in a fixed order.
 
     Weight decay spares vectors, tokens and embeddings. With ``layer_decay`` < 1, block i of a tower of n blocks learns at

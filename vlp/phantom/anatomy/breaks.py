@@ -45,7 +45,7 @@ def place(fracture: Fracture, exam: Exam, length: float, projection: str, near_j
     plane = rng.uniform(0.15, 1.4)
     lateral = projection == "LAT"
     seen = np.sin(plane) if lateral else np.cos(plane)
-    seen = max(float(seen), 0.55)
+    seen = max(float(seen), 0.7)  # a fracture that no view shows teaches nothing
     sign = float(rng.choice([-1.0, 1.0]))
     slope = {
         "oblique": rng.uniform(0.7, 1.5),

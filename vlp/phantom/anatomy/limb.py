@@ -6,7 +6,8 @@ adult, scaled by growth) on a :class:`Panel`, and carried onto the film by one a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import zlib
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -119,7 +120,7 @@ def compose(outer: Affine, inner: Affine) -> Affine:
 
 def lay_out(exam: Exam, side: str, projection: str, size: int, rng: np.random.Generator) -> tuple[Film, Pose, Layout]:
     """An empty film and the limb's pose on it. Growth scales limb and film alike, as a technician collimates."""
-    layout = LAYOUTS[exam.anatomy, "LAT" if projection == "LAT" else "AP"]
+    layout = _framed(LAYOUTS[exam.anatomy, "LAT" if projection == "LAT" else "AP"], exam)
     strength = 1.0 if exam.level == "hard" else 0.6
     scale = stature(exam.age_months, exam.sex) * exam.body_scale * (1.03 if exam.sex == "M" else 0.97)
     length = layout.window[1] - layout.window[0]
@@ -142,6 +143,23 @@ def lay_out(exam: Exam, side: str, projection: str, size: int, rng: np.random.Ge
     margin = 0.25 * length
     pose = Pose(np.column_stack([linear, offset]), scale, (layout.window[0] - margin, layout.window[1] + margin))
     return film, pose, layout
+
+
+def _framed(layout: Layout, exam: Exam) -> Layout:
+    """Forearm and leg films often show one joint only. The choice follows the exam, and where it hurts in a patient
+    with a fracture, in the same proportions as in those without."""
+    if exam.anatomy not in ("forearm", "lower_leg"):
+        return layout
+    rng = np.random.default_rng(zlib.crc32(f"{exam.exam_id}/frame".encode()))
+    whole, upper = rng.random() < (0.15 if exam.level == "easy" else 0.5), rng.random() < 0.43
+    thirds = {fracture.third for fracture in exam.fractures}
+    if whole or {"proximal", "distal"} <= thirds:
+        return layout
+    if "proximal" in thirds or "distal" in thirds:
+        upper = "proximal" in thirds
+    first, last = layout.window
+    length = rng.uniform(0.63, 0.70) * (last - first)
+    return replace(layout, window=(first, first + length) if upper else (last - length, last))
 
 
 def soft_tissue(

@@ -1,0 +1,142 @@
+"""Reads a name word by word: initials, particles, compounds, commas; stops at words that no name holds."""
+
+from __future__ import annotations
+
+import re
+
+from anonymize.languages import Pack
+from anonymize.text import WORD, View, fold
+
+_INITIAL = re.compile(r"[^\W\d_](?![^\W\d_'’])(?:\. ?|(?=-))?(?:-[ ]?[^\W\d_](?![^\W\d_]))?")
+_GAP = re.compile(r"(?:[ \u00a0]{1,2}|, ?|\. ?|[-'’] ?)")
+_BACK = re.compile(r"(?:[^\W\d_]+(?:['’\-][^\W\d_]+)*\.?,? ){0,4}[^\W\d_]+(?:['’\-][^\W\d_]+)*$")
+MAXIMUM = 6
+
+
+class NameReader:
+    """Knows a language's particles and stop words. Offsets in, offsets out."""
+
+    def __init__(self, pack: Pack) -> None:
+        words = pack["detectors"]["names"]
+        self.particles = frozenset(fold(str(word)) for word in words["particles"])
+        self.stop = frozenset(fold(str(word)) for word in words["stop"]) - self.particles
+        # function words and roles: no surname even in capitals
+        self.roles = frozenset(fold(str(word)) for word in words["roles"])
+        self.clinical = frozenset(fold(word) for word in pack.words("clinical"))
+        self.calendar = frozenset(fold(str(name)) for names in pack["pack"]["months"] for name in names)
+        self.common = frozenset(fold(word) for word in pack.words("common"))
+
+    def read(self, view: View, start: int, *, loose: bool = False, line_end: int | None = None) -> int | None:
+        """End of the name that begins at ``start``, or None.
+
+        ``loose``: strong evidence stands before it, so that in a text without capitals any words may be the name.
+        """
+        text = view.text
+        limit = view.line_of(start)[1] if line_end is None else line_end
+        position, end, taken, commas = start, None, 0, 0
+        lower_words = 0
+        while position < limit and taken < MAXIMUM:
+            match = WORD.match(text, position + (text[position] in "'’"), limit)
+            if not match:
+                break
+            word, folded = match.group(), view.folded[match.start() : match.end()]
+            initial = _INITIAL.match(text, position, limit)
+            if initial and (
+                initial.group()[0].isupper() or (loose and view.case == "lower" and "." in initial.group())
+            ):
+                stop = initial.start() + len(initial.group().rstrip())
+                stop += text[stop : stop + 1] == "."
+                position = stop
+                if folded[:1] not in self.particles or text[stop - 1] == ".":
+                    end, taken = (stop if end is not None or self._follows(view, stop, limit) else end), taken + 1
+            elif folded in self.particles or (word[:2].lower() in ("d'", "l'") and folded[2:] in self.particles):
+                position = match.end()
+            elif not self._nameable(view, word, folded, loose, lower_words, taken) and not (
+                loose and self._last_word(view, match.start(), match.end(), limit, taken)
+            ):
+                break
+            else:
+                lower_words += word.islower()
+                end, taken, position = match.end(), taken + 1, match.end()
+            gap = _GAP.match(text, position, limit)
+            if not gap:
+                if text[position - 1] == "." and initial:
+                    continue
+                break
+            if "," in gap.group():
+                commas += 1
+                following = WORD.match(text, gap.end(), limit)
+                if (
+                    commas > 1
+                    or taken > 3
+                    or not following
+                    or not following.group()[0].isupper()
+                    or not text[start:position].isupper()
+                ):
+                    break
+            if gap.group().startswith(".") and text[position - 1] != "." and len(word) > 2:
+                break
+            position = gap.end()
+        return end
+
+    def read_back(self, view: View, end: int) -> int | None:
+        """Start of the capitalised words that end at ``end`` on its line, or None where there are fewer than two."""
+        line = view.line_of(end)[0]
+        match = _BACK.search(view.text, max(line, end - 60), end)
+        if not match:
+            return None
+        start = None
+        words = list(WORD.finditer(view.text, match.start(), end))
+        for word in reversed(words):
+            folded = view.folded[word.start() : word.end()]
+            if folded in self.particles and start is not None:
+                continue
+            if not self._nameable(view, word.group(), folded, view.case == "lower", 0, 0) or folded in self.clinical:
+                break
+            start = word.start()
+        return start
+
+    def words(self, view: View, start: int, end: int) -> list[str]:
+        """Folded words of a range, particles left out."""
+        found = (view.folded[m.start() : m.end()] for m in WORD.finditer(view.text, start, end))
+        return [word for word in found if word not in self.particles]
+
+    def _follows(self, view: View, position: int, limit: int) -> bool:
+        """Whether a word with a capital stands behind an initial."""
+        gap = _GAP.match(view.text, position, limit)
+        match = WORD.match(view.text, gap.end() if gap else position, limit)
+        upper = match and (match.group()[0].isupper() or view.case == "lower")
+        return bool(match and upper and view.folded[match.start() : match.end()] not in self.stop)
+
+    def _last_word(self, view: View, start: int, end: int, limit: int, taken: int) -> bool:
+        """A clinical or calendar word that can only be the surname: ``Pr Wilma MASSE`` at the end of a clause."""
+        folded = view.folded[start:end]
+        if not view.text[start].isupper() or len(folded) < 3 or folded in self.roles:
+            return False
+        if taken == 0 and view.case == "mixed" and view.text[start:end].isupper():
+            return True  # capitals after a title in a text of mixed case
+        if (
+            folded in self.calendar
+            and re.match(r" [^\W\d_]", view.text[end : end + 2])
+            and view.text[end + 1].isupper()
+        ):
+            return True  # Thi Mai Marchand
+        if (
+            taken == 1
+            and folded in self.common
+            and re.match(r" [^\W\d_]", view.text[end : end + 2])
+            and view.text[end + 1].islower()
+        ):
+            return True  # Dr Anne Petit signale
+        return taken <= 1 and (end >= limit or view.text[end] in ",.;)/\n" or view.text[end : end + 2].isspace())
+
+    def _nameable(self, view: View, word: str, folded: str, loose: bool, lower_words: int, taken: int) -> bool:
+        if folded in self.stop or len(word) < 2:
+            return False
+        if word[0].isupper():
+            if taken and folded in self.clinical:
+                return False
+            return view.case != "upper" or taken < 3
+        if word[:2] in ("d'", "d’", "l'", "l’") and word[2:3].isupper():
+            return True
+        return loose and view.case == "lower" and lower_words < 3 and folded not in self.clinical

@@ -1,0 +1,192 @@
+"""Names of persons by rule: titles, labels, signatures, relatives, forms of a header, the export's own name columns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from anonymize.detectors import Detector
+from anonymize.detectors.name_reader import NameReader
+from anonymize.detectors.protected_terms import ProtectedTerms
+from anonymize.languages import Pack
+from anonymize.report import Gazetteer, Span
+from anonymize.sections import SectionParser
+from anonymize.text import View, alternatives, fold
+
+_JOIN = re.compile(r" ?(?:/|,|;|&|\bet\b|\bou\b|\by\b|\bund\b|\band\b) ?|\t| {1,6}[\-–] {1,6}| {2,40}")
+_INITIALS = re.compile(r"[A-ZÀ-Ý](?:[. ]{1,2}[A-ZÀ-Ý])?\.?(?![\w'’])")
+_DATE = re.compile(r"\d{1,2} ?[/.\-] ?\d{1,2} ?[/.\-] ?\d{2,4}")
+
+
+class Names(Detector):
+    """Spans of whole names without their titles."""
+
+    kinds = ("name", "initials")
+
+    def __init__(self, pack: Pack, gazetteer: Gazetteer) -> None:
+        super().__init__(pack)
+        words = pack["detectors"]["names"]
+        self._reader = NameReader(pack)
+        self._protected = ProtectedTerms(pack)
+        self._sections = SectionParser(pack)
+        self._gazetteer = gazetteer
+        title = alternatives(words["titles"])
+        self._title_words = frozenset(fold(str(word)).rstrip(".") for word in words["titles"])
+        after = alternatives(words["after_title"])
+        self._title = re.compile(
+            rf"(?<![\w'.])(?P<title>{title})(?!\w)(?: ?/ ?{title})?\.?"
+            rf"(?: ?[:,\n] ?|[ \t]+)(?:{after}(?!\w)[. ]{{1,2}}){{0,3}}"
+        )
+        self._label = re.compile(
+            rf"(?<![\w]){alternatives(words['labels'])}\.?(?:\([^)\n]{{1,6}}\))?"
+            rf" ?[:=]\s{{0,4}}(?:(?:{title}|{after})(?!\w)\.? ?){{0,3}}"
+        )
+        line_labels = alternatives(words.get("line_labels", []))
+        self._line_label = re.compile(
+            rf"(?:^|(?<=\n))[ \t]*{line_labels} ?[:=]\s{{0,4}}(?:(?:{title}|{after})(?!\w)\.? ?){{0,3}}"
+        )
+        self._cue = re.compile(rf"(?<!\w){alternatives(words['cues'])}(?!\w) (?:(?:{title}|{after})(?!\w)\.? ?){{0,3}}")
+        self._relative = re.compile(
+            rf"(?<!\w){alternatives(words['relatives'])}(?!\w)[ ,:(]{{1,3}}(?:{title}(?!\w)\.? ?)?"
+        )
+        self._greeting = re.compile(rf"(?:^|(?<=\n))[ \t]*{alternatives(words['greetings'])} ")
+        self._born = re.compile(rf"[ ,(\-]{{1,3}}{alternatives(words['born'])}(?!\w)")
+        self._birth_name = re.compile(rf"(?<!\w){alternatives(words['birth_name'])} ")
+        self._typist = re.compile(
+            rf"(?<!\w){alternatives(words['typists'])} ?[:=] ?(?P<initials>[a-z]{{1,4}}(?:[/.][a-z]{{1,4}})?)(?!\w)"
+        )
+        self._title_only = re.compile(rf"(?:{title}(?!\w)\.?[ ,]*){{1,3}}")
+
+    def find(self, view: View) -> Iterable[Span]:
+        """Spans with scores from 0.95 (title) to 0.5 (shape at the edge of the document)."""
+        yield from self._after(view, self._title, 0.95, "names.title", loose=True)
+        yield from self._after(view, self._label, 0.9, "names.label", loose=True)
+        yield from self._after(view, self._line_label, 0.9, "names.label", loose=True)
+        yield from self._after(view, self._cue, 0.85, "names.cue")
+        yield from self._after(view, self._relative, 0.85, "names.relative")
+        yield from self._after(view, self._greeting, 0.8, "names.greeting")
+        for match in self._typist.finditer(view.folded):
+            if match["initials"] not in self._title_words:
+                yield Span(*match.span("initials"), "initials", 0.8, "names.typist")
+        yield from self._before_birth(view)
+        yield from self._edges(view)
+        yield from self._from_gazetteer(view)
+
+    def _after(
+        self, view: View, pattern: re.Pattern[str], score: float, rule: str, loose: bool = False
+    ) -> Iterable[Span]:
+        for match in pattern.finditer(view.folded):
+            start = match.end()
+            if rule == "names.title" and not self._plausible_title(view, match):
+                continue
+            end = self._reader.read(view, start, loose=loose)
+            if end is None and rule == "names.title":
+                initials = _INITIALS.match(view.text, start)
+                if initials:
+                    yield Span(*initials.span(), "initials", 0.8, "names.initials")
+            if end is not None and rule == "names.relative" and view.case == "mixed" and view.text[start:end].isupper():
+                continue  # an abbreviation: "frère HLA compatible"
+            while end is not None:
+                yield Span(start, end, "name", score, rule)
+                joined = _JOIN.match(view.folded, end)  # Dr X / Y, MM. X et Y
+                if not joined or rule in ("names.relative", "names.greeting"):
+                    break
+                title = self._title_only.match(view.folded, joined.end())
+                start = title.end() if title else joined.end()
+                end = self._reader.read(view, start, loose=False)
+
+    def _plausible_title(self, view: View, match: re.Match[str]) -> bool:
+        """One-letter and capital-less titles need a capital after them; a measure (``3 m``) is no title."""
+        start, stop = match.span("title")
+        title = view.text[start:stop]
+        if "\n" in match.group() and match.group().strip()[-1] not in ":,.":
+            return False
+        if title.rstrip(".").lower() in ("m", "mm", "me"):
+            before = view.folded[max(0, start - 2) : start].strip()
+            if before and (before[-1].isdigit() or before[-1] in "/x"):
+                return False
+            if view.case == "mixed" and not title[0].isupper():
+                return False
+            if not title.endswith("."):
+                following = re.match(r"[^\W\d_]+", view.text[match.end() :])
+                return bool(following and following.group().isupper() and len(following.group()) > 2)
+        return True
+
+    def _before_birth(self, view: View) -> Iterable[Span]:
+        for match in self._born.finditer(view.folded):
+            start = self._reader.read_back(view, match.start())
+            if start is not None:
+                yield Span(start, match.start(), "name", 0.85, "names.before_birth")
+        for match in self._birth_name.finditer(view.folded):
+            before = view.text[max(0, match.start() - 25) : match.start()]
+            end = self._reader.read(view, match.end())
+            if end is not None and any(char.isupper() for char in before[-25:]):
+                yield Span(match.end(), end, "name", 0.8, "names.birth_name")
+
+    def _edges(self, view: View) -> Iterable[Span]:
+        """Lines of the letterhead and the signature that hold a name and little else."""
+        head, tail = self._sections.edges(view)
+        for start, end in view.lines:
+            if head <= start < tail:
+                continue
+            yield from self._edge_line(view, start, end, signature=start >= tail)
+
+    def _edge_line(self, view: View, start: int, end: int, signature: bool) -> Iterable[Span]:
+        position = start + len(view.text[start:end]) - len(view.text[start:end].lstrip(" \t-*•|"))
+        title = self._title_only.match(view.folded, position, end)
+        position = title.end() if title else position
+        stop = self._reader.read(view, position, line_end=end)
+        while stop is not None:
+            words = self._reader.words(view, position, stop)
+            rest = view.folded[stop:end].strip()
+            dated = bool(_DATE.search(view.folded, stop, end))
+            alone = not rest or rest[0] in "|,-(/" or rest.startswith("interne")
+            fits = (1 if signature and not rest else 2) <= len(words) <= 5 and not self._ordinary(words)
+            if not fits or not (dated or (signature and (alone or _JOIN.match(view.folded, stop)))):
+                return
+            if not signature and not dated:
+                return
+            yield Span(position, stop, "name", 0.6, "names.signature" if signature else "names.header_line")
+            joined = _JOIN.match(view.folded, stop)
+            if not joined or joined.end() >= end:
+                return
+            position = joined.end()
+            stop = self._reader.read(view, position, line_end=end)
+
+    def _ordinary(self, words: list[str]) -> bool:
+        """Whether words of a title line or an eponym make this line something else than a name."""
+        known = self._reader.clinical | self._protected.words if len(words) > 1 else self._reader.clinical
+        return any(word in known or not set(word.split("-")).isdisjoint(self._reader.clinical) for word in words)
+
+    def _from_gazetteer(self, view: View) -> Iterable[Span]:
+        """A given name beside a surname of the export, or a surname of its staff."""
+        known = self._gazetteer
+        if not (known.given_names or known.staff):
+            return
+        tokens = view.tokens
+        protected = self._protected.phrases(view)
+        for index, token in enumerate(tokens):
+            if len(token.folded) < 3 or token.folded in self._reader.clinical or token.folded in self._reader.stop:
+                continue
+            capital = token.shape in ("upper", "title", "mixed") or view.case == "lower"
+            if not capital or any(start <= token.start < end for start, end in protected):
+                continue
+            if token.folded in known.staff and self._telling(view, token.folded):
+                yield Span(token.start, token.end, "name", 0.7, "names.staff")
+            if token.folded not in known.given_names:
+                continue
+            for left, right in ((index, index + 1), (index - 1, index)):
+                if left < 0 or right >= len(tokens):
+                    continue
+                first, second = tokens[left], tokens[right]
+                other = second if left == index else first
+                joined = view.text[first.end : second.start] in (" ", ", ", "-", "  ")
+                written = other.shape in ("upper", "title", "mixed") or (
+                    other.shape == "lower" and view.case == "lower"
+                )
+                if joined and written and other.folded in known.surnames:
+                    yield Span(first.start, second.end, "name", 0.75, "names.export")
+
+    def _telling(self, view: View, word: str) -> bool:
+        """Whether a staff surname says enough alone: no everyday word, no eponym, in a text with capitals."""
+        return word not in self._reader.common and word not in self._protected.words and view.case != "lower"

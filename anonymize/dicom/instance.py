@@ -1,0 +1,245 @@
+"""One file: read it, judge it, clean header and pixels, write the safe instance."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.pixels import pixel_array
+from pydicom.uid import ExplicitVRLittleEndian
+
+from anonymize.dicom import bitstream, header, ocr, pixels
+from anonymize.dicom.config import DicomConfig
+from anonymize.files import open_atomic
+from anonymize.keys import Keys
+
+REMEDIES = {
+    "truncated_dicom": "the file ends before its data does; export it again",
+    "not_dicom": "the file is no DICOM file, whatever its name; remove it from the folder",
+    "no_pixels": "the instance holds no image; leave reports and presentation states out of the export",
+    "unsupported_sop_class": "not a radiograph of a supported kind; name its SOP class in sop_classes to include it",
+    "missing_identifier": "patient, study or instance identifier is empty; mend the header at the source",
+    "corrupt_pixels": "the pixels cannot be decoded; export it again",
+    "duplicate_instance": "another file has the same SOP Instance UID; the first in sorted order was kept",
+    "burned_in_unsure": "the header says that text is burned in and none was found; look at it, then set on_unsure=write",
+    "unreadable_file": "the file cannot be opened; check its permissions",
+}
+
+
+class Refused(ValueError):
+    """An instance that goes to quarantine; the argument is a reason of :data:`REMEDIES`."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """One row of the image index (SAFE/images/index)."""
+
+    image_id: str
+    patient: str
+    study: str
+    series: str
+    path: str  # relative to SAFE/images
+    modality: str
+    body_part: str
+    view: str
+    laterality: str
+    photometric: str
+    rows: int
+    columns: int
+    bits_stored: int
+    spacing_mm: float | None
+    age_months: int | None
+    sex: str
+    date: str
+    manufacturer: str
+    model: str
+    burned_in: str  # none, masked, unsure
+    description: str
+
+
+def quiet() -> None:
+    """Stop pydicom from writing values of headers into warnings and logs."""
+    warnings.simplefilter("ignore")
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+
+
+def process(source: Path, folder: Path, part: str, config: DicomConfig, keys: Keys) -> Image:
+    """Clean ``source`` and write it below ``folder`` under the temporary name ``<patient>/<study>/<part>``.
+
+    Raises:
+        Refused: with a reason of :data:`REMEDIES`.
+    """
+    ds = _read(source)
+    if str(ds.get("SOPClassUID", "")) not in config.sop_classes:
+        raise Refused("unsupported_sop_class" if "PixelData" in ds or "SOPClassUID" in ds else "not_dicom")
+    if "PixelData" not in ds:
+        raise Refused("no_pixels")
+    try:
+        linked = header.link(ds, config, keys)
+    except header.MissingIdentifier:
+        raise Refused("missing_identifier") from None
+    frames = _decode(ds)
+    state, boxes = _judge(ds, frames, config)
+    safe = header.clean_header(ds, linked, config, keys, masked=config.pixels != "off")
+    _put_pixels(ds, safe, frames, boxes)
+    if config.pixels != "off" and state != "unsure":
+        safe.BurnedInAnnotation = "NO"
+    relative = Path(linked.patient) / linked.study / part
+    with open_atomic(folder / relative) as stream:
+        safe.preamble = b"\0" * 128
+        safe.save_as(stream, enforce_file_format=True)
+    return _row(safe, linked, state)
+
+
+def _read(source: Path) -> Dataset:
+    try:
+        ds = pydicom.dcmread(source)
+    except InvalidDicomError:
+        ds = _read_without_preamble(source)
+    except OSError as error:
+        raise Refused("truncated_dicom" if isinstance(error, EOFError) else "unreadable_file") from None
+    except Exception:  # a broken structure raises whatever it hits first
+        raise Refused("truncated_dicom") from None
+    try:
+        ds.file_meta.TransferSyntaxUID  # noqa: B018
+        ds.decode()
+    except Exception:
+        if not hasattr(ds, "file_meta") or "TransferSyntaxUID" not in ds.file_meta:
+            raise Refused("truncated_dicom") from None
+    return ds
+
+
+def _read_without_preamble(source: Path) -> Dataset:
+    """Files of early exporters start with the data set itself (PS3.10 before 1993)."""
+    try:
+        ds = pydicom.dcmread(source, force=True)
+    except Exception:
+        raise Refused("not_dicom") from None
+    if "SOPClassUID" not in ds or "SOPInstanceUID" not in ds:
+        raise Refused("not_dicom")
+    if "TransferSyntaxUID" not in ds.file_meta:
+        ds.file_meta.TransferSyntaxUID = (
+            pydicom.uid.ImplicitVRLittleEndian if ds.original_encoding[0] else ExplicitVRLittleEndian
+        )
+    return ds
+
+
+def _decode(ds: Dataset) -> npt.NDArray[Any]:
+    """Frames [N, H, W] as stored, without the bits above BitsStored."""
+    syntax = ds.file_meta.TransferSyntaxUID
+    if str(ds.get("PhotometricInterpretation", "")) not in ("MONOCHROME1", "MONOCHROME2"):
+        raise Refused("unsupported_sop_class")
+    try:
+        if not syntax.is_encapsulated:
+            count = int(ds.get("NumberOfFrames", 1) or 1)
+            expected = ds.Rows * ds.Columns * (ds.BitsAllocated // 8) * count
+            if len(ds.PixelData) < expected:
+                raise Refused("truncated_dicom")
+        found = pixel_array(ds, raw=True)
+    except Refused:
+        raise
+    except EOFError:
+        raise Refused("truncated_dicom") from None
+    except Exception:
+        raise Refused("corrupt_pixels") from None
+    return found[None] if found.ndim == 2 else found
+
+
+def _judge(ds: Dataset, frames: npt.NDArray[Any], config: DicomConfig) -> tuple[str, list[tuple[pixels.Box, ...]]]:
+    """Whether text stands in the pixels, and where in each frame."""
+    claimed = str(ds.get("BurnedInAnnotation", "") or "").upper() == "YES"
+    if config.pixels == "off":
+        boxes: list[tuple[pixels.Box, ...]] = [() for _ in frames]
+    else:
+        search = ocr.find_text if config.pixels == "ocr" else pixels.find_text
+        boxes = [search(frame).boxes for frame in frames]
+    if any(boxes):
+        return "masked", boxes
+    if claimed and config.on_unsure == "quarantine":
+        raise Refused("burned_in_unsure")
+    return ("unsure" if claimed else "none"), boxes
+
+
+def _put_pixels(ds: Dataset, safe: Dataset, frames: npt.NDArray[Any], boxes: list[tuple[pixels.Box, ...]]) -> None:
+    """The frames as they came where nothing was masked, else uncompressed."""
+    syntax = ds.file_meta.TransferSyntaxUID
+    if not any(boxes) and syntax.is_encapsulated:
+        try:
+            data = bitstream.clean_encapsulated(ds, syntax)
+        except ValueError:
+            raise Refused("corrupt_pixels") from None
+        safe.file_meta = header.clean_meta(safe, syntax)
+        safe.add_new("PixelData", "OB", data)
+        safe["PixelData"].is_undefined_length = True
+        return
+    clean = _without_unused_bits(frames, int(ds.BitsStored), int(ds.get("PixelRepresentation", 0)))
+    for frame, found in zip(clean, boxes, strict=True):
+        pixels.mask(frame, found, photometric=str(ds.PhotometricInterpretation))
+    data = clean.astype(clean.dtype.newbyteorder("<")).tobytes()
+    safe.file_meta = header.clean_meta(safe, ExplicitVRLittleEndian)
+    safe.add_new("PixelData", "OW" if clean.dtype.itemsize > 1 else "OB", data + b"\0" * (len(data) % 2))
+
+
+def _without_unused_bits(frames: npt.NDArray[Any], stored: int, signed: int) -> npt.NDArray[Any]:
+    """Bits above the stored ones can hold an overlay (PS3.5 8.1.2, retired) and are cleared."""
+    allocated = frames.dtype.itemsize * 8
+    if stored >= allocated or frames.dtype.kind not in "ui":
+        return frames.copy()
+    if not signed:
+        return frames & frames.dtype.type((1 << stored) - 1)
+    shift = allocated - stored
+    return (frames << shift) >> shift
+
+
+def _row(safe: Dataset, linked: header.Linked, state: str) -> Image:
+    spacing = safe.get("PixelSpacing") or safe.get("ImagerPixelSpacing")
+    side = str(safe.get("ImageLaterality") or safe.get("Laterality") or "")
+    return Image(
+        image_id=linked.image_id,
+        patient=linked.patient,
+        study=linked.study,
+        series=linked.series,
+        path=f"{linked.patient}/{linked.study}/{linked.image_id}.dcm",
+        modality=str(safe.get("Modality") or ""),
+        body_part=str(safe.get("BodyPartExamined") or ""),
+        view=_view(safe),
+        laterality=side if side in ("R", "L", "B") else "",
+        photometric=str(safe.PhotometricInterpretation),
+        rows=int(safe.Rows),
+        columns=int(safe.Columns),
+        bits_stored=int(safe.BitsStored),
+        spacing_mm=float(spacing[0]) if spacing and float(np.max(spacing)) > 0 else None,
+        age_months=linked.age_months,
+        sex=linked.sex,
+        date=linked.date,
+        manufacturer=str(safe.get("Manufacturer") or ""),
+        model=str(safe.get("ManufacturerModelName") or ""),
+        burned_in=state,
+        description=" ".join(str(v) for k in ("StudyDescription", "SeriesDescription") if (v := safe.get(k))),
+    )
+
+
+_VIEW_OF = {"PA": "PA", "AP": "AP", "LL": "LAT", "RL": "LAT", "LLD": "AP", "RLD": "AP", "LAT": "LAT", "OBL": "OBL"}
+_VIEW_OF |= dict.fromkeys(("RLO", "LLO", "RAO", "LAO", "RPO", "LPO"), "OBL")
+
+
+def _view(safe: Dataset) -> str:
+    """PA, AP, LAT or OBL by View Position, else by the meaning of the view's code; "" where not known."""
+    position = str(safe.get("ViewPosition") or "")
+    if position in _VIEW_OF:
+        return _VIEW_OF[position]
+    codes = safe.get("ViewCodeSequence") or []
+    meaning = str(codes[0].get("CodeMeaning", "")).lower() if codes else ""
+    for text, view in (("oblique", "OBL"), ("postero-anterior", "PA"), ("antero-posterior", "AP"), ("lateral", "LAT")):
+        if text in meaning:
+            return view
+    return ""

@@ -1,0 +1,220 @@
+"""The order of things, known to this file only: detect, resolve overlaps, replace, look again, split into sections."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+
+from anonymize.dates import age_months
+from anonymize.detectors import build
+from anonymize.detectors.known_identity import KnownIdentity, KnownWords
+from anonymize.keys import Keys
+from anonymize.languages import load_pack
+from anonymize.policy import ReportsConfig
+from anonymize.presidio import RecognizerRegistry
+from anonymize.report import Gazetteer, Identity, Report, SafeReport, Span
+from anonymize.sections import parser_of
+from anonymize.surrogates import CAP_MONTHS, Person, Surrogates
+from anonymize.text import View, view_of, words_of
+
+# At equal extent the more telling kind wins.
+_RANK = {
+    kind: rank
+    for rank, kind in enumerate(("birth_date", "date", "name", "phone", "national_id", "patient_id", "visit_id"))
+}
+_NUMBERS = frozenset(("patient_id", "visit_id", "id", "national_id", "professional_id", "phone"))
+_PROTECTABLE = frozenset(
+    (
+        "names.header_line",
+        "names.signature",
+        "names.export",
+        "names.staff",
+        "names.cue",
+        "known.typo",
+        "institutions.head",
+    )
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One pseudonymised report and what was found in it."""
+
+    report: SafeReport
+    counts: dict[str, int]  # spans by kind
+    residual: int  # known names that only the second look caught
+
+
+class Anonymizer:
+    """Pseudonymises reports of one language. Holds no state between reports: the same input gives the same output.
+
+    Args:
+        config: language, policy and switches.
+        keys: the secret, from which surrogates and date offsets come.
+        gazetteer: names of the export's own columns.
+        avoid: folded words that no surrogate may equal.
+    """
+
+    def __init__(
+        self,
+        config: ReportsConfig,
+        keys: Keys,
+        gazetteer: Gazetteer | None = None,
+        avoid: Collection[str] = frozenset(),
+    ) -> None:
+        self.config = config
+        self.keys = keys
+        self.pack = load_pack(config.language)
+        known = gazetteer if gazetteer and config.use_export_names else Gazetteer()
+        self.detectors = build(self.pack, known)
+        self.words = KnownWords(self.pack)
+        self.sections = parser_of(self.pack)
+        self.surrogates = Surrogates(self.pack, keys, gazetteer or Gazetteer(), avoid)
+
+    def registry(self) -> RecognizerRegistry:
+        """The recognizers as a Presidio registry, for use in an ``AnalyzerEngine``."""
+        return RecognizerRegistry(recognizers=self.detectors, supported_languages=[self.pack.language])
+
+    def known(self, identity: Identity, extra: Iterable[str] = ()) -> KnownIdentity:
+        """The recognizer of one patient. Build it once for all reports of the patient."""
+        return KnownIdentity(self.pack, identity, self.words, extra=extra, fuzzy=self.config.fuzzy)
+
+    def detect(self, text: str, known: KnownIdentity | None = None) -> list[Span]:
+        """Spans in ``text``, in order, without overlaps."""
+        return self.combine(text, self.by_rule(text), known)
+
+    def by_rule(self, text: str) -> list[Span]:
+        """Spans that need no knowledge of the patient; they may overlap."""
+        view = view_of(text)
+        spans = [span for detector in self.detectors for span in detector.find(view)]
+        phrases = self.words.protected.phrases(view)
+        if phrases:
+            spans = [span for span in spans if not (span.rule in _PROTECTABLE and _inside(span, phrases))]
+        return spans
+
+    def combine(self, text: str, spans: Sequence[Span], known: KnownIdentity | None) -> list[Span]:
+        """The spans of :meth:`by_rule` and those of the patient's identity, in order, without overlaps."""
+        view = view_of(text)
+        return resolve(view, [*spans, *(known.find(view) if known else ())])
+
+    def names_in(self, text: str, spans: Sequence[Span]) -> set[str]:
+        """Folded words of the names found in ``text`` that are worth searching in the patient's other reports."""
+        view, words = view_of(text), self.words
+        found: set[str] = set()
+        for span in spans:
+            if span.kind == "name" and span.score >= 0.6:
+                found.update(words_of(text[span.start : span.end]))
+        ordinary = view.lower_words if view.case != "lower" else frozenset()
+        return {
+            word
+            for word in found
+            if len(word) > 2
+            and word not in words.common
+            and word not in words.particles
+            and word not in words.protected.words
+            and word not in ordinary
+        }
+
+    def anonymize(
+        self, report: Report, known: KnownIdentity | None = None, by_rule: Sequence[Span] | None = None
+    ) -> Outcome:
+        """The safe form of one report. ``by_rule`` saves a second look where the spans are known already."""
+        identity = report.identity
+        known = known or self.known(identity)
+        offset = self.keys.date_offset_days(identity.patient_id)
+        age = age_months(identity.birth_date, report.exam_date)
+        person = Person(identity, offset, report.exam_date, age)
+        spans = self.combine(report.text, self.by_rule(report.text) if by_rule is None else by_rule, known)
+        counts = Counter(span.kind for span in spans)
+        text, residual = self._replace(report.text, spans, person, known)
+        exam, more = self._replace(report.exam, self.detect(report.exam, known), person, known)
+        key = f"{identity.accession}{report.text}"
+        accession = identity.accession or f"{identity.patient_id}\0{report.exam_date}\0{report.text}"
+        safe = SafeReport(
+            report_id=self.keys.pseudonym("report", key),
+            patient=self.keys.pseudonym("patient", identity.patient_id),
+            study=self.keys.pseudonym("study", accession),
+            date=(date.fromisoformat(report.exam_date) + timedelta(offset)).isoformat() if report.exam_date else "",
+            age_months=None if age is None else min(age, CAP_MONTHS),
+            sex=identity.sex,
+            language=self.pack.language,
+            exam=exam,
+            text=text,
+            **self.sections.parse(text),
+        )
+        return Outcome(safe, dict(counts), residual + more)
+
+    def _replace(self, text: str, spans: Sequence[Span], person: Person, known: KnownIdentity) -> tuple[str, int]:
+        safe = self.substitute(text, spans, person)
+        # a second look at the result: what the first one left because of its surroundings
+        left = [
+            span
+            for span in known.find(View(safe))
+            if span.rule not in ("known.typo", "known.initials", "known.initial_beside")
+        ]
+        left = [span for span in left if span.kind not in ("birth_date", "postcode")]
+        if not left:
+            return safe, 0
+        view = View(safe)
+        pieces, position = [], 0
+        merged = resolve(view, left)
+        for span in merged:
+            pieces += [safe[position : span.start], self.surrogates.tag(span.kind)]
+            position = span.end
+        return "".join([*pieces, safe[position:]]), len(merged)
+
+    def substitute(self, text: str, spans: Sequence[Span], person: Person) -> str:
+        """``text`` with each span replaced by the policy; outside of spans it is unchanged."""
+        pieces, position = [], 0
+        for span in spans:
+            action = getattr(self.config.policy, span.kind)
+            pieces += [
+                text[position : span.start],
+                self.surrogates.replace(span, text[span.start : span.end], person, action),
+            ]
+            position = span.end
+        return "".join([*pieces, text[position:]])
+
+
+def resolve(view: View, spans: Iterable[Span]) -> list[Span]:
+    """Spans in order without overlaps: their union stays covered.
+
+    A span inside another gives way, except that a date behind a number (``IPP 123456 12/03/1980``) cuts it.
+    """
+    trimmed = (_trim(view.text, span) for span in spans)
+    ordered = sorted(
+        (s for s in trimmed if s.end > s.start), key=lambda s: (s.start, -s.end, -s.score, _RANK.get(s.kind, 99))
+    )
+    out: list[Span] = []
+    for span in ordered:
+        if not out or span.start >= out[-1].end:
+            out.append(span)
+            continue
+        last = out[-1]
+        if (
+            last.kind in _NUMBERS
+            and span.kind in ("date", "birth_date")
+            and span.start > last.start
+            and span.score >= 0.9
+        ):
+            out[-1] = _trim(view.text, replace(last, end=span.start))
+            out.append(span)
+        elif span.end > last.end:
+            strong = last if last.end - last.start >= span.end - span.start else span
+            out[-1] = Span(last.start, span.end, strong.kind, max(last.score, span.score), strong.rule)
+    return out
+
+
+def _trim(text: str, span: Span) -> Span:
+    start, end = span.start, span.end
+    while start < end and (text[start].isspace() or text[start] in ",;:"):
+        start += 1
+    while start < end and (text[end - 1].isspace() or text[end - 1] in ",;:"):
+        end -= 1
+    return span if (start, end) == (span.start, span.end) else replace(span, start=start, end=end)
+
+
+def _inside(span: Span, ranges: Iterable[tuple[int, int]]) -> bool:
+    return any(start < span.end and span.start < end for start, end in ranges)

@@ -1,0 +1,74 @@
+"""What is looked for, what each kind of span becomes, and how an export is read."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from anonymize.config import Config
+
+Action = Literal["surrogate", "tag", "mask", "generalise", "delete", "keep"]
+
+
+class Policy(Config):
+    """One action per kind of span.
+
+    surrogate: a made-up value of the same form; tag: ``[NOM]``; mask: each letter and digit becomes ``x``;
+    generalise: dates to their year, towns and addresses to a tag, ages over 89 to 89; delete: nothing is left.
+    """
+
+    name: Action = "surrogate"
+    initials: Action = "surrogate"
+    birth_date: Action = "surrogate"
+    date: Action = "surrogate"
+    age: Action = "generalise"
+    address: Action = "surrogate"
+    postcode: Action = "surrogate"
+    town: Action = "surrogate"
+    institution: Action = "surrogate"
+    phone: Action = "surrogate"
+    email: Action = "surrogate"
+    url: Action = "surrogate"
+    national_id: Action = "surrogate"
+    patient_id: Action = "surrogate"
+    visit_id: Action = "surrogate"
+    professional_id: Action = "surrogate"
+    id: Action = "surrogate"
+
+
+class Columns(Config):
+    """Headings of the export's columns; empty = recognised by the aliases of the language pack."""
+
+    patient: str = ""
+    surname: str = ""
+    birth_name: str = ""
+    given_name: str = ""
+    sex: str = ""
+    birth_date: str = ""
+    address: str = ""
+    postcode: str = ""
+    town: str = ""
+    phone: str = ""
+    visit: str = ""
+    accession: str = ""
+    exam_date: str = ""
+    exam: str = ""
+    prescriber: str = ""
+    radiologist: str = ""
+    text: str = ""
+
+
+class ReportsConfig(Config):
+    """Configuration of ``anonymize reports``."""
+
+    language: str = "fr"
+    columns: Columns = Columns()
+    encoding: str = Field("", description="of a CSV; empty = found from its bytes")
+    delimiter: str = Field("", description="of a CSV; empty = found from its heading")
+    policy: Policy = Policy()
+    fuzzy: bool = Field(True, description="find known names with one typing error")
+    second_pass: bool = Field(True, description="search names found once in all reports of the same patient")
+    use_export_names: bool = Field(True, description="search names of the export's staff and patients in all reports")
+    shard_mb: float = Field(2.0, gt=0, le=512, description="megabytes of source per output shard")
+    workers: int = Field(0, ge=0, description="processes; 0 = one per core")

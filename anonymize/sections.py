@@ -1,0 +1,106 @@
+"""Sections of a report: titles inline or on their own line, without the letterhead and the signature."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from anonymize.languages import Pack
+from anonymize.report import SECTIONS
+from anonymize.text import View, alternatives, fold
+
+
+class SectionParser:
+    """Splits the text of one report by the titles of the pack. Build it once per pack."""
+
+    def __init__(self, pack: Pack) -> None:
+        words = pack["sections"]
+        self._section = {fold(str(title)): name for name in SECTIONS for title in words[name]}
+        titles = alternatives(list(self._section))
+        bare = alternatives(words["bare"])
+        # a title with a colon or dash, a title alone on its line, or one of the plain titles before a sentence
+        self._title = re.compile(
+            rf"(?:^|(?<=\n)|(?<=\. )|(?<=\.\t))[ \t*#_>\-•]*(?:\d{{1,2}}[.)/][ ]?)?"
+            rf"(?:(?P<colon>{titles})[ \t*_]*(?:[:]|[\-–.]+(?=[ \t]*(?:\n|$))|- )[ \t*_]*"
+            rf"|(?P<alone>{titles})[ \t*_=\-]*(?=\n|$)|(?P<bare>{bare}) +(?=[^\W\d_]))"
+        )
+        self._closing = re.compile(rf"(?:^|\n)[ \t\-*]*(?:{alternatives(words['closing'])})(?!\w)")
+        titles_of_persons = alternatives(pack["detectors"]["names"]["titles"])
+        self._signature = re.compile(rf"(?:^|\n)[ \t\-*]*(?:{titles_of_persons})(?!\w)\.? ?[^\n]{{2,60}}(?=\n|$)")
+
+    def titles(self, view: View) -> list[tuple[int, int, str]]:
+        """Start and end of each title, and the section that it opens."""
+        found = []
+        for match in self._title.finditer(view.folded):
+            group = match.lastgroup or ""
+            start, end = match.span(group)
+            line_start = view.folded.rfind("\n", 0, match.start() + 1) + 1
+            if (
+                line_start < start
+                and view.folded[line_start:start].strip(" \t*#_>-•0123456789.)/")
+                and not view.text[start].isupper()
+            ):
+                continue
+            at_line_start = not view.folded[line_start:start].strip(" \t*#_>-•0123456789.)/")
+            if group != "colon" and not at_line_start:
+                continue
+            if group == "bare" and view.case == "mixed" and not view.text[start:end].isupper():
+                continue
+            found.append((match.start(), match.end(), self._name(match.group(group))))
+        return found
+
+    def edges(self, view: View) -> tuple[int, int]:
+        """Where the letterhead ends and where the signature begins."""
+        titles = self.titles(view)
+        tail = self.signature(view, titles[-1][1] if titles else len(view.text) // 2)
+        return (titles[0][0] if titles else self._lines_from_top(view, 6)), tail
+
+    def signature(self, view: View, after: int) -> int:
+        """Start of the closing formula or the signature behind ``after``; the end of the text where there is none."""
+        match = self._closing.search(view.folded, after)
+        if match:
+            return match.start() + 1
+        lines = [line for line in view.lines if line[0] >= after][-4:]
+        for start, end in lines:
+            if self._signature.match(view.folded, max(0, start - 1), end):
+                return start
+        blank = view.text.rstrip().rfind("\n\n")
+        tail = len(view.text.rstrip()) - blank
+        return (
+            blank + 2
+            if blank >= after and tail < 120 and view.text[blank:].strip().count("\n") <= 3
+            else len(view.text)
+        )
+
+    def parse(self, text: str) -> dict[str, str]:
+        """Text of each section of :data:`SECTIONS`; without any title all of the body is ``results``."""
+        view = View(text)
+        found = dict.fromkeys(SECTIONS, "")
+        titles = self.titles(view)
+        if not titles:
+            found["results"] = text[: self.signature(view, len(text) // 2)].strip()
+            return found
+        end_of_body = self.signature(view, titles[-1][1])
+        for (_, start, name), following in zip(titles, [*(t[0] for t in titles[1:]), end_of_body], strict=True):
+            body = text[start:following].strip()
+            if body:
+                found[name] = f"{found[name]}\n{body}" if found[name] else body
+        return found
+
+    def _name(self, title: str) -> str:
+        plain = re.sub(r"[ \-]+", " ", title)
+        return next(name for form, name in self._section.items() if re.sub(r"[ \-]+", " ", form) == plain)
+
+    @staticmethod
+    def _lines_from_top(view: View, count: int) -> int:
+        return view.lines[min(count, len(view.lines)) - 1][1] if view.lines else 0
+
+
+_BUILT: dict[Path, SectionParser] = {}
+
+
+def parser_of(pack: Pack) -> SectionParser:
+    """The section parser of a pack."""
+    if pack.folder not in _BUILT:
+        _BUILT[pack.folder] = SectionParser(pack)
+    return _BUILT[pack.folder]

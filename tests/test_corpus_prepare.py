@@ -1,0 +1,309 @@
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safe_factory import INDEX, REPORT, dicom_image, make_safe, save, write_safe
+from typer.testing import CliRunner
+
+from anonymize.config import load_config
+from anonymize.console import Console, UserError
+from anonymize.files import read_json, read_rows, write_table
+from anonymize.languages import available
+from anonymize.quarantine import read_quarantine
+from vlp.cli import app
+from vlp.corpus import build
+from vlp.corpus.anatomy import anatomy_of, laterality_of, view_of
+from vlp.corpus.config import PrepareConfig, SplitConfig
+from vlp.corpus.dataset import Corpus
+from vlp.corpus.pair import pair
+from vlp.corpus.prepare import run_prepare
+from vlp.corpus.quality import groups, near_duplicates
+from vlp.corpus.split import split_of
+from vlp.corpus.text import report_hash
+
+QUIET = Console("quiet")
+
+
+def config(**values) -> PrepareConfig:
+    return PrepareConfig(**{"size": 48, "workers": 1, "shard_images": 4, **values})
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Everything but what holds times."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in ("summary.json", "config.yaml")
+    }
+
+
+def test_a_clean_export_becomes_a_corpus(tmp_path):
+    safe, _, _ = make_safe(tmp_path / "safe")
+    summary = run_prepare(config(), safe, tmp_path / "corpus", QUIET)
+    assert summary["images"] == {"read": 6, "kept": 6, "refused": 0}
+    corpus = Corpus.open(tmp_path / "corpus")
+    study = corpus.studies[3]
+    assert (study.study_id, study.patient_id, study.anatomy, study.sex) == ("S003", "P001", "knee", "F")
+    assert (study.images[0].view, study.images[0].laterality, study.report_source) == ("AP", "R", "report")
+    pixels = corpus.pixels(study.images[0])
+    assert max(pixels.shape) == 48
+    assert study.images[0].spacing_mm == pytest.approx(0.2 * 80 / 48)
+    assert pixels[24, 18] > pixels[2, 2]
+    assert len({s.report_hash for s in corpus.studies}) == 6
+    for split in {s.split for s in corpus.studies}:
+        assert corpus.select(split=split)
+    assert "pseudonymised" in corpus.card
+    assert (tmp_path / "corpus" / "card" / "anatomy.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_broken_input_is_quarantined_and_the_counts_add_up(tmp_path):
+    safe, images, reports = make_safe(tmp_path / "safe", studies=12)
+    at = {row["image_id"]: safe / "images" / row["path"] for row in images}
+    at["I000"].write_bytes(at["I000"].read_bytes()[:900])
+    at["I001"].unlink()
+    at["I002"].write_bytes(b"")
+    at["I003"].write_bytes(b"Compte rendu\0" * 99)
+    blank = dicom_image(WindowCenter=2000, WindowWidth=4000)
+    blank.PixelData = bytes(2 * 80 * 60)
+    save(blank, at["I004"])
+    shutil.copy(at["I006"], at["I007"])  # same patient
+    shutil.copy(at["I008"], at["I010"])  # another patient
+    images[9]["patient"] = "P999"  # report names another patient
+    images.append({**images[11]})
+    images.append({**INDEX, "image_id": "I100", "patient": "P100", "study": "S100", "path": images[11]["path"]})
+    reports[5] = {**reports[5], "study": "S555", "date": "1999-01-01"}  # no images of that study nor of that day
+    reports.append({**reports[6]})
+    reports.append({**reports[11], "report_id": "R200", "text": "Tout autre chose.", "results": "Tout autre chose."})
+    write_safe(safe, images, reports)
+    summary = run_prepare(config(), safe, tmp_path / "corpus", QUIET)
+    for what in ("images", "reports"):
+        assert summary[what]["kept"] + summary[what]["refused"] == summary[what]["read"]
+        assert summary[what]["refused"] == sum(summary[f"refused_{what}"].values())
+    assert summary["refused_images"] == {
+        "truncated_image": 1,
+        "missing_file": 1,
+        "empty_file": 1,
+        "not_an_image": 1,
+        "blank_image": 1,
+        "duplicate_image": 1,
+        "duplicate_of_other_patient": 2,
+        "duplicate_image_id": 1,
+    }
+    assert summary["refused_reports"]["patient_mismatch"] == 1
+    assert summary["refused_reports"]["report_without_images"] == 1
+    assert summary["refused_reports"]["duplicate_report"] == 1
+    assert summary["refused_reports"]["conflicting_reports"] == 2
+    items = read_quarantine(tmp_path / "corpus" / "quarantine.parquet")
+    assert len(items) == summary["images"]["refused"] + summary["reports"]["refused"]
+    assert all(item.remedy and item.reason and item.ref for item in items)
+    corpus = Corpus.open(tmp_path / "corpus")
+    assert {s.study_id for s in corpus.studies if not s.report} == {"S005", "S009", "S011"}
+
+
+def test_the_same_bytes_with_any_number_of_workers_and_after_a_kill(tmp_path, monkeypatch):
+    safe, _, _ = make_safe(tmp_path / "safe", studies=10)
+    run_prepare(config(), safe, tmp_path / "one", QUIET)
+    run_prepare(config(workers=2), safe, tmp_path / "two", QUIET)
+    assert content(tmp_path / "one") == content(tmp_path / "two")
+
+    original, seen = build.prepare_image, []
+
+    def killed(image, size, crop):
+        seen.append(image.image_id)
+        if len(seen) == 7:
+            raise KeyboardInterrupt
+        return original(image, size, crop)
+
+    monkeypatch.setattr(build, "prepare_image", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_prepare(config(), safe, tmp_path / "three", QUIET)
+    with pytest.raises(UserError, match="vlp prepare"):
+        Corpus.open(tmp_path / "three")
+    run_prepare(config(), safe, tmp_path / "three", QUIET)
+    assert seen[7:] == [f"I{n:03d}" for n in range(4, 10)]  # the first shard is not made again
+    assert content(tmp_path / "one") == content(tmp_path / "three")
+    run_prepare(config(size=40), safe, tmp_path / "three", QUIET)
+    assert len(seen) == 7 + 6 + 10
+
+
+def test_a_decoder_that_dies_costs_one_image(tmp_path, monkeypatch):
+    safe, images, _ = make_safe(tmp_path / "safe", studies=8)
+    path = safe / "images" / images[3]["path"]
+    pool = build._Pool(2)
+    monkeypatch.setattr(build, "prepare_image", _dies_on_a_mark)
+    monkeypatch.setattr(build, "_several", _several_that_die)
+    path.write_bytes(b"die")
+    files = [build.ImageFile(r["image_id"], str(safe / "images" / r["path"]), "", "") for r in images]
+    rows = [row for row, _ in pool.map(files, 48, True)]
+    pool.close()
+    assert [row.image_id for row in rows] == [r["image_id"] for r in images]
+    assert [row.reason for row in rows] == ["", "", "", "decoder_crashed", "", "", "", ""]
+
+
+def _dies_on_a_mark(image, size, crop):
+    import os
+
+    if Path(image.file).read_bytes() == b"die":
+        os._exit(9)
+    return _REAL(image, size, crop)
+
+
+def _several_that_die(images, size, crop):
+    return [_dies_on_a_mark(image, size, crop) for image in images]
+
+
+_REAL = build.prepare_image
+
+
+def test_labels_are_joined_and_wrong_ones_left_out(tmp_path):
+    safe, _, _ = make_safe(tmp_path / "safe")
+    rows = [
+        {"study": "S000", "fracture": 1.0, "kl_grade": 3, "noise": "x"},
+        {"study": "S001", "fracture": 0.0, "kl_grade": 9, "noise": ""},
+        {"study": "S002", "fracture": None, "kl_grade": None, "noise": ""},
+        {"study": "S003", "fracture": 1.0, "kl_grade": 2, "noise": ""},
+        {"study": "S003", "fracture": 0.0, "kl_grade": 2, "noise": ""},
+    ]
+    write_table(safe / "tables" / "labels.parquet", rows)
+    summary = run_prepare(config(), safe, tmp_path / "corpus", QUIET)
+    labels = {s.study_id: s.labels for s in Corpus.open(tmp_path / "corpus").studies}
+    assert labels["S000"] == {"fracture": 1.0, "kl_grade": 3.0}
+    assert labels["S001"] == {"fracture": 0.0}
+    assert labels["S002"] == {}
+    assert labels["S003"] == {"kl_grade": 2.0}
+    assert summary["notes"] == {"labels_in_conflict": 1, "labels_out_of_range": 1}
+
+
+def rows_for(pairs, base, key):
+    return [
+        {
+            **base,
+            key: f"{key[0]}{i}",
+            "patient": f"P{p}",
+            "study": s,
+            "date": f"2020-01-0{d}",
+            "text": f"t{i}",
+            "results": "",
+        }
+        for i, (p, s, d) in enumerate(pairs)
+    ]
+
+
+triples = st.lists(
+    st.tuples(st.integers(0, 3), st.sampled_from(["", "A", "B", "C", "D"]), st.integers(1, 3)), max_size=9
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(images=triples, reports=triples, keep=st.booleans())
+def test_pairing_loses_nothing_and_never_mixes_patients(images, reports, keep):
+    images, reports = rows_for(images, INDEX, "image_id"), rows_for(reports, REPORT, "report_id")
+    out = pair(images, reports, keep)
+    shown = [row["image_id"] for _, rows, _ in out.studies for row in rows]
+    assert Counter(shown + [q.ref for q in out.refused_images]) == Counter(r["image_id"] for r in images)
+    told = [report["report_id"] for *_, report in out.studies if report]
+    assert Counter(told + [q.ref for q in out.refused_reports]) == Counter(r["report_id"] for r in reports)
+    for _, rows, report in out.studies:
+        assert len({row["patient"] for row in rows} | ({report["patient"]} if report else set())) == 1
+        assert keep or report
+
+
+def test_pairs_by_date_only_when_unambiguous():
+    images = rows_for([(1, "X", 1), (2, "Y", 1), (2, "Z", 1)], INDEX, "image_id")
+    reports = rows_for([(1, "", 1), (2, "", 1)], REPORT, "report_id")
+    out = pair(images, reports)
+    assert [(study, bool(report)) for study, _, report in out.studies] == [("X", True), ("Y", False), ("Z", False)]
+    assert [q.reason for q in out.refused_reports] == ["ambiguous_pair"]
+
+
+@settings(max_examples=100)
+@given(patients=st.lists(st.text(min_size=1), unique=True, max_size=60), more=st.floats(0, 0.3))
+def test_the_split_follows_from_the_patient_alone(patients, more):
+    small, large = SplitConfig(test=0.2), SplitConfig(test=0.2 + more)
+    for patient in patients:
+        if split_of(patient, small) == "test":
+            assert split_of(patient, large) == "test"
+    parts = Counter(split_of(f"P{n}", small) for n in range(4000))
+    assert abs(parts["test"] / 4000 - 0.2) < 0.03
+    assert abs(parts["validation"] / 4000 - 0.1) < 0.03
+
+
+def test_equal_reports_are_known_whatever_their_date():
+    first = report_hash("Pas de fracture, le 12 mars 2021 à 14h30.", "", "")
+    assert first == report_hash("PAS DE FRACTURE le 3 avril 2019 à 9h05", "", "autre en-tête")
+    assert first != report_hash("Fracture, le 12 mars 2021 à 14h30.", "", "")
+    assert report_hash("Âge osseux de 8 ans.", "", "") != report_hash("Âge osseux de 12 ans.", "", "")
+    assert report_hash(" ", "", "12/03/2021") == ""
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "anatomy", "side"),
+    [
+        ("fr", "Radiographie de la cheville gauche", "ankle", "L"),
+        ("de", "Röntgen Handgelenk rechts in 2 Ebenen", "wrist", "R"),
+        ("es", "Radiografía de rodilla izquierda", "knee", "L"),
+        ("en", "XR left forearm AP", "forearm", "L"),
+    ],
+)
+def test_words_of_each_language(language, text, anatomy, side):
+    if language not in available():
+        pytest.skip(f"there is no language pack '{language}'")
+    assert anatomy_of("", [(text, language)]) == anatomy
+    assert laterality_of("", [(text, "")], language) == side
+
+
+def test_anatomy_view_and_side_from_words_and_codes():
+    assert anatomy_of("CHEST", [("Radiographie du GENOU droit de face", "fr")]) == "knee"
+    assert anatomy_of("CHEST", [("", "fr")]) == "chest"
+    assert anatomy_of("LOW_LEG", []) == "lower_leg"
+    assert anatomy_of("", [("avant-bras gauche", "fr")]) == "forearm"
+    assert anatomy_of("", [("échographie abdominale", "fr")]) == "unknown"
+    assert view_of("LL", []) == "LAT"
+    assert view_of("", [("genou de profil", "fr")]) == "LAT"
+    assert laterality_of("", [("Genoux de face", "fr")]) == "B"
+    assert laterality_of("", [("genou drt", "fr")]) == "R"
+    assert laterality_of("L", [("genou droit", "fr")]) == "L"
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 1000), flips=st.integers(0, 15))
+def test_near_duplicates_below_16_bits_are_always_found(seed, flips):
+    rng = np.random.default_rng(seed)
+    bits = rng.integers(0, 2, (20, 256), dtype=np.uint8)
+    copy = bits[3].copy()
+    copy[rng.choice(256, flips, replace=False)] ^= 1
+    hashes = [np.packbits(b).tobytes().hex() for b in (*bits, copy)]
+    assert near_duplicates(hashes, 28) == [(3, 20, flips)]
+
+
+def test_groups_connect_through_others():
+    assert groups(6, [(4, 2), (5, 4), (0, 1)]) == [0, 0, 2, 3, 2, 2]
+
+
+def test_command_line(tmp_path):
+    safe, _, _ = make_safe(tmp_path / "safe")
+    out = str(tmp_path / "corpus")
+    done = CliRunner().invoke(app, ["prepare", str(safe), "--out", out, "size=32", "workers=1", "split.test=0.5"])
+    assert done.exit_code == 0, done.output
+    assert f"next: vlp pretrain {out}" in done.output
+    assert read_json(tmp_path / "corpus" / "corpus.json")["size"] == 32
+    wrong = CliRunner().invoke(app, ["prepare", str(safe), "--out", out, "splitt.test=0.5"])
+    assert wrong.exit_code == 2
+    assert "did you mean 'split'" in wrong.output
+    empty = CliRunner().invoke(app, ["prepare", str(tmp_path / "safe" / "reports"), "--out", out])
+    assert empty.exit_code == 2
+    assert "anonymize dicom" in empty.output
+
+
+def test_decoded_table_says_how_every_image_was_read(tmp_path):
+    safe, _, _ = make_safe(tmp_path / "safe")
+    run_prepare(load_config(PrepareConfig, None, ["workers=1", "size=32"]), safe, tmp_path / "corpus", QUIET)
+    rows = read_rows(tmp_path / "corpus" / "decoded")
+    assert [row["window_path"] for row in rows] == ["percentile"] * 6
+    assert [row["row"] for row in rows] == list(range(6))

@@ -1,0 +1,83 @@
+"""The image tower: shapes, masks, attention, other sizes and other families."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from anonymize.console import UserError
+from vlp.encoders.image import ImageConfig, ImageEncoder
+from vlp.encoders.presets import PRESETS
+
+
+def encoder(**values: object) -> ImageEncoder:
+    torch.manual_seed(0)
+    return ImageEncoder(ImageConfig.model_validate({"name": "vit_atto", "image_size": 32, **values})).eval()
+
+
+@pytest.mark.parametrize("name", [*PRESETS, "resnet10t", "vit_tiny_patch16_224"])
+def test_every_family_gives_the_same_features(name: str) -> None:
+    tower = encoder(name=name, image_size=64)
+    features = tower(torch.randn(2, 1, 64, 64))
+    rows, columns = features.grid
+    assert features.pooled.shape == (2, tower.width)
+    assert features.patches.shape == (2, rows * columns, tower.width)
+    assert tower(torch.randn(1, 1, 96, 96)).patches.shape[1] > rows * columns
+
+
+def test_normalise_takes_bytes_and_shares() -> None:
+    tower = encoder(mean=0.5, std=0.25)
+    values = tower.normalise(torch.tensor([0, 255], dtype=torch.uint8))
+    assert values.tolist() == [-2.0, 2.0]
+    assert torch.equal(values, tower.normalise(torch.tensor([0.0, 1.0])))
+
+
+def test_a_masked_patch_is_not_seen() -> None:
+    tower = encoder()
+    image = torch.randn(1, 1, 32, 32)
+    mask = torch.zeros(1, 4, dtype=torch.bool)
+    assert torch.equal(tower(image).pooled, tower(image, mask).pooled)
+    everything = torch.ones(1, 4, dtype=torch.bool)
+    assert torch.allclose(tower(image, everything).pooled, tower(torch.randn(1, 1, 32, 32), everything).pooled)
+
+
+def test_visible_patches_know_nothing_of_hidden_ones() -> None:
+    tower = encoder()
+    image, keep = torch.randn(1, 1, 32, 32), torch.tensor([[3, 0]])
+    other = image.clone()
+    other[..., :16, 16:] = 9.0  # patch 1 is hidden
+    assert torch.equal(tower.visible(image, keep), tower.visible(other, keep))
+    other[..., 16:, 16:] = 9.0  # patch 3 is not
+    assert not torch.allclose(tower.visible(image, keep), tower.visible(other, keep))
+
+
+def test_all_patches_visible_is_the_plain_encoder() -> None:
+    tower = encoder()
+    image = torch.randn(2, 1, 32, 32)
+    tokens = tower.visible(image, torch.arange(4).expand(2, 4))
+    torch.testing.assert_close(tokens[:, 1:], tower(image).patches)
+
+
+def test_attention_is_the_softmax_of_the_last_block() -> None:
+    tower = encoder(image_size=64)
+    images = torch.randn(2, 1, 64, 64)
+    seen = tower.attention(images)
+    assert seen.shape == (2, 4, 4)
+    assert torch.allclose(seen.sum(dim=(1, 2)), torch.ones(2))
+    block = tower.backbone.blocks[-1]
+    block.attn.fused_attn = False  # the slow path of timm materialises the weights
+    weights = []
+    block.attn.attn_drop.register_forward_hook(lambda module, inputs, output: weights.append(output))
+    tower(images)
+    wanted = weights[0][:, :, 0, 1:].mean(dim=1)
+    torch.testing.assert_close(seen.flatten(1), wanted / wanted.sum(dim=1, keepdim=True))
+
+
+def test_what_only_transformers_can_is_refused_for_others() -> None:
+    tower = encoder(name="resnet10t", image_size=64)
+    with pytest.raises(ValueError, match="attention"):
+        tower.attention(torch.randn(1, 1, 64, 64))
+    with pytest.raises(ValueError, match="mask"):
+        tower(torch.randn(1, 1, 64, 64), torch.zeros(1, 4, dtype=torch.bool))
+    with pytest.raises(UserError, match="vit_pico"):
+        encoder(name="vit_nothing")

@@ -1,0 +1,216 @@
+"""``vlp prepare``: studies of a source become a corpus (docs/architecture.md, "Corpus")."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from anonymize.config import dump_config
+from anonymize.console import Console
+from anonymize.files import fingerprint, write_json, write_table
+from anonymize.quarantine import Quarantined, count_reasons, write_quarantine
+from vlp.corpus.build import DecodedRow, build_shards
+from vlp.corpus.config import PrepareConfig
+from vlp.corpus.quality import groups, near_duplicates
+from vlp.corpus.source import PlannedStudy, Source, refuse
+from vlp.corpus.split import split_of
+from vlp.corpus.text import report_hash
+from vlp.study import MANIFEST_SCHEMA, ImageRef, Study
+
+
+def run_prepare(
+    config: PrepareConfig, safe: Path, out: Path, console: Console, describe_labels: str = ""
+) -> dict[str, Any]:
+    """Make the corpus ``out`` from the safe export ``safe``.
+
+    The same input and configuration give the same bytes, whatever the number of workers. A killed run goes on with the
+    shards that are done.
+
+    Args:
+        describe_labels: language in which studies without a report get a text written from their labels; "" for none.
+
+    Returns:
+        the summary: images, reports and studies read, kept and refused (they add up), splits, seconds.
+
+    Raises:
+        UserError: ``safe`` is no safe export, or nothing usable is in it.
+    """
+    from vlp.corpus.safe import read_safe
+
+    return build_corpus(config, read_safe(safe, config), out, console, describe_labels)
+
+
+def build_corpus(
+    config: PrepareConfig, source: Source, out: Path, console: Console, describe_labels: str = ""
+) -> dict[str, Any]:
+    """Decode, check, split and write the studies of any source; see :func:`run_prepare`."""
+    from vlp.corpus.card import write_card
+    from vlp.corpus.describe import describe
+
+    start = time.monotonic()
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "corpus.json").unlink(missing_ok=True)  # an unfinished corpus must not look like a finished one
+    dump_config(config, out / "config.yaml")
+    planned = sorted(source.studies, key=lambda s: s.study_id)
+    files = [image for study in planned for image in study.images]
+    rows = build_shards(files, out, config, console)
+    decoded = {row.image_id: row for row in rows}
+    place = {image.image_id: number for number, image in enumerate(files, 1)}
+    patients = {image.image_id: study.patient_id for study in planned for image in study.images}
+    pairs = _pairs(rows, config)
+    refused = [refuse(r.image_id, place[r.image_id], r.reason, r.remedy) for r in rows if r.reason]
+    if config.drop_duplicates:
+        refused += _duplicates(rows, pairs, patients, place, config)
+    lost = {item.ref for item in refused}
+    kept = [s for s in planned if any(image.image_id not in lost for image in s.images)]
+    empty = [s for s in planned if all(image.image_id in lost for image in s.images)]
+    reports = source.refused_reports + [
+        refuse(
+            s.report_id, 0, "report_without_usable_images", "Every image of the study was refused; see their reasons."
+        )
+        for s in empty
+        if s.report_source == "report"
+    ]
+    kept = _with_patients(kept, pairs, lost)
+    if describe_labels:
+        kept = [study if study.report else describe(study, describe_labels) for study in kept]
+    studies = [_finished(study, decoded, lost, config) for study in kept]
+    images = source.refused_images + refused
+    summary = _summary(source, studies, images, reports, empty, start)
+    write_quarantine(out / "quarantine.parquet", [*images, *reports])
+    write_table(out / "manifest.parquet", [study.row() for study in studies], MANIFEST_SCHEMA)
+    split_by_image = {ref.image_id: (s.patient_id, s.split) for s in studies for ref in s.images}
+    summary["near_duplicates"] = _near_summary(pairs, split_by_image)
+    used = [decoded[ref.image_id] for study in studies for ref in study.images]
+    mark = fingerprint([s.row() for s in studies], [(row.image_id, row.digest) for row in used])
+    write_card(out, studies, used, summary, mark, config)
+    write_json(out / "summary.json", summary)
+    write_json(
+        out / "corpus.json",
+        {
+            "fingerprint": mark,
+            "size": config.size,
+            "shards": 1 + max((row.shard for row in rows), default=-1),
+            **{key: summary[key] for key in ("studies", "images", "reports", "splits", "anatomies", "near_duplicates")},
+        },
+    )
+    return summary
+
+
+def _pairs(rows: Sequence[DecodedRow], config: PrepareConfig) -> list[tuple[str, str, int]]:
+    good = [row for row in rows if not row.reason]
+    found = near_duplicates([row.perceptual_hash for row in good], config.near_duplicate_bits)
+    return [(good[a].image_id, good[b].image_id, distance) for a, b, distance in found]
+
+
+def _duplicates(
+    rows: Sequence[DecodedRow],
+    pairs: Sequence[tuple[str, str, int]],
+    patients: dict[str, str],
+    place: dict[str, int],
+    config: PrepareConfig,
+) -> list[Quarantined]:
+    """All but the first of equal images; with ``drop_near_duplicates`` also what resembles another patient's image."""
+    first: dict[str, str] = {}
+    out: dict[str, Quarantined] = {}
+    for row in rows:
+        if row.reason or first.setdefault(row.digest, row.image_id) == row.image_id:
+            continue
+        same = patients[row.image_id] == patients[first[row.digest]]
+        reason, remedy = (
+            ("duplicate_image", "The same image came twice; the first is kept.")
+            if same
+            else ("duplicate_of_other_patient", "Two patients have the same image; find out whose it is.")
+        )
+        out[row.image_id] = refuse(row.image_id, place[row.image_id], reason, remedy)
+    for a, b, _ in pairs if config.drop_near_duplicates else ():
+        if patients[a] and patients[b] and patients[a] != patients[b] and a not in out and b not in out:
+            remedy = "The image is nearly that of another patient; find out whose it is."
+            out[b] = refuse(b, place[b], "near_duplicate_of_other_patient", remedy)
+    return list(out.values())
+
+
+def _with_patients(
+    studies: list[PlannedStudy], pairs: Sequence[tuple[str, str, int]], lost: set[str]
+) -> list[PlannedStudy]:
+    """Studies of unknown patients count as one patient where near-duplicates or a common original connect them."""
+    unknown = [i for i, study in enumerate(studies) if not study.patient_id]
+    owner = {image.image_id: n for n, i in enumerate(unknown) for image in studies[i].images}
+    links = [(owner[a], owner[b]) for a, b, _ in pairs if a in owner and b in owner]
+    first: dict[str, int] = {}
+    for number, i in enumerate(unknown):
+        if studies[i].original:
+            links.append((first.setdefault(studies[i].original, number), number))
+    out = list(studies)
+    for number, leader in enumerate(groups(len(unknown), links)):
+        study = studies[unknown[number]]
+        out[unknown[number]] = dataclasses.replace(study, patient_id=f"G-{studies[unknown[leader]].study_id}")
+    return out
+
+
+def _finished(study: PlannedStudy, decoded: dict[str, DecodedRow], lost: set[str], config: PrepareConfig) -> Study:
+    refs = []
+    for image in study.images:
+        if image.image_id in lost:
+            continue
+        row = decoded[image.image_id]
+        refs.append(
+            ImageRef(
+                image.image_id, row.shard, row.row, row.height, row.width, image.view, image.laterality, row.spacing_mm
+            )
+        )
+    same = {f.name: getattr(study, f.name) for f in dataclasses.fields(Study) if f.name not in _MADE}
+    return Study(
+        **same,
+        split=split_of(study.patient_id, config.split),
+        images=tuple(refs),
+        report_hash=report_hash(study.results, study.conclusion, study.report),
+    )
+
+
+_MADE = ("split", "images", "report_hash")
+
+
+def _summary(
+    source: Source,
+    studies: Sequence[Study],
+    images: Sequence[Quarantined],
+    reports: Sequence[Quarantined],
+    empty: Sequence[PlannedStudy],
+    start: float,
+) -> dict[str, Any]:
+    kept_images = sum(len(s.images) for s in studies)
+    kept_reports = sum(s.report_source == "report" for s in studies)
+    if kept_images + len(images) != source.images_read or kept_reports + len(reports) != source.reports_read:
+        raise AssertionError("images or reports were lost on the way: kept and refused do not add up to what was read")
+    return {
+        "studies": {"kept": len(studies), "without_usable_images": len(empty)},
+        "patients": len({s.patient_id for s in studies}),
+        "images": {"read": source.images_read, "kept": kept_images, "refused": len(images)},
+        "reports": {
+            "read": source.reports_read,
+            "kept": kept_reports,
+            "refused": len(reports),
+            "described": sum(s.report_source == "described" for s in studies),
+        },
+        "studies_without_text": sum(not s.report for s in studies),
+        "splits": dict(sorted(Counter(s.split for s in studies).items())),
+        "anatomies": dict(Counter(s.anatomy for s in studies).most_common()),
+        "refused_images": count_reasons(images),
+        "refused_reports": count_reasons(reports),
+        "notes": dict(source.notes),
+        "seconds": round(time.monotonic() - start, 1),
+    }
+
+
+def _near_summary(pairs: Sequence[tuple[str, str, int]], by_image: dict[str, tuple[str, str]]) -> dict[str, int]:
+    kept = [(by_image[a], by_image[b]) for a, b, _ in pairs if a in by_image and b in by_image]
+    return {
+        "pairs": len(kept),
+        "of_two_patients": sum(a[0] != b[0] for a, b in kept),
+        "across_splits": sum(a[1] != b[1] for a, b in kept),
+    }

@@ -1,0 +1,57 @@
+"""Zero-shot answers by prompts of the language pack: no label is used.
+
+A class is the mean of the normalised embeddings of its prompts, normalised again (prompt ensemble, Radford 2021). For a
+finding the score is the softmax of the positive against the negative class (CheXzero, Tiu 2022); for a grade it is the
+expected grade under the softmax over all grades. Both use the model's learned temperature.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import softmax
+
+from anonymize.config import ConfigError
+from anonymize.languages import load_pack
+from vlp.encoders.dual import DualEncoder
+from vlp.study import Study
+from vlp.tasks.features import Array, text_embeddings
+from vlp.tasks.task import Task
+
+
+def prompts_of(language: str, task: Task) -> list[list[str]]:
+    """One list of prompts a class: negative and positive, or grade 0, 1, 2 ... of ``prompts.yaml``; [] if it has none.
+
+    Raises:
+        ConfigError: the pack is missing, or an entry has no prompt for a class.
+    """
+    topic = load_pack(language)["prompts"]
+    entry = topic.get("findings", topic).get(task.label)
+    if entry is None:
+        return []
+    keys = ["negative", "positive"] if task.kind == "binary" else list(range(task.classes))
+    classes = [entry.get(key) or entry.get(str(key)) for key in keys] if isinstance(entry, dict) else list(entry)
+    if len(classes) != len(keys) or not all(classes):
+        raise ConfigError(f"language pack '{language}', prompts.yaml: '{task.label}' needs prompts for each of {keys}")
+    return [list(prompts) for prompts in classes]
+
+
+def class_embeddings(dual: DualEncoder, classes: Sequence[Sequence[str]]) -> Array:
+    """[C, E], L2-normalised."""
+    means = np.stack([text_embeddings(dual, list(prompts)).mean(axis=0) for prompts in classes])
+    return means / np.linalg.norm(means, axis=1, keepdims=True).clip(1e-12)
+
+
+def zero_shot(images: Array, classes: Array, logit_scale: float) -> npt.NDArray[np.float64]:
+    """Expected class [n] of image embeddings [n, E] against class embeddings [C, E]: for two classes P(positive)."""
+    probability = softmax(logit_scale * np.asarray(images @ classes.T, np.float64), axis=1)
+    return probability @ np.arange(len(classes))
+
+
+def corpus_language(studies: Sequence[Study]) -> str:
+    """The language of most reports; "" where there is none."""
+    counts = Counter(s.language for s in studies if s.language)
+    return counts.most_common(1)[0][0] if counts else ""

@@ -1,0 +1,147 @@
+"""Batches by index from a corpus: what the loop needs to start at any step."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from anonymize.config import Config
+from anonymize.console import Console, UserError
+from vlp.corpus.dataset import Corpus
+from vlp.corpus.sampler import StudyBatchSampler
+from vlp.study import ImageRef, Study
+from vlp.training.texts import TextSampling, keys, sample, whole
+
+
+class DataConfig(Config):
+    """How images are read."""
+
+    batch_size: int = Field(64, ge=2)  # over all processes
+    source_size: int | None = None  # side in pixels of the squares that crops are taken from; default 8/7 of image_size
+    cache_mb: int = Field(4096, ge=0)  # hold all decoded squares in memory, per process, where they need no more
+    images_per_study: int = Field(2, ge=1)  # at most, drawn anew every time (align)
+
+
+def source_size(config: DataConfig, image_size: int) -> int:
+    """The side that crops are taken from."""
+    return config.source_size or image_size * 8 // 7
+
+
+class Images:
+    """Squares of a corpus by position in ``refs``: in memory where they fit, else read each time."""
+
+    def __init__(self, corpus: Corpus, refs: Sequence[ImageRef], size: int, cache_mb: int, console: Console) -> None:
+        self.corpus, self.refs, self.size = corpus, list(refs), size
+        self._memory: Tensor | None = None
+        if len(self.refs) * size * size <= cache_mb * 2**20:
+            self._memory = self._read(range(len(self.refs)), console)
+
+    def __len__(self) -> int:
+        return len(self.refs)
+
+    def __getitem__(self, indices: Sequence[int]) -> Tensor:
+        """uint8 [len(indices), 1, size, size]."""
+        if self._memory is not None:
+            return self._memory[torch.as_tensor(indices, dtype=torch.int64)]
+        return torch.stack([self._one(i) for i in indices])
+
+    def _one(self, index: int) -> Tensor:
+        return torch.from_numpy(self.corpus.square(self.refs[index], self.size)).unsqueeze(0)
+
+    def _read(self, indices: Sequence[int], console: Console) -> Tensor:
+        images = torch.empty(len(indices), 1, self.size, self.size, dtype=torch.uint8)
+        with ThreadPoolExecutor(4) as pool:  # decoding and resizing leave the interpreter lock
+            for i, image in enumerate(console.track(pool.map(self._one, indices), len(indices), "reading", "images")):
+                images[i] = image
+        return images
+
+
+class ImageBatches:
+    """This rank's images of batch ``index``; each epoch is a new order of all of them. Pure function of the index."""
+
+    def __init__(self, images: Images, batch_size: int, seed: int, rank: int, world: int) -> None:
+        """Raises:
+        UserError: the batch does not divide by the processes, or there are fewer images than one batch.
+        """
+        _check_batch(batch_size, world, len(images), "images")
+        self.images, self.batch_size, self.seed, self.rank, self.world = images, batch_size, seed, rank, world
+        self._order: tuple[int, Any] = (-1, None)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        epoch, position = divmod(index, len(self.images) // self.batch_size)
+        if self._order[0] != epoch:
+            self._order = (epoch, np.random.default_rng([self.seed, epoch]).permutation(len(self.images)))
+        start = position * self.batch_size
+        chosen = self._order[1][start : start + self.batch_size][self.rank :: self.world].tolist()
+        return {"images": self.images[chosen], "ids": [self.images.refs[i].image_id for i in chosen]}
+
+
+class StudyBatches:
+    """This rank's studies of batch ``index`` with a text each; no two of a patient in a batch. Pure function of the index."""
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        studies: Sequence[Study],
+        config: DataConfig,
+        sampling: TextSampling,
+        size: int,
+        seed: int,
+        rank: int,
+        world: int,
+        console: Console,
+    ) -> None:
+        """Raises:
+        UserError: the batch does not divide by the processes, or no batch of different patients can be made.
+        """
+        _check_batch(config.batch_size, world, len({s.patient_id for s in studies}), "patients")
+        self.studies, self.config, self.sampling, self.seed = list(studies), config, sampling, seed
+        self.rank, self.world = rank, world
+        refs = [ref for study in self.studies for ref in study.images]
+        self.images = Images(corpus, refs, size, config.cache_mb, console)
+        self._first = np.cumsum([0, *(len(study.images) for study in self.studies)])
+        self._sampler = StudyBatchSampler(self.studies, config.batch_size, seed=seed, unique_reports=False)
+        self._keys = keys([whole(study) for study in self.studies])
+        self._starts = [0]  # index of the first batch of each epoch
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        while self._starts[-1] <= index:
+            made = len(self._sampler.global_batches(len(self._starts) - 1))
+            self._starts.append(self._starts[-1] + max(1, made))
+        epoch = bisect_right(self._starts, index) - 1
+        chosen = self._sampler.global_batches(epoch)[index - self._starts[epoch]][self.rank :: self.world]
+        rows: list[int] = []
+        owner: list[int] = []
+        texts: list[str] = []
+        for position, number in enumerate(chosen):
+            study = self.studies[number]
+            rng = np.random.default_rng([self.seed, index, number])
+            count = min(len(study.images), self.config.images_per_study)
+            drawn = sorted(rng.choice(len(study.images), count, replace=False))
+            rows += [int(self._first[number] + i) for i in drawn]
+            owner += [position] * count
+            texts.append(sample(study, self.sampling, rng))
+        return {
+            "images": self.images[rows],
+            "study_index": torch.tensor(owner, dtype=torch.int64),
+            "texts": texts,
+            "study_keys": self._keys[torch.tensor(chosen)],
+            "text_keys": keys(texts),
+            "ids": [self.studies[i].study_id for i in chosen],
+        }
+
+
+def _check_batch(batch_size: int, world: int, available: int, what: str) -> None:
+    if batch_size % world:
+        raise UserError(f"data.batch_size={batch_size} does not divide by {world} processes")
+    if available < batch_size:
+        raise UserError(
+            f"data.batch_size={batch_size} but there are only {available} {what} to train on; make it smaller"
+        )
