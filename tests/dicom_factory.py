@@ -63,9 +63,9 @@ def burn(pixels: npt.NDArray[np.uint16], lines: list[str], value: int, scale: fl
     for line in lines:
         (width, height), base = cv2.getTextSize(line, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
         y += height + 4
-        canvas = np.ascontiguousarray(pixels.astype(np.int32))
-        cv2.putText(canvas, line, (8, y), cv2.FONT_HERSHEY_SIMPLEX, scale, value, 1, cv2.LINE_8)
-        pixels[:] = canvas.astype(np.uint16)
+        ink = np.zeros(pixels.shape, np.uint8)
+        cv2.putText(ink, line, (8, y), cv2.FONT_HERSHEY_SIMPLEX, scale, 255, 1, cv2.LINE_8)
+        pixels[ink > 0] = value
         boxes.append((8, y - height, min(8 + width, pixels.shape[1]), y))
         y += base + 4
     return boxes

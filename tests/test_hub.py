@@ -27,7 +27,7 @@ def image_encoder() -> ImageEncoder:
 
 
 def dual_encoder() -> DualEncoder:
-    tokenizer = Tokenizer.train(TEXTS * 3, 120, 16)
+    tokenizer = Tokenizer.train(TEXTS * 3, 300, 16)
     return DualEncoder(
         image_encoder(), TextEncoder(TextConfig(width=32, layers=1, max_length=16), tokenizer), DualConfig(width=8)
     ).eval()

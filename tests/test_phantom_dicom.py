@@ -33,9 +33,7 @@ def errors_of(path: Path) -> list[str]:
     return [line for line in (found.stdout + found.stderr).splitlines() if line.startswith("Error")]
 
 
-needs_validator = pytest.mark.skipif(
-    shutil.which("dciodvfy") is None, reason="dciodvfy (package dicom3tools) is not installed"
-)
+needs_validator = pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (dicom3tools) is not installed")
 
 
 @needs_validator
@@ -109,7 +107,7 @@ def test_write_is_deterministic_and_refuses_wrong_pixels(tmp_path: Path) -> None
     row = write_dicom(tmp_path / "a.dcm", radiograph, exam, view, HEADER, 7)
     write_dicom(tmp_path / "b.dcm", radiograph, exam, view, HEADER, 7)
     assert (tmp_path / "a.dcm").read_bytes() == (tmp_path / "b.dcm").read_bytes()
-    assert row["rows"], row["columns"] == (240, 200)
+    assert (row["rows"], row["columns"]) == (240, 200)
     with pytest.raises(ValueError, match="exceed 10 bits"):
         write_dicom(tmp_path / "c.dcm", Radiograph(film(), 10, 0.15, (500, 300), ()), exam, view, HEADER, 7)
     assert not (tmp_path / "c.dcm").exists()

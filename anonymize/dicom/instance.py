@@ -29,7 +29,7 @@ REMEDIES = {
     "missing_identifier": "patient, study or instance identifier is empty; mend the header at the source",
     "corrupt_pixels": "the pixels cannot be decoded; export it again",
     "duplicate_instance": "another file has the same SOP Instance UID; the first in sorted order was kept",
-    "burned_in_unsure": "the header says that text is burned in and none was found; look at it, then set on_unsure=write",
+    "burned_in_unsure": "the header says burned in and no text was found; look at it, then set on_unsure=write",
     "unreadable_file": "the file cannot be opened; check its permissions",
 }
 
@@ -79,8 +79,11 @@ def process(source: Path, folder: Path, part: str, config: DicomConfig, keys: Ke
         Refused: with a reason of :data:`REMEDIES`.
     """
     ds = _read(source)
-    if str(ds.get("SOPClassUID", "")) not in config.sop_classes:
-        raise Refused("unsupported_sop_class" if "PixelData" in ds or "SOPClassUID" in ds else "not_dicom")
+    found, stated = str(ds.get("SOPClassUID", "")), str(ds.file_meta.get("MediaStorageSOPClassUID", ""))
+    if not found or (found != stated and stated.startswith(found)):  # the file ends within its first attributes
+        raise Refused("truncated_dicom")
+    if found not in config.sop_classes:
+        raise Refused("unsupported_sop_class")
     if "PixelData" not in ds:
         raise Refused("no_pixels")
     try:

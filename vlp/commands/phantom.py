@@ -27,10 +27,11 @@ def phantom(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Make a synthetic hospital: radiographs as DICOM, reports with fake identities, and the truth beside them.
+    """Make a synthetic hospital: DICOM radiographs, reports with fake identities, and truth.
 
-    Patients, names and films are made up. Scores on them say nothing clinical. The same seed gives the same
-    bytes on any number of cores, and a killed run goes on where it was.
+    Patients, names and films are made up; scores on them say nothing clinical.
+    A seed gives the same bytes on any number of cores.
+    A killed run goes on where it was when the same command is typed again.
 
     Examples:
 
@@ -48,11 +49,12 @@ def phantom(
         from vlp.phantom.export import count_phantom, run_phantom
 
         given = {"patients": patients, "seed": seed, "language": language, "level": level}
-        options = [f"{name}={value}" for name, value in given.items() if value is not None]
-        settings = load_config(PhantomConfig, config, [*options, *(overrides or ())])
+        given_values = [f"{name}={value}" for name, value in given.items() if value is not None]
+        settings = load_config(PhantomConfig, config, [*given_values, *(overrides or ())])
         if dry_run:
             console.result(count_phantom(settings))
             return
         summary = run_phantom(settings, out, console)
         reports = out / "export" / "reports.csv"
-        console.result(summary, f"anonymize reports {reports} --out SAFE --language {settings.language}")
+        options = f"--out SAFE --language {settings.language} --secret-file {out / 'secret.key'}"
+        console.result(summary, f"anonymize reports {reports} {options}")

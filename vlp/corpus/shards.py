@@ -7,6 +7,7 @@ which an interrupted preparation knows the shards that are done.
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -77,7 +78,8 @@ class ShardReader:
     """Random access to the shards of one corpus.
 
     Files are opened at first use in each process and memory-mapped; a pickled copy holds no open file. The last few row
-    groups stay in memory, so that reading in order is cheap too.
+    groups stay in memory, so that reading in order is cheap too. Threads may share a reader: pyarrow's file objects crash
+    when two threads read at once, so reads take turns.
     """
 
     def __init__(self, corpus: Path, open_files: int = 64, groups: int = 32) -> None:
@@ -85,6 +87,7 @@ class ShardReader:
         self._limits = (open_files, groups)
         self._files: OrderedDict[int, pq.ParquetFile] = OrderedDict()
         self._groups: OrderedDict[tuple[int, int], list[bytes]] = OrderedDict()
+        self._turn = threading.Lock()
 
     def png(self, shard: int, row: int) -> bytes:
         """The PNG bytes of one row.
@@ -93,6 +96,10 @@ class ShardReader:
             IndexError: the shard has no such row.
             FileNotFoundError: there is no such shard.
         """
+        with self._turn:
+            return self._read(shard, row)
+
+    def _read(self, shard: int, row: int) -> bytes:
         group, offset = divmod(row, ROW_GROUP)
         key = (shard, group)
         if key not in self._groups:

@@ -24,7 +24,7 @@ class TextConfig(Config):
     width: int = Field(128, ge=16)
     layers: int = Field(2, ge=1)
     heads: int = Field(4, ge=1)
-    vocabulary: int = Field(4000, ge=64)  # of the tokenizer trained on the corpus
+    vocabulary: int = Field(4000, ge=300)  # of the tokenizer trained on the corpus; 261 are bytes and marks
     max_length: int = Field(96, ge=8)  # tokens
     dropout: float = Field(0.1, ge=0, lt=1)
     pooling: Literal["mean", "cls"] = "mean"

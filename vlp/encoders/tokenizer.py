@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -33,26 +32,27 @@ class Tokenizer:
 
     @classmethod
     def train(cls, texts: Iterable[str], vocabulary: int = 8000, max_length: int = 128) -> Tokenizer:
-        """A lower-casing WordPiece tokenizer learned from ``texts``; Unicode NFC, accents kept.
+        """A lower-casing byte-level BPE tokenizer learned from ``texts``; Unicode NFC, accents kept, no text is unknown.
 
-        Words are counted before they reach the trainer, in sorted order, so that equal texts give equal tokenizers
-        whatever their order.
+        Equal texts in whatever order give the same tokenizer, which a run that is killed and started again relies on.
+        (The library's WordPiece trainer does not: its ids follow the order of a hash table.)
         """
-        rust = RustTokenizer(models.WordPiece(unk_token=UNKNOWN, max_input_chars_per_word=100))
-        rust.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
-        rust.pre_tokenizer = pre_tokenizers.Sequence(
-            [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Digits(individual_digits=True)]
+        rust = RustTokenizer(models.BPE())
+        rust.normalizer = normalizers.Sequence(
+            [normalizers.NFC(), normalizers.Lowercase(), normalizers.Strip(), normalizers.Prepend(" ")]
         )
-        rust.decoder = decoders.WordPiece()
-        trainer = trainers.WordPieceTrainer(
+        rust.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        )
+        rust.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
             vocab_size=vocabulary,
             special_tokens=list(SPECIAL),
             show_progress=False,
             min_frequency=2,
-            limit_alphabet=500,
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         )
-        unique = sorted(Counter(texts).items())
-        rust.train_from_iterator((text for text, count in unique for _ in range(count)), trainer)
+        rust.train_from_iterator(sorted(texts), trainer)
         rust.post_processor = processors.TemplateProcessing(
             single=f"{CLS} $A {SEP}",
             pair=f"{CLS} $A {SEP} $B {SEP}",
@@ -98,4 +98,4 @@ class Tokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ``ids`` without special tokens."""
-        return self._rust.decode([int(i) for i in ids], skip_special_tokens=True)
+        return self._rust.decode([int(i) for i in ids], skip_special_tokens=True).strip()

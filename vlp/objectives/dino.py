@@ -1,7 +1,8 @@
 """Self-distillation without labels, after DINOv2 (Oquab et al. 2024, arXiv 2304.07193): DINO + iBOT + KoLeo.
 
-A student sees small and masked crops and predicts what a teacher, its own moving average, says of large ones. Losses are
-lightly's; softmax centring, as in DINO and iBOT.
+A student sees small and masked crops and predicts what a teacher, its own moving average, says of large ones. The
+teacher's answers are spread over the prototypes by Sinkhorn-Knopp: with the running centre of the first DINO, small
+corpora collapsed to the uniform answer.
 """
 
 from __future__ import annotations
@@ -9,20 +10,22 @@ from __future__ import annotations
 import copy
 import math
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import linear, normalize
+from torch.nn.functional import linear, log_softmax, normalize
 
 from anonymize.config import Config
 from anonymize.console import UserError
 from vlp.corpus.augment import AugmentConfig, augment
 from vlp.encoders.image import ImageEncoder
+from vlp.training.distributed import sum_over_ranks
 
 os.environ.setdefault("LIGHTLY_DID_VERSION_CHECK", "True")  # its import asks a server for news otherwise
-from lightly.loss import DINOLoss, IBOTPatchLoss, KoLeoLoss
+from lightly.loss import KoLeoLoss
 
 
 class DinoConfig(Config):
@@ -37,21 +40,30 @@ class DinoConfig(Config):
     augment: AugmentConfig = AugmentConfig(scale=(0.45, 1.0))  # of the two large crops
     momentum: float = Field(0.99, ge=0, lt=1)  # of the teacher at the start; 1 at the end
     student_temperature: float = Field(0.1, gt=0)
-    teacher_temperature: tuple[float, float] = (0.04, 0.07)  # rising over the first tenth of the steps
+    teacher_temperature: tuple[float, float] = (0.04, 0.04)  # from, to, over the first tenth of the steps
     ibot: float = Field(1.0, ge=0)  # weight of the masked-patch loss; 0 is off
     mask: tuple[float, float] = (0.1, 0.5)  # share of masked patches, in every second large crop
     koleo: float = Field(0.1, ge=0)  # weight of the spread of embeddings; 0 is off
 
 
+class _BatchNorm(nn.BatchNorm1d):
+    """Batch statistics always, as the teacher's are those of its own crops. Without it, heads on few images go constant."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, track_running_stats=False)
+
+
 class DinoHead(nn.Module):
-    """Three linear layers, a unit-length bottleneck and unit-length prototypes: [.., width] to [.., outputs]."""
+    """Three linear layers, a unit-length bottleneck and unit-length prototypes: [n, width] to [n, outputs]."""
 
     def __init__(self, width: int, config: DinoConfig) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Linear(width, config.hidden),
+            _BatchNorm(config.hidden),
             nn.GELU(),
             nn.Linear(config.hidden, config.hidden),
+            _BatchNorm(config.hidden),
             nn.GELU(),
             nn.Linear(config.hidden, config.bottleneck),
         )
@@ -61,6 +73,49 @@ class DinoHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return linear(normalize(self.layers(features), dim=-1), normalize(self.prototypes, dim=-1))
+
+
+@torch.no_grad()
+def sinkhorn(scores: Tensor, temperature: float, iterations: int = 3) -> Tensor:
+    """Soft assignments of all ranks' rows to prototypes, each prototype used equally (Caron et al. 2020, SwAV).
+
+    Args:
+        scores: [n, K] cosines; n may differ between ranks.
+
+    Returns:
+        [n, K], rows sum to 1.
+    """
+    shares = ((scores.float() - 1) / temperature).exp()  # cosines are at most 1
+    rows = sum_over_ranks(torch.tensor([float(len(scores))], device=scores.device))
+    for _ in range(iterations):
+        shares = shares / (sum_over_ranks(shares.sum(dim=0)) * shares.shape[1]).clamp(min=1e-30)
+        shares = shares / (shares.sum(dim=1, keepdim=True) * rows).clamp(min=1e-30)
+    return shares * rows
+
+
+def view_loss(targets: Sequence[Tensor], answers: Sequence[Tensor], temperature: float) -> Tensor:
+    """Mean cross-entropy of every answer against the target of every other view.
+
+    Args:
+        targets: the teacher's assignments [B, K] of the first views.
+        answers: the student's scores [B, K] of all views, in the same order.
+    """
+    logs = [log_softmax(answer.float() / temperature, dim=-1) for answer in answers]
+    terms = [-(t * log).sum(dim=-1).mean() for i, t in enumerate(targets) for j, log in enumerate(logs) if i != j]
+    return torch.stack(terms).mean()
+
+
+def patch_loss(targets: Tensor, answers: Tensor, mask: Tensor, temperature: float) -> Tensor:
+    """iBOT's cross-entropy at the masked patches (Zhou et al. 2022, arXiv 2111.07832), every image with a mask alike.
+
+    Args:
+        targets, answers: [M, K] at the true places of ``mask`` in row order.
+        mask: [B, N] bool.
+    """
+    counts = mask.sum(dim=1, keepdim=True).clamp(min=1)
+    weights = (1 / counts).expand(mask.shape)[mask]
+    terms = -(targets * log_softmax(answers.float() / temperature, dim=-1)).sum(dim=-1)
+    return (terms * weights).sum() / mask.any(dim=1).sum().clamp(min=1)
 
 
 class DinoObjective(nn.Module):
@@ -86,9 +141,6 @@ class DinoObjective(nn.Module):
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
         if encoder.mask_token is not None and not config.ibot:
             encoder.mask_token.requires_grad_(False)
-        temperature = config.student_temperature
-        self.dino = DINOLoss(output_dim=config.outputs, student_temp=temperature)
-        self.ibot = IBOTPatchLoss(output_dim=config.outputs, student_temp=temperature) if config.ibot else None
         self.koleo = KoLeoLoss()
 
     @property
@@ -112,25 +164,25 @@ class DinoObjective(nn.Module):
         small = [encoder.normalise(augment(images, config.local_size, local)) for _ in range(config.local_crops)]
         both = torch.cat(large)
         temperature = self._teacher_temperature(step)
-        mask = self._mask(len(both), encoder, both.device) if self.ibot else None
+        mask = self._mask(len(both), encoder, both.device) if config.ibot else None
         with torch.no_grad():
             seen = self.teacher["encoder"](both)
-            said = self.teacher["head"](seen.pooled)
+            said = sinkhorn(self.teacher["head"](seen.pooled), temperature)
         features = encoder(both, mask)
         answers = list(self.student["head"](features.pooled).chunk(2))
         if small:
             pooled = encoder(torch.cat(small)).pooled
             answers += self.student["head"](pooled).chunk(len(small))
-        dino = self.dino(list(said.chunk(2)), answers, teacher_temp=temperature)
+        dino = view_loss(said.chunk(2), answers, config.student_temperature)
         loss, logs = dino, {"dino": dino.detach()}
         if config.koleo and len(images) > 1:
             spread = sum(self.koleo(part) for part in features.pooled.chunk(2))
             loss, logs = loss + config.koleo * spread, {**logs, "koleo": spread.detach()}
-        if self.ibot is not None and mask is not None:
+        if mask is not None:
             with torch.no_grad():
-                wanted = self.teacher["patch_head"](seen.patches[mask])
+                wanted = sinkhorn(self.teacher["patch_head"](seen.patches[mask]), temperature)
             given = self.student["patch_head"](features.patches[mask])
-            patches = self.ibot(wanted, given, mask.unflatten(1, features.grid), teacher_temp=temperature)
+            patches = patch_loss(wanted, given, mask, config.student_temperature)
             loss, logs = loss + config.ibot * patches, {**logs, "ibot": patches.detach()}
         return loss, logs
 

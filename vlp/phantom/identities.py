@@ -245,10 +245,11 @@ class Directory:
         pool = origins[weighted(rng, {name: o["weight"] for name, o in origins.items()})]
         given = pool["female" if sex == "F" else "male"]
         surname, first = rng.choice(pool["surnames"]), rng.choice(given)
-        if rng.random() < self.words["compound_surname"]:
-            surname += rng.choice(self.words["compound_joins"]) + rng.choice(pool["surnames"])
-        if rng.random() < self.words["compound_first"] and "-" not in first and " " not in first:
-            first += "-" + rng.choice(given)
+        second, middle = rng.choice(pool["surnames"]), rng.choice(given)
+        if rng.random() < self.words["compound_surname"] and second != surname:
+            surname += rng.choice(self.words["compound_joins"]) + second
+        if rng.random() < self.words["compound_first"] and not {"-", " "} & set(first + middle) and middle != first:
+            first += "-" + middle
         return Person(surname, first, sex)
 
     def _place(self, rng: random.Random, country: str) -> Place:

@@ -82,7 +82,8 @@ class _Letter:
         self.patient, self.identity, self.who = patient, identity, who
         self.visit: Visit = patient.visits[number]
         self.earlier = patient.visits[number - 1].date if number else None
-        self.child = self.visit.exam.age_months < 15 * 12
+        self.child = self.visit.exam.age_months < 15 * 12  # addressed by the first name
+        self.minor = self.visit.exam.age_months < 18 * 12
         self.style: Mapping[str, Any] = self.words["styles"][who.style]
         config = writer.config
         # length and nuisance come from their own stream: they cannot follow the findings
@@ -122,7 +123,7 @@ class _Letter:
         if form.random() < 0.92:
             bodies["indication"] = self._sentences([self._say(f"indication.{topic}")])
             if form.random() < 0.3:
-                bodies["indication"] += " " + self._finish(self._say("history_child" if self.child else "history"))
+                bodies["indication"] += " " + self._finish(self._say("history_child" if self.minor else "history"))
         if form.random() < 0.5:
             bodies["technique"] = self._sentences([self._say("technique")])
         if self.earlier and form.random() < 0.75:
@@ -137,7 +138,7 @@ class _Letter:
         results = self._results(sum(len(item.text) for item in conclusion))
         bodies["results"] = self._join(results)
         if self.two_exams:
-            bodies["results"] = bodies["results"] + "\n\n" + self._say("second")
+            bodies["results"] = bodies["results"] + "\n\n" + self._say("second_child" if self.minor else "second")
         if form.random() < 0.9 or not results:
             bodies["conclusion"] = self._join(conclusion) if len(conclusion) > 2 else self._sentences(conclusion)
         else:  # no conclusion: what it would have said stands at the end of the results
@@ -192,7 +193,7 @@ class _Letter:
     def _join(self, items: list[Marked]) -> Marked:
         """Sentences in a paragraph, on lines, or as a list, as the style has it."""
         bullet = self.form.choice(["- ", "• ", "", ""]) if self.style.get("line_breaks") else ""
-        joined = Marked()
+        joined = Marked(["\n"] if bullet and items else [])  # a list begins on its own line
         for i, item in enumerate(items):
             joined = joined + (self._gap() if i else "") + bullet + item
         return joined

@@ -154,7 +154,7 @@ def _chest(exam: Exam, rng: random.Random, decimal: str) -> Content:
         results.append(Statement(f"r.{name}", slots))
         conclusion.append(Statement(f"c.{name}", slots))
 
-    ratio = {"ratio": number(chest.cardiothoracic_ratio, decimal, 2)}
+    ratio = {"ratio": f"{chest.cardiothoracic_ratio:.2f}".replace(".", decimal)}
     for lobe in chest.consolidation:
         found("consolidation", {"lobe": lobe})
     if len(chest.effusion) == 2:

@@ -76,6 +76,15 @@ def gather(rows: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
+def sum_over_ranks(values: Tensor) -> Tensor:
+    """``values`` summed over ranks, without gradient; the argument stays as it is."""
+    if world_size() == 1:
+        return values
+    total = values.clone()
+    dist.all_reduce(total)
+    return total
+
+
 def any_rank(flag: bool, device: torch.device) -> bool:
     """Whether ``flag`` is true on any rank."""
     if world_size() == 1:

@@ -59,7 +59,8 @@ def sample(study: Study, config: TextSampling, rng: np.random.Generator) -> str:
     if not parts:
         return usable[name]
     count = int(rng.integers(1, min(config.most, len(parts)) + 1))
-    return " ".join(parts[i] for i in sorted(rng.choice(len(parts), count, replace=False)))
+    # by lines: a sentence that lost its full stop must not run into the next
+    return "\n".join(parts[i] for i in sorted(rng.choice(len(parts), count, replace=False)))
 
 
 def keys(texts: Sequence[str], most: int = STATEMENTS) -> Tensor:

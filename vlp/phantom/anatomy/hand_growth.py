@@ -1,90 +1,125 @@
-"""When the bones of hand and wrist appear and fuse: tables by sex, and what they say of one bone at one maturity.
+"""Ossification of hand and wrist: when centres appear, when they have grown, when they fuse.
 
-Median ages rounded from Garn, Rohmann & Silverman 1967 (appearance of ossification centres) and from the standards of
-Greulich & Pyle 1959 and the atlas of Gilsanz & Ratib 2012 (fusion). Ages are bone ages: a child matures along this table
-at its own pace, which :class:`vlp.phantom.facts.Exam` holds as ``bone_age_months``.
+Ages at appearance are medians of Garn, Rohmann & Silverman 1967 (Med. Radiogr. Photogr. 43) for the postnatal centres;
+pisiform, epiphyseal width, capping and fusion follow the standards of Greulich & Pyle 1959 and Gilsanz & Ratib (Hand
+Bone
+Age, 2nd ed. 2012). Ages are skeletal ages in years, (girls, boys).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-# months at which a centre appears: (girls, boys)
-CARPALS: dict[str, tuple[float, float]] = {
-    "capitate": (2, 3),
-    "hamate": (2, 4),
-    "triquetrum": (21, 29),
-    "lunate": (34, 47),
-    "trapezium": (48, 67),
-    "scaphoid": (49, 66),
-    "trapezoid": (50, 69),
-    "pisiform": (98, 128),
+Pair = tuple[float, float]  # girls, boys
+
+
+@dataclass(frozen=True)
+class Plate:
+    """One epiphysis and its growth plate, skeletal ages in years (girls, boys)."""
+
+    appears: Pair
+    wide: Pair  # as wide as the metaphysis
+    capped: Pair
+    fuses: Pair  # begins
+    fused: Pair  # complete; the scar fades in the two years after
+
+
+_PROXIMAL = ((7.5, 9.5), (11.0, 13.2), (13.6, 15.4), (15.0, 17.0))
+_MIDDLE = ((8.2, 10.3), (11.3, 13.5), (13.7, 15.5), (15.0, 17.0))
+_DISTAL = ((7.6, 9.8), (10.8, 13.0), (12.9, 14.9), (14.0, 15.9))
+_METACARPAL = ((8.0, 10.5), (11.5, 13.6), (13.9, 15.7), (15.2, 17.0))
+
+PLATES: dict[str, Plate] = {
+    "metacarpal_1": Plate((1.6, 2.6), *_METACARPAL[:2], (13.6, 15.4), (14.8, 16.6)),
+    "metacarpal_2": Plate((1.0, 1.6), *_METACARPAL),
+    "metacarpal_3": Plate((1.1, 1.75), *_METACARPAL),
+    "metacarpal_4": Plate((1.3, 2.0), *_METACARPAL),
+    "metacarpal_5": Plate((1.4, 2.2), *_METACARPAL),
+    "proximal_1": Plate((1.7, 3.0), *_PROXIMAL),
+    "proximal_2": Plate((0.85, 1.4), *_PROXIMAL),
+    "proximal_3": Plate((0.8, 1.35), *_PROXIMAL),
+    "proximal_4": Plate((0.9, 1.5), *_PROXIMAL),
+    "proximal_5": Plate((1.2, 1.8), *_PROXIMAL),
+    "middle_2": Plate((1.4, 2.2), *_MIDDLE),
+    "middle_3": Plate((1.3, 2.0), *_MIDDLE),
+    "middle_4": Plate((1.25, 2.05), *_MIDDLE),
+    "middle_5": Plate((1.8, 3.4), *_MIDDLE),
+    "distal_1": Plate((1.0, 1.5), *_DISTAL),
+    "distal_2": Plate((2.5, 3.2), *_DISTAL),
+    "distal_3": Plate((1.5, 2.4), *_DISTAL),
+    "distal_4": Plate((1.5, 2.4), *_DISTAL),
+    "distal_5": Plate((2.0, 3.1), *_DISTAL),
+    "radius": Plate((0.85, 1.1), (8.5, 10.5), (12.0, 14.0), (14.8, 16.4), (17.0, 18.4)),
+    "ulna": Plate((5.5, 6.8), (10.0, 12.3), (12.5, 14.5), (14.5, 16.2), (16.4, 17.7)),
 }
-EPIPHYSES: dict[str, tuple[float, float]] = {
-    "radius": (10, 13),
-    "ulna": (66, 84),
-    "metacarpal_1": (18, 31),
-    "metacarpal_2": (12, 18),
-    "metacarpal_3": (13, 20),
-    "metacarpal_4": (15, 23),
-    "metacarpal_5": (16, 26),
-    "proximal_1": (20, 33),
-    "proximal_2": (11, 17),
-    "proximal_3": (10, 16),
-    "proximal_4": (11, 18),
-    "proximal_5": (14, 21),
-    "middle_2": (16, 26),
-    "middle_3": (15, 24),
-    "middle_4": (15, 24),
-    "middle_5": (22, 39),
-    "distal_1": (12, 18),
-    "distal_2": (25, 38),
-    "distal_3": (18, 28),
-    "distal_4": (18, 29),
-    "distal_5": (25, 38),
+
+CARPALS: dict[str, Pair] = {
+    "capitate": (0.17, 0.25),
+    "hamate": (0.2, 0.33),
+    "triquetrum": (1.7, 2.4),
+    "lunate": (2.6, 4.1),
+    "scaphoid": (4.1, 5.6),
+    "trapezium": (4.15, 5.9),
+    "trapezoid": (4.2, 6.2),
+    "pisiform": (9.0, 10.8),
 }
-SESAMOID = (128, 152)
-# months at which an epiphysis is as wide as its shaft's end, and at which it has fused: (girls, boys), by group
-AS_WIDE: dict[str, tuple[float, float]] = {
-    "radius": (84, 102),
-    "ulna": (132, 156),
-    "metacarpal": (102, 126),
-    "proximal": (96, 120),
-    "middle": (102, 126),
-    "distal": (96, 120),
-}
-FUSED: dict[str, tuple[float, float]] = {
-    "radius": (192, 212),
-    "ulna": (184, 204),
-    "metacarpal": (172, 196),
-    "proximal": (168, 192),
-    "middle": (170, 194),
-    "distal": (160, 184),
-}
-CARPALS_FULL = (158, 182)
-"""Months at which the carpal bones have their adult shape: (girls, boys)."""
+"""Age at appearance, in the order of appearance."""
+CARPALS_GROWN: Pair = (11.5, 13.5)
+SESAMOID: Pair = (10.9, 12.8)  # of the adductor pollicis
 
 
-def _of(pair: tuple[float, float], sex: str) -> float:
-    return pair[0] if sex == "F" else pair[1]
+@dataclass(frozen=True)
+class Stage:
+    """State of one epiphysis, each 0-1."""
+
+    present: float  # 0 before it appears; fades in over a quarter of a year
+    width: float  # of the metaphysis's width; may pass 1 when it caps
+    height: float  # of the room it will fill
+    fusion: float
+    scar: float  # of the line that stays for a while after fusion
 
 
-def carpal_growth(bone: str, maturity_months: float, sex: str) -> float:
-    """0 before the centre of a carpal bone appears, then rising to 1 at its adult size."""
-    start, full = _of(CARPALS[bone], sex), _of(CARPALS_FULL, sex)
-    return float(np.clip((maturity_months - start) / (full - start), 0, 1)) ** 0.62 if maturity_months > start else 0.0
+def _ramp(age: float, start: float, end: float) -> float:
+    return float(np.clip((age - start) / max(end - start, 1e-6), 0.0, 1.0))
 
 
-def epiphysis_growth(bone: str, maturity_months: float, sex: str) -> tuple[float, float]:
-    """Of one epiphysis: its width over the shaft's end (0 not there, 1 as wide, up to 1.06 capping), and its fusion (0-1)."""
-    group = bone.partition("_")[0]
-    start, wide, fused = _of(EPIPHYSES[bone], sex), _of(AS_WIDE[group], sex), _of(FUSED[group], sex)
-    if maturity_months <= start:
-        return 0.0, 0.0
-    width = float(np.interp(maturity_months, (start, wide, fused - 20), (0.22, 1.0, 1.06)))
-    return width, float(np.clip((maturity_months - (fused - 16)) / 16, 0, 1))
+def _of(sex: str) -> int:
+    return 0 if sex == "F" else 1
+
+
+def stage(plate: Plate, skeletal_years: float, sex: str) -> Stage:
+    """The state of an epiphysis at a skeletal age (years) in a girl (``F``) or boy (``M``)."""
+    appears, wide, capped, fuses, fused = (
+        pair[_of(sex)] for pair in (plate.appears, plate.wide, plate.capped, plate.fuses, plate.fused)
+    )
+    grown = _ramp(skeletal_years, appears, wide) ** 0.62
+    fusion = _ramp(skeletal_years, fuses, fused)
+    return Stage(
+        present=_ramp(skeletal_years, appears - 0.05, appears + 0.2),
+        width=0.2 + 0.76 * grown + 0.08 * _ramp(skeletal_years, wide, capped),
+        height=0.3 + 0.5 * grown + 0.2 * _ramp(skeletal_years, wide, capped),
+        fusion=fusion,
+        scar=(1.0 - _ramp(skeletal_years, fused, fused + 2.0)) if fusion >= 1 else fusion,
+    )
+
+
+def carpal_size(name: str, skeletal_years: float, sex: str) -> float:
+    """Diameter of a carpal centre over that of its cartilage model, 0 (not there) to 1."""
+    appears = CARPALS[name][_of(sex)]
+    if skeletal_years < appears:
+        return 0.0
+    grown = CARPALS_GROWN[_of(sex)] + (1.0 if name == "pisiform" else 0.0)
+    return 0.26 + 0.74 * _ramp(skeletal_years, appears, grown) ** 0.45
+
+
+def sesamoid_size(skeletal_years: float, sex: str) -> float:
+    """Size of the adductor sesamoid, 0 (not there) to 1 (adult)."""
+    appears = SESAMOID[_of(sex)]
+    return 0.0 if skeletal_years < appears else 0.35 + 0.65 * _ramp(skeletal_years, appears, appears + 2.5)
 
 
 def carpals_visible(maturity_months: float, sex: str) -> int:
-    """How many of the eight carpal bones have begun to ossify."""
-    return sum(maturity_months > _of(pair, sex) for pair in CARPALS.values())
+    """How many of the eight carpals have begun to ossify at a skeletal age in months."""
+    return sum(carpal_size(name, maturity_months / 12, sex) > 0 for name in CARPALS)

@@ -1,7 +1,9 @@
 """Knees, standing antero-posterior on one film (one or both) and lateral, of adults.
 
-Drawn in the knee's own frame: ``u`` across, towards the patient's midline; ``s`` along the leg from proximal to distal with
-0 at the tibial plateau; millimetres of a mean adult. Signs of osteoarthritis follow Kellgren & Lawrence 1957 and the atlas
+Drawn in the knee's own frame: ``u`` across, towards the patient's midline; ``s`` along the leg from proximal to
+distal with
+0 at the tibial plateau; millimetres of a mean adult. Signs of osteoarthritis follow Kellgren & Lawrence 1957 and the
+atlas
 of Altman & Gold 2007: joint-space narrowing by compartment, osteophytes at named margins, subchondral sclerosis,
 deformity.
 """
@@ -14,7 +16,8 @@ import numpy as np
 from vlp.phantom.anatomy import bone_shapes as shapes
 from vlp.phantom.anatomy.limb import Layout, Panel, Pose, soft_tissue
 from vlp.phantom.facts import Exam, Knee, Scene, TrueObject, View
-from vlp.phantom.outline import Film, Map, band_noise, box_of, chord, shell
+from vlp.phantom.outline import Film, Map, band_noise, box_of, chord, closed_curve, shell
+from vlp.phantom.shapes import rim_distance
 
 WINDOW = (-98.0, 98.0)  # s that a film shows
 WIDTH = 158.0  # of a film of one knee
@@ -83,11 +86,13 @@ def _frontal(
     grain = band_noise(panel.shape, 0.25 / panel.pitch + 0.3, 1.0 / panel.pitch + 0.6, rng, stretch=3.0)
     stout = float(np.exp(rng.normal(0, 0.03)))
     lean = np.tan(np.deg2rad(knee.varus_deg / 2))
-    femur = _bend(_femur(knee, stout, rng), -lean, -30.0)
-    tibia = _bend(_tibia(knee, stout, rng), lean, 25.0)
+    tibia_points = _tibia(knee, stout, rng)
+    femur = _bend(_fitted_femur(knee, tibia_points, stout, pose.scale, rng), -lean, -30.0)
+    tibia = _bend(tibia_points, lean, 25.0)
     if knee.prosthesis:
         femur, tibia = femur[femur[:, 1] < -14], tibia[tibia[:, 1] > 9]
-    rims = [panel.inside(femur, smooth=not knee.prosthesis), panel.inside(tibia, smooth=not knee.prosthesis)]
+    curves = [outline if knee.prosthesis else closed_curve(outline) for outline in (femur, tibia)]
+    rims = [rim_distance([curve], panel.shape, panel.pitch, panel.origin, refine=2) for curve in curves]
     spurs: list[Map] = []
     for place in knee.osteophytes if not knee.prosthesis else ():
         spur = _osteophyte(panel, knee, place, rng)
@@ -114,18 +119,50 @@ def _frontal(
     _note(objects, "knee_right" if side == "R" else "knee_left", panel.onto(film, joint, pose) > 0.5)
 
 
-def _femur(knee: Knee, stout: float, rng: np.random.Generator) -> np.ndarray:
-    """Distal femur; the condyles end where the joint spaces begin."""
-    medial, lateral = -knee.medial_mm, -knee.lateral_mm
+def _fitted_femur(knee: Knee, tibia: np.ndarray, stout: float, scale: float, rng: np.random.Generator) -> np.ndarray:
+    """The femur whose condyles leave the facts' joint spaces, each at its narrowest point (error below 0.05 mm).
+
+    The facts are millimetres of this patient, the outlines of a mean adult: ``scale`` is between them.
+    """
+    wanted = np.array([knee.medial_mm, knee.lateral_mm], np.float64) / scale
+    noise = rng.normal(0, 0.5, (27, 2))
+    spaces = wanted.copy()
+    femur = _femur(spaces, stout, noise)
+    for _ in range(6):  # the curve through the points bulges, so its spaces are measured and corrected
+        spaces += wanted - joint_spaces(femur, tibia, stout)
+        femur = _femur(spaces, stout, noise)
+    return femur
+
+
+def joint_spaces(femur: np.ndarray, tibia: np.ndarray, stout: float = 1.0) -> np.ndarray:
+    """Least distance along ``s`` between the outlines in the medial and the lateral compartment, [2] mm."""
+    lower, upper = closed_curve(femur), closed_curve(tibia)
+    lower, upper = lower[lower[:, 1] > -13], upper[upper[:, 1] < 5]
+    found = []
+    for sign in (1.0, -1.0):
+        across = np.linspace(11, 33, 45) * stout
+        edges = []
+        for curve in (lower, upper):
+            side = curve[curve[:, 0] * sign > 5]
+            side = side[np.argsort(side[:, 0] * sign)]
+            edges.append(np.interp(across, side[:, 0] * sign, side[:, 1]))
+        found.append(float((edges[1] - edges[0]).min()))
+    return np.array(found)
+
+
+def _femur(spaces: np.ndarray, stout: float, noise: np.ndarray) -> np.ndarray:
+    """Distal femur; the condyles end ``spaces`` (medial, lateral) above the plateau, about."""
+    medial, lateral = -spaces
     points = np.array([
-        (-15, -170), (-16, -110), (-18, -85), (-24, -66), (-33, -51), (-38, -38), (-38.5, -24), (-37, -11), (-31, lateral - 1.6),
+        (-15, -170), (-16, -110), (-18, -85), (-24, -66), (-33, -51), (-38, -38), (-38.5, -24), (-37, -11),
+        (-31, lateral - 1.6),
         (-21, lateral), (-12, lateral - 0.8), (-7, lateral - 5), (-4, -13), (0, -16), (4, -13), (8, medial - 5),
         (13, medial - 0.8), (22, medial), (32, medial - 1.8), (38, -12), (40.5, -25), (40, -38), (37, -50), (26, -64),
         (19, -85), (16, -110), (15, -170),
     ])  # fmt: skip
     points[:, 0] *= stout
     free = (points[:, 1] < -9) | (np.abs(points[:, 0]) < 6)
-    points[free] += rng.normal(0, 0.5, (int(free.sum()), 2))
+    points[free] += noise[free]
     return points
 
 
@@ -134,9 +171,12 @@ def _tibia(knee: Knee, stout: float, rng: np.random.Generator) -> np.ndarray:
     peak = 6.5 + (0.9 * knee.osteophyte_mm if "tibial_spines" in knee.osteophytes else 0.0)
     worn_medial, worn_lateral = (max(0.0, 1.2 - mm) * 1.2 for mm in (knee.medial_mm, knee.lateral_mm))
     points = np.array([
-        (-14, 170), (-15, 110), (-18, 70), (-25, 42), (-33, 26), (-37, 14), (-37.5, 5), (-34, 0.4), (-27, 0.2 - worn_lateral),
-        (-17, 0.2), (-9, -0.6), (-6, -peak), (-3.5, -peak * 0.8), (0, -1.8), (3, -peak * 0.9), (5.5, -peak - 0.8), (9, -0.8),
-        (17, 0.2), (27, 0.2 - worn_medial), (34, 0.4), (37.5, 5), (37, 14), (32, 27), (24, 44), (17, 72), (14, 110), (13, 170),
+        (-14, 170), (-15, 110), (-18, 70), (-25, 42), (-33, 26), (-37, 14), (-37.5, 5), (-34, 0.4),
+        (-27, 0.2 - worn_lateral),
+        (-17, 0.2), (-9, -0.6), (-6, -peak), (-3.5, -peak * 0.8), (0, -1.8), (3, -peak * 0.9), (5.5, -peak - 0.8),
+        (9, -0.8),
+        (17, 0.2), (27, 0.2 - worn_medial), (34, 0.4), (37.5, 5), (37, 14), (32, 27), (24, 44), (17, 72), (14, 110),
+        (13, 170),
     ])  # fmt: skip
     points[:, 0] *= stout
     free = points[:, 1] > 3
@@ -158,7 +198,9 @@ def _spongy_bone(panel: Panel, rim: Map, depth: float, grain: Map, rng: np.rando
     shaft = np.clip((np.abs(panel.s) - 45) / 45, 0, 1)
     cortex = ((0.75 + 3.0 * shaft) * rng.uniform(0.9, 1.2)).astype(np.float32)
     spongy = (0.185 - 0.12 * shaft) * (1 + 0.09 * grain) * rng.uniform(0.9, 1.1)
-    return shell(rim, half.astype(np.float32), np.minimum(cortex, 0.7 * half), np.maximum(spongy, 0.01).astype(np.float32))
+    return shell(
+        rim, half.astype(np.float32), np.minimum(cortex, 0.7 * half), np.maximum(spongy, 0.01).astype(np.float32)
+    )
 
 
 def _notch(panel: Panel, knee: Knee) -> Map:
@@ -209,7 +251,8 @@ def _patella(panel: Panel, rng: np.random.Generator) -> Map:
 
 def _prosthesis(panel: Panel, stout: float) -> Map:
     """Total knee replacement: femoral shell, tibial tray and stem; the insert between them is not seen."""
-    femoral = [(-36, -30), (-36, -10), (-28, -5), (-10, -5), (-6, -12), (6, -12), (10, -5), (28, -5), (36, -10), (36, -30),
+    femoral = [(-36, -30), (-36, -10), (-28, -5), (-10, -5), (-6, -12), (6, -12), (10, -5), (28, -5), (36, -10),
+    (36, -30),
                (31, -30), (30, -16), (-30, -16), (-31, -30)]  # fmt: skip
     tray = [(-37, 5), (37, 5), (37, 10), (7, 11), (6, 48), (-6, 48), (-7, 11), (-37, 10)]
     total = np.zeros(panel.shape, np.float32)
@@ -228,13 +271,16 @@ def _lateral(film: Film, pose: Pose, knee: Knee, rng: np.random.Generator) -> No
     for name, outline, depth, _, _ in shapes.KNEE_END_LAT:
         shift = (2.0, -space) if name == "femur" else (4.0, -space + rng.normal(0, 4))
         points = np.array(outline, float) + shift + rng.normal(0, 0.5, (len(outline), 2))
-        total += _spongy_bone(panel, panel.inside(points), min(depth, 26), grain, rng) * (0.8 if name == "femur" else 0.6)
+        total += _spongy_bone(panel, panel.inside(points), min(depth, 26), grain, rng) * (
+            0.8 if name == "femur" else 0.6
+        )
     for name in ("fibula", "tibia"):
         shape = shapes.SHAPES[name, "LAT"]
         points = np.array(shape.outline, float) + ((-24, 0) if name == "fibula" else (2, 0))
         total += _spongy_bone(panel, panel.inside(points), shape.half_depth, grain, rng)
     if knee.prosthesis:
-        shield = [(30, -34), (26, -10), (8, -1), (-16, -3), (-30, -18), (-30, -28), (-24, -18), (-14, -9), (6, -7), (20, -14),
+        shield = [(30, -34), (26, -10), (8, -1), (-16, -3), (-30, -18), (-30, -28), (-24, -18), (-14, -9), (6, -7),
+        (20, -14),
                   (25, -34)]  # fmt: skip
         film.metal = np.maximum(film.metal, panel.onto(film, 0.5 * chord(panel.inside(shield), 14.0), pose))
     film.bone += np.maximum(panel.onto(film, total, pose), 0) * np.float32(pose.scale)
