@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -13,12 +14,12 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from charset_normalizer import from_bytes
 from pydantic import Field
 
 from anonymize.audit import append_audit
 from anonymize.config import Config, dump_config
 from anonymize.console import Console, UserError
+from anonymize.dicom.words import tokens, vocabulary
 from anonymize.files import open_atomic, write_json, write_table
 from anonymize.keys import Keys, private_folder
 from anonymize.quarantine import Quarantined, count_reasons, write_quarantine
@@ -43,6 +44,7 @@ class TableConfig(Config):
     keep: list[str] = Field([], description="columns to keep; empty keeps all but the two keys")
     closed_set: int = Field(20, ge=2, le=200)  # most different values that a text column may have
     value_length: int = Field(24, ge=1, le=64)  # characters of its longest value
+    languages: list[str] = Field(["fr", "en"], description="packs whose vocabulary a text value may use (dicom.yaml)")
     separator: str = ""  # found by itself where empty
 
 
@@ -100,12 +102,7 @@ def _read(source: Path, config: TableConfig) -> tuple[list[str], list[tuple[int,
     """Header, rows with their position (the header is row 1), and positions of rows of another width."""
     if not source.is_file():
         raise UserError(f"{source}: no such table")
-    raw = source.read_bytes()
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        best = from_bytes(raw, cp_isolation=["cp1252", "latin_1", "cp850", "mac_roman", "utf_16"]).best()
-        text = str(best) if best is not None else raw.decode("cp1252", "replace")
+    text = _decode(source.read_bytes())
     first = text.split("\n", 1)[0]
     separator = config.separator or max(";,\t|", key=first.count)
     lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
@@ -117,6 +114,16 @@ def _read(source: Path, config: TableConfig) -> tuple[list[str], list[tuple[int,
     rows = [(number, cells) for number, cells in enumerate(lines[1:], start=2) if cells]
     whole = [(number, cells) for number, cells in rows if len(cells) == len(header)]
     return header, whole, [number for number, cells in rows if len(cells) != len(header)]
+
+
+def _decode(raw: bytes) -> str:
+    """UTF-16 by its mark, else UTF-8, else Windows-1252, which is what a spreadsheet writes in western Europe."""
+    if raw[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return raw.decode("utf-16", "replace")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("cp1252", "replace")
 
 
 def _kept_columns(header: list[str], config: TableConfig) -> list[str]:
@@ -173,17 +180,10 @@ def _column(name: str, values: list[str], config: TableConfig) -> pa.Array:
         raise UserError(_refusal(name, f"holds text longer than {config.value_length} characters"))
     if any(_DIGITS.search(value) or "@" in value for value in distinct):
         raise UserError(_refusal(name, "holds runs of digits or addresses"))
-    if any(_looks_like_a_name(value) for value in distinct):
-        raise UserError(_refusal(name, "holds what reads as names"))
+    words = vocabulary(tuple(config.languages))
+    if not all(len(token) <= 2 or token.isdigit() or token in words for value in distinct for token in tokens(value)):
+        raise UserError(_refusal(name, "holds words outside the radiology vocabulary, as names are"))
     return pa.array([value or None for value in values], pa.string())
-
-
-def _looks_like_a_name(value: str) -> bool:
-    """A name as lists write it: a title or two capitalised words, ``NAME Given`` or ``Given NAME``."""
-    words = re.findall(r"[^\W\d_]+", value)
-    capital = [word for word in words if word[:1].isupper()]
-    mixed = [word for word in capital if not word.isupper()]
-    return len(capital) >= 2 and bool(mixed)
 
 
 def _refusal(name: str, why: str) -> str:

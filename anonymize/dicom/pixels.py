@@ -216,9 +216,9 @@ def _hull(p: _Parts, members: npt.NDArray[np.int64]) -> Box:
 
 
 def pad(box: Box, shape: tuple[int, ...]) -> Box:
-    """Wider by a character to each side (I and l are easily missed) and by half a line up and down (accents, tails)."""
+    """Wider by two characters to each side (I and l are easily missed) and by half a line up and down (accents, tails)."""
     height = box[3] - box[1]
-    x, y = int(1.2 * height) + 1, int(0.4 * height) + 2
+    x, y = 2 * height, int(0.4 * height) + 2
     return max(0, box[0] - x), max(0, box[1] - y), min(shape[1], box[2] + x), min(shape[0], box[3] + y)
 
 

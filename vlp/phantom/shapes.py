@@ -101,6 +101,7 @@ def rim_distance(
     for curve in curves:
         pixels = ((curve - np.asarray(origin)) / pitch_mm + pad + 0.5) * refine - 0.5
         cv2.fillPoly(canvas, [np.round(pixels * 16).astype(np.int32)], 255, cv2.LINE_8, 4)
+    # DIST_MASK_PRECISE differs from run to run in the last bit, and equal seeds must give equal pixels
     distance = cv2.distanceTransform(canvas, cv2.DIST_L2, cv2.DIST_MASK_5)
     distance = np.maximum(distance - np.float32(0.9), 0) * np.float32(pitch_mm / refine)
     if refine > 1:
