@@ -9,10 +9,8 @@ from pathlib import Path
 
 from conftest import ROOT
 
-SMALL = ["hospital.patients=40", "hospital.size=160", "hospital.chunk_patients=10"]
-
 # refuses connections to other machines in every process of a run, and leaves a note of each attempt
-GUARD = '''
+GUARD = """
 import os, socket
 _connect = socket.socket.connect
 def connect(self, address):
@@ -23,11 +21,11 @@ def connect(self, address):
         raise PermissionError("no network in tests")
     return _connect(self, address)
 socket.socket.connect = connect
-'''
+"""
 
 
-def run_demo(folder: Path, config: str, overrides: list[str], timeout: int = 900) -> subprocess.CompletedProcess[str]:
-    """``vlp run configs/<config>`` into ``folder / "run"`` with the network refused; its output is kept."""
+def environment_for(folder: Path) -> dict[str, str]:
+    """The environment of a run in ``folder``: one thread, full tracebacks, and the network guard, which notes attempts."""
     guard = folder / "guard"
     guard.mkdir(exist_ok=True)
     (guard / "sitecustomize.py").write_text(GUARD)
@@ -39,7 +37,18 @@ def run_demo(folder: Path, config: str, overrides: list[str], timeout: int = 900
         "VLP_DEBUG": "1",
     }
     environment.pop("ANONYMIZE_SECRET", None)
-    command = [sys.executable, "-m", "vlp.cli", "run", str(ROOT / "configs" / config), "--out", str(folder / "run")]
+    return environment
+
+
+def command_for(folder: Path, config: str, overrides: list[str]) -> list[str]:
+    """``vlp run configs/<config>`` into ``folder / "run"``."""
+    path = str(ROOT / "configs" / config)
+    return [sys.executable, "-m", "vlp.cli", "run", path, "--out", str(folder / "run"), *overrides]
+
+
+def run_demo(folder: Path, config: str, overrides: list[str], timeout: int = 1200) -> subprocess.CompletedProcess[str]:
+    """A run to its end, with its output kept."""
+    command, environment = command_for(folder, config, overrides), environment_for(folder)
     return subprocess.run(
-        [*command, *overrides], env=environment, capture_output=True, text=True, timeout=timeout, check=False, cwd=ROOT
+        command, env=environment, capture_output=True, text=True, timeout=timeout, check=False, cwd=ROOT
     )

@@ -8,18 +8,17 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 import unicodedata
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import pydicom
 import pyarrow.parquet as pq
+import pydicom
 import pytest
 from conftest import ROOT
-from path_run import environment_for, run_demo
+from path_run import command_for, environment_for, run_demo
 
 from anonymize.files import read_json, read_rows
 from anonymize.quarantine import read_quarantine
@@ -132,5 +131,76 @@ def test_no_identity_survives_anywhere(finished: Path) -> None:
             bounded = set(re.findall(r"\w+", plain))
             for value in wanted:
                 hit = value in bounded if re.fullmatch(r"\w+", value) else _plain(value) in plain
-                leaks[f"{place.name}/{name.split('/')[0]}"] += hit or value.encode("latin-1", "ignore") in raw and len(value) > 7
+                leaks[f"{place.name}/{name.split('/')[0]}"] += (
+                    hit or (value.encode("latin-1", "ignore") in raw and len(value) > 7)
+                )
     assert not +leaks, +leaks
+
+
+def test_bad_input_is_quarantined_by_its_reason_and_the_totals_add_up(finished: Path) -> None:
+    run = finished / "run"
+    planted = Counter(row["kind"] for row in read_rows(run / "hospital/truth/faults.parquet"))
+    assert len(planted) >= 9
+    items = read_quarantine(run / "safe/quarantine") + read_quarantine(run / "corpus/quarantine.parquet")
+    reasons = Counter(item.reason for item in items)
+    assert all(item.remedy for item in items)
+    for kind in ("empty_report", "nul_byte", "duplicated_row", "wrong_encoding", "two_patients", "truncated_dicom"):
+        assert reasons[kind] >= planted[kind], (kind, planted, reasons)
+    assert reasons["not_dicom"] >= 1
+    assert reasons["report_without_images"] >= 1
+    reports = read_json(run / "safe/reports/summary.json")
+    assert reports["rows_in"] == reports["written"] + sum(reports["quarantined"].values())
+    films = read_json(run / "safe/dicom/summary.json")
+    assert films["files_in"] == films["written"] + films["ignored"] + sum(films["quarantined"].values())
+    corpus = Corpus.open(run / "corpus")
+    assert sum(len(s.images) for s in corpus.studies) <= films["written"]
+    assert films["written"] == len(read_rows(run / "safe/images/index"))
+
+
+def test_no_patient_is_in_two_splits(finished: Path) -> None:
+    splits: dict[str, set[str]] = {}
+    for study in Corpus.open(finished / "run/corpus").studies:
+        splits.setdefault(study.patient_id, set()).add(study.split)
+    assert all(len(found) == 1 for found in splits.values())
+
+
+def test_the_page_opens_offline_and_holds_the_numbers(finished: Path) -> None:
+    page = (finished / "run/index.html").read_text(encoding="utf-8")
+    assert not re.search(r"""(src|href)\s*=\s*["'](?!data:|#)""", page)
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "https://" not in page
+    metrics = read_json(finished / "run/metrics.json")
+    assert {"results", "stages", "versions"} <= set(metrics)
+    tasks = {row["task"] for row in metrics["results"]}
+    assert {"retrieval", "report_generation"} <= tasks
+    for stage in metrics["stages"]:
+        assert stage["name"] in page
+    assert "pseudonymised" in page
+    assert "Synthetic hospital" in page
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_with_the_same_metrics(finished: Path, tmp_path: Path) -> None:
+    """SIGKILL to the runner at random moments, then the same command until it is done."""
+    generator = np.random.default_rng()
+    command, environment = command_for_restart(tmp_path)
+    for _ in range(6):
+        process = subprocess.Popen(
+            command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + float(generator.uniform(8, 60))
+        while time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.2)
+        if process.poll() is not None:
+            break
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    done = run_demo(tmp_path, "demo.yaml", SMALL)
+    assert done.returncode == 0, done.stderr[-4000:]
+    kept = [json.dumps(row, sort_keys=True) for row in read_json(finished / "run/metrics.json")["results"]]
+    again = [json.dumps(row, sort_keys=True) for row in read_json(tmp_path / "run/metrics.json")["results"]]
+    assert kept == again
+
+
+def command_for_restart(folder: Path) -> tuple[list[str], dict[str, str]]:
+    return command_for(folder, "demo.yaml", SMALL), environment_for(folder)

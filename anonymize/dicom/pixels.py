@@ -1,7 +1,7 @@
 """Text burned into pixels: find lines of characters, fill them, keep side marks.
 
 What tells console text from anatomy: strokes of one brightness, edges of one pixel, and characters of a line that
-stand on one base line with like heights. Side marks (R, L, AP ...) have one or two characters and stay. No learned
+stand on one base line with like heights. Side and view marks (R, L, AP, LAT) have up to three characters and stay. No learned
 model is used; ``pixels: ocr`` adds one (anonymize/dicom/ocr.py).
 """
 
@@ -19,7 +19,7 @@ Box = tuple[int, int, int, int]  # x0, y0, x1, y1; x1 and y1 excluded
 
 WORKING_SIDE = 2400  # px; larger films are searched at this size
 SMALL_SIDE = 800  # px; smaller films are searched at twice their own size, where letters of 6 px come apart
-MINIMUM_CHARACTERS = 3
+MINIMUM_CHARACTERS = 4
 INNER_CHARACTERS = 6
 _KERNELS = (9, 17, 35)  # px of the top-hat: strokes up to about half of it stand out
 _MOST = 1200  # components a search looks at, the sharpest first
@@ -30,6 +30,14 @@ class Finding:
     """What a search of one frame found."""
 
     boxes: tuple[Box, ...]  # lines of text, padded, in pixels of the frame
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A group of components in working pixels, with the median contrast of its strokes."""
+
+    box: Box
+    contrast: float
 
 
 @dataclass(frozen=True)
@@ -52,14 +60,20 @@ class _Parts:
 
 
 def find_text(frame: npt.NDArray[np.generic]) -> Finding:
-    """Search one frame, [H, W] of any integer type, for lines of text, light on dark and dark on light."""
+    """Search one frame, [H, W] of any integer type, for lines of text, light on dark and dark on light.
+
+    Lines seldom stand alone: where one is found, what lies a line above and below is taken on weaker signs.
+    """
     gray, scale = to_gray(frame)
-    found: list[Box] = []
+    lines: list[_Line] = []
+    weak: list[_Line] = []
     for image in (gray, 255 - gray):
         for kernel in _KERNELS:
-            parts, hat = _components(image, kernel, least=9 if scale > 1 else 7)
-            found.extend(pad(box, gray.shape) for box in _lines(parts, hat))
-    return Finding(scaled(merge(found), scale, frame.shape))
+            strong, maybe = _lines(*_components(image, kernel, least=9 if scale > 1 else 7))
+            lines += strong
+            weak += maybe
+    lines += _beside(lines, weak)
+    return Finding(scaled(merge([pad(line.box, gray.shape) for line in lines]), scale, frame.shape))
 
 
 def mask(frame: npt.NDArray[np.generic], boxes: tuple[Box, ...], *, photometric: str) -> None:
@@ -130,17 +144,36 @@ def _sharpness(image: Gray, labels: npt.NDArray[np.int32], count: int) -> npt.ND
     return sums / np.maximum(1, np.bincount(labels[inked], minlength=count))
 
 
-def _lines(parts: _Parts, hat: Gray) -> list[Box]:
-    """Hulls of groups that read as a line of text."""
+def _lines(parts: _Parts, hat: Gray) -> tuple[list[_Line], list[_Line]]:
+    """Hulls of groups that read as a line of text, and of those that would only do so beside one."""
+    strong: list[_Line] = []
+    weak: list[_Line] = []
     if len(parts) < 2:
-        return []
+        return strong, weak
     _, group = connected_components(_neighbours(parts), directed=False)
-    lines = []
-    for label in np.flatnonzero(np.bincount(group) >= 2):
+    for label in np.unique(group):
         members = np.flatnonzero(group == label)
-        if _is_text(parts, members, hat.shape) and _stands_out(parts, members, hat):
-            lines.append(_hull(parts, _absorb(parts, members)))
-    return lines
+        contrast = float(np.median(parts.contrast[members]))
+        if len(members) >= 2 and _is_text(parts, members, hat.shape) and _stands_out(parts, members, hat):
+            strong.append(_Line(_hull(parts, _absorb(parts, members)), contrast))
+        elif len(members) >= 2 or parts.width[members[0]] >= 2 * parts.height[members[0]]:
+            weak.append(_Line(_hull(parts, members), contrast))
+    return strong, weak
+
+
+def _beside(lines: list[_Line], weak: list[_Line]) -> list[_Line]:
+    """Weak groups as high and as strong as a line, at most one and a half of its height above or below it."""
+    taken = []
+    for group in weak:
+        for line in lines:
+            height, own = line.box[3] - line.box[1], group.box[3] - group.box[1]
+            apart = max(group.box[1] - line.box[3], line.box[1] - group.box[3])
+            across = max(group.box[0] - line.box[2], line.box[0] - group.box[2])
+            alike = 0.5 * height <= own <= 1.8 * height and group.contrast >= 0.6 * line.contrast
+            if alike and apart <= 1.5 * height and across <= height:
+                taken.append(group)
+                break
+    return taken
 
 
 def _neighbours(p: _Parts) -> npt.NDArray[np.bool_]:
@@ -152,7 +185,7 @@ def _neighbours(p: _Parts) -> npt.NDArray[np.bool_]:
     gap = p.x[None] - (p.x + p.width)[:, None]
     close = (gap >= -0.3 * h) & (gap <= 1.3 * h) & (p.x[None] > p.x[:, None])
     contrast = np.minimum(p.contrast[:, None], p.contrast[None])
-    bright = np.abs(p.peak[:, None] - p.peak[None]) <= np.maximum(10, 0.2 * contrast)
+    bright = np.abs(p.peak[:, None] - p.peak[None]) <= np.maximum(10, 0.3 * contrast)
     return alike & level & close & bright
 
 
@@ -169,12 +202,15 @@ def _is_text(p: _Parts, members: npt.NDArray[np.int64], shape: tuple[int, ...]) 
     inner = all(0.2 < place < 0.8 for place in middle)
     if characters < (INNER_CHARACTERS if inner else MINIMUM_CHARACTERS):
         return False
-    if len(members) < 3 and float(np.median(p.contrast[members])) < 50:  # words whose letters touch
-        return False
+    if len(members) < MINIMUM_CHARACTERS:  # words whose letters touch: long, and strong
+        return characters >= INNER_CHARACTERS and float(np.median(p.contrast[members])) >= 100
     slack = max(1.5, 0.08 * height)
     on_base = np.abs(p.bottom[members] - np.median(p.bottom[members])) <= slack
     on_top = np.abs(p.top[members] - np.median(p.top[members])) <= slack
-    even = float(np.std(p.peak[members])) <= max(5.0, 0.1 * float(np.median(p.contrast[members])))
+    uneven = float(np.std(p.peak[members])) / float(np.median(p.contrast[members]))
+    if len(members) >= 5 and float(on_base.mean()) >= 0.8 and float(on_top.mean()) >= 0.7:
+        return uneven <= 0.25  # thin strokes of small letters differ; alignment this good needs no second sign
+    even = uneven <= 0.1 or float(np.std(p.peak[members])) <= 5
     if len(members) >= 6:
         return even and float(on_base.mean()) >= 0.6
     return even and float(on_base.mean()) >= 0.75 and float(on_top.mean()) >= 0.6
@@ -216,7 +252,7 @@ def _hull(p: _Parts, members: npt.NDArray[np.int64]) -> Box:
 
 
 def pad(box: Box, shape: tuple[int, ...]) -> Box:
-    """Wider by two characters to each side (I and l are easily missed) and by half a line up and down (accents, tails)."""
+    """Wider by two characters to each side (I and l are easily missed), half a line up and down (accents, tails)."""
     height = box[3] - box[1]
     x, y = 2 * height, int(0.4 * height) + 2
     return max(0, box[0] - x), max(0, box[1] - y), min(shape[1], box[2] + x), min(shape[0], box[3] + y)

@@ -84,6 +84,7 @@ class Exam:
     mimics: tuple[str, ...] = ()  # hard negatives: nutrient_canal, mach_line, skin_fold, growth_plate
     chest: Chest | None = None
     contrast: float = 1.0  # below 1 in a group that a planted subgroup gap makes harder
+    build_seed: int = 0  # what stays the same in a patient's body from visit to visit
     planted_marker: str = ""  # a marker shape tied to a label, where a shortcut is planted
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 from anonymize.files import write_bytes_atomic
 from vlp.phantom.chance import stream
 from vlp.phantom.config import PhantomConfig
+from vlp.phantom.population import make_patient
 
 KINDS = (
     "truncated_dicom",
@@ -33,8 +34,19 @@ def plan(config: PhantomConfig) -> dict[int, str]:
     if not config.faults:
         return {}
     wanted = [kind for _ in range(config.faults_per_kind) for kind in KINDS][: config.patients]
-    chosen = stream(config.seed, "faults").sample(range(config.patients), k=len(wanted))
-    return dict(zip(chosen, wanted, strict=True))
+    order = stream(config.seed, "faults").sample(range(config.patients), k=config.patients)
+    chosen: dict[int, str] = {}
+    for kind in wanted:
+        # another name under a number shows only beside a row with the right one
+        fits = (i for i in order if i not in chosen and (kind != "two_patients" or _returns(config, i)))
+        index = next(fits, None)
+        if index is not None:
+            chosen[index] = kind
+    return chosen
+
+
+def _returns(config: PhantomConfig, index: int) -> bool:
+    return len(make_patient(config, index).visits) > 1
 
 
 def truncate(path: Path) -> str:

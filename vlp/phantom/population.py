@@ -74,6 +74,7 @@ def make_patient(config: PhantomConfig, index: int, devices: Sequence[str] | Non
         "body_scale": round(clipped_gauss(rng, 1.0, 0.05, 0.86, 1.15), 3),
         "body_mass": round(clipped_gauss(rng, 1.05, 0.18, 0.65, 1.7), 3),
         "contrast": _contrast(config, sex, site),
+        "build_seed": stream(config.seed, index, "build").randrange(2**31),
     }
     course = _COURSES.get(anatomy, _long_bone_course)(rng, config, [age_days + d for d in days], days, anatomy)
     visits = []

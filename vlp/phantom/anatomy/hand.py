@@ -40,7 +40,7 @@ def scene(exam: Exam, view: View, size: int, rng: np.random.Generator) -> Scene:
     Returns:
         Maps in mm of path, with objects ``carpal`` and ``sesamoid`` (boxes of the ossified centres).
     """
-    person = np.random.default_rng([exam.patient, 411])  # what stays the same from visit to visit
+    person = np.random.default_rng([exam.build_seed, 411])  # what stays the same from visit to visit
     skeletal = (exam.age_months if exam.bone_age_months is None else exam.bone_age_months) / 12
     right = (view.side or exam.side) == "R"
     film, frame = _lay(exam, right, size, person, rng)

@@ -126,7 +126,7 @@ def _operated(exam: Exam, projection: str) -> str:
 
 
 def _implant_kind(exam: Exam, name: str) -> str:
-    roll = zlib.crc32(f"{exam.patient}/{name}".encode()) % 100
+    roll = zlib.crc32(f"{exam.build_seed}/{name}".encode()) % 100
     if exam.age_months < 12 * 12:
         return "wires"
     if name == "tibia" and exam.anatomy == "lower_leg" and roll < 60:
