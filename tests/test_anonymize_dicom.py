@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 import unicodedata
@@ -21,13 +22,15 @@ from pydicom.dataset import Dataset
 from test_phantom_dicom import SYNTAXES, errors_of
 
 from anonymize.console import Console, UserError
-from anonymize.dicom import bitstream, header, pixels
+from anonymize.dicom import batch, bitstream, header, pixels
 from anonymize.dicom.batch import run_dicom
 from anonymize.dicom.config import DicomConfig
 from anonymize.dicom.profile import basic_profile, keep_list
 from anonymize.files import read_rows
 from anonymize.keys import Keys
 from anonymize.quarantine import read_quarantine
+from vlp.phantom.facts import Chest, Exam, View
+from vlp.phantom.render import render
 
 KEYS = Keys(b"a secret of thirty-two bytes here")
 CONFIG = DicomConfig(workers=1)
@@ -254,6 +257,47 @@ def test_burned_in_lines_are_filled_and_the_mark_stays(tmp_path: Path, photometr
     assert read.BurnedInAnnotation == "NO"
 
 
+@pytest.mark.parametrize(
+    ("anatomy", "name"), [("chest", "cantor_cr"), ("wrist", "esker_dx"), ("lower_leg", "borea_cr")]
+)
+def test_every_line_that_a_phantom_console_draws_is_found(anatomy: str, name: str) -> None:
+    lines = ("MBAYE CHEIKH", "18/03/2005 M", "969696204", "19/10/2019 11:49")
+    for seed in (1, 2, 3):
+        view = View("AP", "L", seed)
+        chest = Chest() if anatomy == "chest" else None
+        exam = Exam("E", 0, anatomy, 200, "M", 1, 1, "L", (view,), name, "hard", chest=chest)
+        drawn = render(exam, view, 512, lines)
+        covered = np.zeros(drawn.pixels.shape, bool)
+        for x0, y0, x1, y1 in pixels.find_text(drawn.pixels).boxes:
+            covered[y0:y1, x0:x1] = True
+        wanted = [tuple(map(int, o.box)) for o in drawn.objects if o.name == "burned_in"]
+        assert len(wanted) == len(lines)
+        assert [covered[y0:y1, x0:x1].mean() > 0.99 for x0, y0, x1, y1 in wanted] == [True] * len(lines)
+        assert covered.mean() < 0.3
+
+
+def test_a_codec_that_kills_its_process_costs_one_file(tmp_path: Path) -> None:
+    """The one file that makes a worker die is quarantined; all others are written."""
+    for number in range(4):
+        save(instance(number), tmp_path / "in" / f"{number}.dcm")
+    with DyingWorkers(CONFIG, tmp_path / "in", tmp_path / "safe", KEYS) as workers:
+        outcomes = list(workers.map([f"{n}.dcm" for n in range(4)], 1))
+    assert [outcome.reason for outcome in outcomes] == ["", "corrupt_pixels", "", ""]
+    assert [outcome.image is not None for outcome in outcomes] == [True, False, True, True]
+
+
+class DyingWorkers(batch._Workers):
+    """Workers whose process ends hard on 1.dcm, as after a segmentation fault."""
+
+    def submit(self, name: str, position: int, count: int | None = None) -> Any:
+        work = die_on_one if name == "1.dcm" else batch._work
+        return self._running(count).submit(work, name, position)
+
+
+def die_on_one(name: str, position: int) -> None:
+    os._exit(11)
+
+
 def test_a_film_without_text_keeps_its_pixel_bytes(tmp_path: Path) -> None:
     for number, syntax in enumerate(SYNTAXES.values()):
         save(instance(number, with_device=device(transfer_syntax=syntax)), tmp_path / "in" / f"{number}.dcm")
@@ -361,6 +405,19 @@ def test_a_changed_source_or_configuration_leaves_nothing_stale(tmp_path: Path) 
     rows = read_rows(tmp_path / "safe/images/index")
     assert len(rows) == 2 == len(list((tmp_path / "safe/images").rglob("*.dcm")))
     assert {row["manufacturer"] for row in rows} == {""}
+
+
+def test_files_added_in_front_move_the_shards_and_lose_nothing(tmp_path: Path) -> None:
+    config = DicomConfig(workers=1, shard_size=2)
+    for number in range(4):
+        save(instance(number), tmp_path / "in" / f"b{number}.dcm")
+    run_dicom(config, tmp_path / "in", tmp_path / "safe", KEYS, QUIET)
+    save(instance(9), tmp_path / "in" / "a.dcm")
+    summary = run_dicom(config, tmp_path / "in", tmp_path / "safe", KEYS, QUIET)
+    assert summary["written"] == 5
+    rows = read_rows(tmp_path / "safe/images/index")
+    assert {row["image_id"] for row in rows} == {p.stem for p in (tmp_path / "safe/images").rglob("*.dcm")}
+    assert len(rows) == 5
 
 
 def test_output_inside_the_source_is_refused(tmp_path: Path) -> None:

@@ -170,3 +170,11 @@ def test_a_stage_must_be_a_command_of_the_project() -> None:
         RunConfig.model_validate({"stages": {"x": {"command": "rm -rf {run} --out y"}}})
     with pytest.raises(ValueError, match="--out"):
         RunConfig.model_validate({"stages": {"x": {"command": "vlp align {run}/corpus"}}})
+
+
+def test_variables_fill_the_commands(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("variables: {data: here}\nstages: {a: {command: 'vlp prepare {data} --out {run}/a'}}")
+    assert load_run_config(path).stages["a"].command == "vlp prepare here --out {run}/a"
+    moved = load_run_config(path, ["variables.data=/my films"])
+    assert moved.stages["a"].arguments(tmp_path)[:2] == ["prepare", "/my films"]

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -153,7 +155,7 @@ class _Run:
         self.progress = private_folder(out) / "dicom-progress"
         settings = config.model_dump(mode="json", exclude={"workers"})
         self.fingerprint = fingerprint(settings, keys.identifier, __version__)
-        self.seen: set[bytes] = set()  # 10 bytes of each image_id written so far
+        self.seen: set[bytes] = set()  # image_id of each image written so far: about 70 bytes an image
         self.written = self.masked = self.shard = 0
 
     def clear_leftovers(self) -> None:
@@ -219,11 +221,15 @@ class _Run:
         return self.images / "index" / f"part-{shard:05d}.parquet"
 
     def _forget(self, shard: int) -> None:
-        """Remove the images of a shard that is made anew: they follow another configuration or another source."""
+        """Remove the images of a shard that is made anew: they follow another configuration or another source.
+
+        An image that a shard of this run has taken over (files were added, and the shards' bounds moved) stays.
+        """
         index = self._index(shard)
         if index.is_file():
-            for row in read_rows(index, ["path"]):
-                (self.images / row["path"]).unlink(missing_ok=True)
+            for row in read_rows(index, ["image_id", "path"]):
+                if row["image_id"].encode() not in self.seen:
+                    (self.images / row["path"]).unlink(missing_ok=True)
             index.unlink()
 
     def drop_stale(self, shards: int) -> None:
@@ -240,6 +246,7 @@ class _Run:
 
     def finish(self, shards: int) -> list[Quarantined]:
         """Write the quarantine table, and its look-up into the private folder."""
+        self.clear_leftovers()
         refused = [row for n in range(shards) for row in read_json(self.progress / f"shard-{n:05d}.json")["refused"]]
         items = [Quarantined(**{k: v for k, v in row.items() if k != "source"}) for row in refused]
         write_quarantine(self.out / "quarantine" / "dicom.parquet", items)
@@ -257,6 +264,7 @@ class _Workers:
         self.count = config.workers or os.cpu_count() or 1
         self.arguments = (config, source, out / "images", keys)
         self.pool: ProcessPoolExecutor | None = None
+        self.single = False  # the pool has one process, for files that are tried one by one
 
     def __enter__(self) -> _Workers:
         return self
@@ -270,7 +278,7 @@ class _Workers:
         futures: list[Future[_Outcome]] = []
         broken = False
         try:
-            futures = [self._running().submit(_work, name, first + i) for i, name in enumerate(names)]
+            futures = [self.submit(name, first + i) for i, name in enumerate(names)]
         except BrokenProcessPool:
             broken = True
         for index, name in enumerate(names):
@@ -282,12 +290,19 @@ class _Workers:
                 broken = True
                 outcome = futures[index].result() if _is_done(futures, index) else self._alone(name, first + index)
             yield outcome
+        if broken:
+            self._discard()  # the next shard starts with all processes again
+
+    def submit(self, name: str, position: int, count: int | None = None) -> Future[_Outcome]:
+        """Hand one file to the processes (``count`` of them, where they have to be started)."""
+        return self._running(count).submit(_work, name, position)
 
     def _alone(self, name: str, position: int) -> _Outcome:
         """Work on one file while nothing else runs, so that a death can be blamed on it."""
-        self._discard()
+        if not self.single:
+            self._discard()
         try:
-            return self._running(1).submit(_work, name, position).result()
+            return self.submit(name, position, 1).result()
         except BrokenProcessPool:
             self._discard()
             return _Outcome(None, reason="corrupt_pixels")
@@ -297,12 +312,13 @@ class _Workers:
             # spawn: forking a process that holds threads of codecs or of pyarrow can deadlock
             context = get_context("spawn")
             self.pool = ProcessPoolExecutor(count or self.count, context, _start, self.arguments)
+            self.single = count == 1
         return self.pool
 
     def _discard(self) -> None:
         if self.pool is not None:
             self.pool.shutdown(cancel_futures=True)
-            self.pool = None
+            self.pool, self.single = None, False
 
 
 def _is_done(futures: list[Future[_Outcome]], index: int) -> bool:
@@ -313,14 +329,20 @@ _STATE: dict[str, Any] = {}
 
 
 def _start(config: DicomConfig, source: Path, images: Path, keys: Keys) -> None:
-    import signal
-
     import cv2
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the run
     cv2.setNumThreads(1)
     quiet()
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     _STATE.update(config=config, source=source, images=images, keys=keys)
+
+
+def _end_with(parent: int) -> None:
+    """End this process once its parent was killed: a pool's workers would wait for work for ever."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(0)
 
 
 def _work(name: str, position: int) -> _Outcome:

@@ -108,16 +108,12 @@ def _read(source: Path) -> Dataset:
         ds = pydicom.dcmread(source)
     except InvalidDicomError:
         ds = _read_without_preamble(source)
-    except OSError as error:
-        raise Refused("truncated_dicom" if isinstance(error, EOFError) else "unreadable_file") from None
+    except OSError:
+        raise Refused("unreadable_file") from None
     except Exception:  # a broken structure raises whatever it hits first
         raise Refused("truncated_dicom") from None
-    try:
-        ds.file_meta.TransferSyntaxUID  # noqa: B018
-        ds.decode()
-    except Exception:
-        if not hasattr(ds, "file_meta") or "TransferSyntaxUID" not in ds.file_meta:
-            raise Refused("truncated_dicom") from None
+    if "TransferSyntaxUID" not in ds.file_meta:
+        raise Refused("truncated_dicom")
     return ds
 
 

@@ -11,6 +11,8 @@ import numpy.typing as npt
 from anonymize.console import UserError
 from anonymize.dicom import pixels
 
+SHORTEST = 3  # letters and digits of a text that is filled; side marks are shorter
+
 
 @lru_cache(maxsize=1)
 def engine() -> Any:
@@ -23,7 +25,7 @@ def engine() -> Any:
         from rapidocr import RapidOCR  # optional: only with the extra
     except ImportError:
         raise UserError("pixels=ocr needs the extra dicom-ocr: pip install 'vlp-xray[dicom-ocr]'") from None
-    return RapidOCR()
+    return RapidOCR(params={"Global.log_level": "critical"})
 
 
 def find_text(frame: npt.NDArray[np.generic]) -> pixels.Finding:
@@ -33,7 +35,7 @@ def find_text(frame: npt.NDArray[np.generic]) -> pixels.Finding:
     found = engine()(np.repeat(gray[:, :, None], 3, axis=2))
     boxes = list(plain.boxes)
     for corners, text in zip(_listed(found.boxes), _listed(found.txts), strict=True):
-        if sum(char.isalnum() for char in text) >= pixels.MINIMUM_CHARACTERS:
+        if sum(char.isalnum() for char in text) >= SHORTEST:
             (x0, y0), (x1, y1) = np.min(corners, axis=0), np.max(corners, axis=0)
             line = pixels.pad((int(x0), int(y0), int(x1) + 1, int(y1) + 1), gray.shape)
             boxes.extend(pixels.scaled([line], scale, frame.shape))

@@ -1,8 +1,8 @@
 """Text burned into pixels: find lines of characters, fill them, keep side marks.
 
 What tells console text from anatomy: strokes of one brightness, edges of one pixel, and characters of a line that
-stand on one base line with like heights. Side and view marks (R, L, AP, LAT) have up to three characters and stay. No learned
-model is used; ``pixels: ocr`` adds one (anonymize/dicom/ocr.py).
+stand on one base line with like heights. Side and view marks (R, L, AP, LAT) have up to three characters and stay.
+No learned model is used; ``pixels: ocr`` adds one (anonymize/dicom/ocr.py).
 """
 
 from __future__ import annotations

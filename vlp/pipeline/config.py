@@ -70,6 +70,7 @@ class RunConfig(Config):
 
     title: str = "vlp run"
     data: str = "real"  # phantom or real: what the scores are about
+    variables: dict[str, str] = Field(default_factory=dict)  # {name} in a command stands for its value
     stages: dict[str, StageConfig]
 
     @field_validator("data")
@@ -81,7 +82,8 @@ class RunConfig(Config):
 
 
 def load_run_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
-    """Read a run's YAML. ``STAGE.KEY=VALUE`` sets a configuration value of that stage (``pretrain.steps=100``)."""
+    """Read a run's YAML. ``STAGE.KEY=VALUE`` sets a configuration value of that stage (``pretrain.steps=100``), and
+    ``variables.NAME=VALUE`` what ``{NAME}`` in the commands stands for."""
     names = list(load_config(RunConfig, path).stages)
     full: list[str] = []
     for item in overrides:
@@ -93,7 +95,15 @@ def load_run_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         else:
             near = difflib.get_close_matches(first, [*names, *RunConfig.model_fields], n=1, cutoff=0.0)[0]
             raise ConfigError(f"the command line: unknown stage or key '{first}' in '{item}'; did you mean '{near}'?")
-    return load_config(RunConfig, path, full)
+    config = load_config(RunConfig, path, full)
+    return config.model_copy(update={"stages": {n: _filled(s, config.variables) for n, s in config.stages.items()}})
+
+
+def _filled(stage: StageConfig, variables: dict[str, str]) -> StageConfig:
+    command = stage.command
+    for name, value in variables.items():
+        command = command.replace(f"{{{name}}}", shlex.quote(value))
+    return stage.model_copy(update={"command": command})
 
 
 def _one_line(value: Any) -> str:

@@ -72,7 +72,7 @@ def fragments(
     """
     fracture = broken.fracture
     line = _line(u, broken)
-    healing = np.float32(0.9 * fracture.callus)
+    healing = np.float32(min(1.0, 1.1 * fracture.callus))  # an old fracture shows its shape, not its line
     gap = np.float32(max(fracture.line_width_mm, 0.2))
     upper_motion, lower_motion = _motions(broken, length)
     if fracture.kind == "buckle":
