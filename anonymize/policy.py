@@ -64,11 +64,13 @@ class ReportsConfig(Config):
 
     language: str = "fr"
     columns: Columns = Columns()
-    encoding: str = Field("", description="of a CSV; empty = found from its bytes")
-    delimiter: str = Field("", description="of a CSV; empty = found from its heading")
+    encoding: str = Field(default="", description="of a CSV; empty = found from its bytes")
+    delimiter: str = Field(default="", description="of a CSV; empty = found from its heading")
     policy: Policy = Policy()
-    fuzzy: bool = Field(True, description="find known names with one typing error")
-    second_pass: bool = Field(True, description="search names found once in all reports of the same patient")
-    use_export_names: bool = Field(True, description="search names of the export's staff and patients in all reports")
-    shard_mb: float = Field(2.0, gt=0, le=512, description="megabytes of source per output shard")
-    workers: int = Field(0, ge=0, description="processes; 0 = one per core")
+    fuzzy: bool = Field(default=True, description="find known names with one typing error")
+    second_pass: bool = Field(default=True, description="search names found once in all reports of the same patient")
+    use_export_names: bool = Field(
+        default=True, description="search names of the export's staff and patients in all reports"
+    )
+    shard_mb: float = Field(default=2.0, gt=0, le=512, description="megabytes of source per output shard")
+    workers: int = Field(default=0, ge=0, description="processes; 0 = one per core")

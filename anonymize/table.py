@@ -41,10 +41,12 @@ class TableConfig(Config):
 
     study_column: str
     patient_column: str = ""
-    keep: list[str] = Field([], description="columns to keep; empty keeps all but the two keys")
-    closed_set: int = Field(20, ge=2, le=200)  # most different values that a text column may have
-    value_length: int = Field(24, ge=1, le=64)  # characters of its longest value
-    languages: list[str] = Field(["fr", "en"], description="packs whose vocabulary a text value may use (dicom.yaml)")
+    keep: list[str] = Field(default=[], description="columns to keep; empty keeps all but the two keys")
+    closed_set: int = Field(default=20, ge=2, le=200)  # most different values that a text column may have
+    value_length: int = Field(default=24, ge=1, le=64)  # characters of its longest value
+    languages: list[str] = Field(
+        default=["fr", "en"], description="packs whose vocabulary a text value may use (dicom.yaml)"
+    )
     separator: str = ""  # found by itself where empty
 
 

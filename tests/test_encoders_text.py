@@ -15,7 +15,12 @@ from vlp.encoders.image import ImageConfig, ImageEncoder
 from vlp.encoders.text import TextConfig, TextEncoder
 from vlp.encoders.tokenizer import Tokenizer
 
-REPORTS = ["Épanchement pleural droit.", "Pas d'épanchement pleural.", "Fracture du radius.", "Âge osseux de 12 ans."] * 3
+REPORTS = [
+    "Épanchement pleural droit.",
+    "Pas d'épanchement pleural.",
+    "Fracture du radius.",
+    "Âge osseux de 12 ans.",
+] * 3
 
 
 @pytest.fixture(scope="module")

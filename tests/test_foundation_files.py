@@ -25,9 +25,14 @@ class Row:
 def test_an_interrupted_write_leaves_the_former_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("former")
-    with pytest.raises(RuntimeError), open_atomic(path, "w") as stream:
-        stream.write("half")
-        raise RuntimeError
+
+    def fail_half_way() -> None:
+        with open_atomic(path, "w") as stream:
+            stream.write("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
     assert path.read_text() == "former"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
@@ -72,7 +77,7 @@ def test_metrics_file_reads_back_and_has_no_nan(tmp_path: Path) -> None:
 @pytest.mark.parametrize("change", [{"protocol": "zeroshot"}, {"data": "synthetic"}, {"labels": 10.0}])
 def test_results_outside_the_schema_are_refused(change: dict[str, object]) -> None:
     values = {"protocol": "linear", "data": "real", "labels": 0.1} | change
-    with pytest.raises(ValueError, match="must|not one"):
+    with pytest.raises(ValueError, match=r"must|not one"):
         Result("fracture", metric="auroc", value=0.5, low=0.4, high=0.6, n=1, seed=0, model="m", split="test", **values)
 
 

@@ -97,7 +97,7 @@ def test_coverage_is_counted_in_numbers() -> None:
     module = nn.Sequential(nn.Linear(10, 9), nn.Linear(1, 1, bias=False))  # 99 + 1 numbers
     whole = {k: torch.ones_like(v) for k, v in module.state_dict().items()}
     assert load_weights(module, {k: v for k, v in whole.items() if k != "1.weight"}, "file") == pytest.approx(0.99)
-    with pytest.raises(UserError, match="only 90.0%"):
+    with pytest.raises(UserError, match=r"only 90\.0%"):
         load_weights(module, {k: v for k, v in whole.items() if k == "0.weight"} | {"0.bias": torch.ones(3)}, "file")
 
 

@@ -50,7 +50,9 @@ def test_losses_equal_slow_references(rows: int, scale: float, seed: int, data: 
 
     logits = scale * images @ texts.t() - 2.0
     sign = torch.tensor(wanted).double() * 2 - 1
-    slow = sum(math.log1p(math.exp(-float(s * v))) for s, v in zip(sign.flatten(), logits.flatten(), strict=True)) / rows
+    slow = (
+        sum(math.log1p(math.exp(-float(s * v))) for s, v in zip(sign.flatten(), logits.flatten(), strict=True)) / rows
+    )
     fast = siglip(images, texts, torch.tensor([scale]), torch.tensor([-2.0]), keys)
     assert fast.item() == pytest.approx(slow, rel=1e-6)
 

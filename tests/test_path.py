@@ -131,8 +131,8 @@ def test_no_identity_survives_anywhere(finished: Path) -> None:
             bounded = set(re.findall(r"\w+", plain))
             for value in wanted:
                 hit = value in bounded if re.fullmatch(r"\w+", value) else _plain(value) in plain
-                leaks[f"{place.name}/{name.split('/')[0]}"] += (
-                    hit or (value.encode("latin-1", "ignore") in raw and len(value) > 7)
+                leaks[f"{place.name}/{name.split('/')[0]}"] += hit or (
+                    value.encode("latin-1", "ignore") in raw and len(value) > 7
                 )
     assert not +leaks, +leaks
 

@@ -50,7 +50,10 @@ class Data:
     def __getitem__(self, index: int) -> dict[str, Any]:
         self.asked.append(index)
         x = torch.randn(8, 4, generator=torch.Generator().manual_seed(index))
-        return {"x": x * (float("nan") if index == self.poison else 1.0), "ids": [f"image-{index}-{i}" for i in range(8)]}
+        return {
+            "x": x * (float("nan") if index == self.poison else 1.0),
+            "ids": [f"image-{index}-{i}" for i in range(8)],
+        }
 
 
 def config(**values: Any) -> LoopConfig:

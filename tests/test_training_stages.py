@@ -90,7 +90,9 @@ def test_align_learns_and_a_killed_run_ends_with_the_same_weights(corpus: Path, 
     ours, theirs = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed"))
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
     texts = ["Fracture du radius."]
-    assert torch.equal(load_dual(tmp_path / "whole").encode_texts(texts), load_dual(tmp_path / "killed").encode_texts(texts))
+    assert torch.equal(
+        load_dual(tmp_path / "whole").encode_texts(texts), load_dual(tmp_path / "killed").encode_texts(texts)
+    )
 
 
 _KILLED = """
@@ -113,7 +115,16 @@ run_align(config, Path(sys.argv[1]), Path(sys.argv[2]), None, Console("quiet"))
 
 def test_two_processes_train_as_one(corpus: Path, tmp_path: Path) -> None:
     # no dropout and no augmentation: what is left must not depend on how many processes share the batch
-    still = {"scale": [1.0, 1.0], "ratio": 1.0, "rotation": 0.0, "brightness": 0, "contrast": 0, "gamma": 0, "noise": 0, "blur": 0}
+    still = {
+        "scale": [1.0, 1.0],
+        "ratio": 1.0,
+        "rotation": 0.0,
+        "brightness": 0,
+        "contrast": 0,
+        "gamma": 0,
+        "noise": 0,
+        "blur": 0,
+    }
     values = {
         **ALIGN,
         "steps": 6,
@@ -126,7 +137,9 @@ def test_two_processes_train_as_one(corpus: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "vlp.cli"]
     command = [*launch, "align", str(corpus), "--out", str(tmp_path / "two"), "--config", str(tmp_path / "c.yaml")]
-    done = subprocess.run([*command, "--json"], cwd=root, env=environment, capture_output=True, text=True, timeout=180, check=False)
+    done = subprocess.run(
+        [*command, "--json"], cwd=root, env=environment, capture_output=True, text=True, timeout=180, check=False
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     assert len(lines) == 1, "only rank 0 prints"

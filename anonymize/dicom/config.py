@@ -14,10 +14,12 @@ STAGE = "anonymize-dicom"
 class DicomConfig(Config):
     """Configuration of ``anonymize dicom``. The defaults keep what training needs and nothing else."""
 
-    languages: list[str] = Field(["fr", "en"], description="packs whose radiology vocabulary a description may use")
+    languages: list[str] = Field(
+        default=["fr", "en"], description="packs whose radiology vocabulary a description may use"
+    )
     dates: Literal["shift", "remove"] = "shift"  # shift: PS3.15 option 113107, by one offset a patient
     times: Literal["zero", "keep"] = "zero"
-    age_and_sex: Literal["keep", "remove"] = "keep"  # option 113108; ages above 89 years become 90
+    age_and_sex: Literal["keep", "remove"] = "keep"  # option 113108; ages above 89 years become 89
     device: Literal["keep", "remove"] = "keep"  # option 113109: manufacturer and model, never a serial number
     descriptions: Literal["clean", "remove"] = "clean"  # option 113105: kept when every word is in the vocabulary
     pixels: Literal["detect", "ocr", "off"] = (
@@ -25,12 +27,12 @@ class DicomConfig(Config):
     )
     on_unsure: Literal["quarantine", "write"] = "quarantine"  # header says burned in, no text found
     sop_classes: list[str] = Field(
-        [
+        default=[
             "1.2.840.10008.5.1.4.1.1.1",  # Computed Radiography
             "1.2.840.10008.5.1.4.1.1.1.1",  # Digital X-Ray, for presentation
             "1.2.840.10008.5.1.4.1.1.1.1.1",  # Digital X-Ray, for processing
         ],
         description="SOP classes that are read; every other is quarantined",
     )
-    workers: int = Field(0, ge=0, description="processes; 0 is one a core")
-    shard_size: int = Field(512, ge=1, description="files a shard: the unit of resume and of an index part")
+    workers: int = Field(default=0, ge=0, description="processes; 0 is one a core")
+    shard_size: int = Field(default=512, ge=1, description="files a shard: the unit of resume and of an index part")

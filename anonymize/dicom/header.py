@@ -24,7 +24,7 @@ from anonymize.dicom.words import identity_tokens, is_plain, vocabulary
 from anonymize.keys import Keys, normalise_identifier
 
 IMPLEMENTATION_UID = "2.25.191427338713915474838116226206470512293"
-AGE_CAP_MONTHS = 90 * 12  # ages above 89 years are one class (45 CFR 164.514(b)(2)(i)(C)), written as 90
+AGE_CAP_MONTHS = 89 * 12  # ages above 89 years count as 89, as in the reports (45 CFR 164.514(b)(2)(i)(C))
 _NUMBER_VRS = {"DS", "IS", "FL", "FD", "US", "SS", "UL", "SL"}
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _METHODS = {

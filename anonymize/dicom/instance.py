@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import numpy.typing as npt
 import pydicom
 from pydicom.dataset import Dataset
+from pydicom.encaps import generate_frames
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels import pixel_array
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, JPEGExtended12Bit
 
 from anonymize.dicom import bitstream, header, ocr, pixels
 from anonymize.dicom.config import DicomConfig
@@ -143,7 +145,7 @@ def _decode(ds: Dataset) -> npt.NDArray[Any]:
             expected = ds.Rows * ds.Columns * (ds.BitsAllocated // 8) * count
             if len(ds.PixelData) < expected:
                 raise Refused("truncated_dicom")
-        found = pixel_array(ds, raw=True)
+        found = _decoded(ds)
     except Refused:
         raise
     except EOFError:
@@ -151,6 +153,20 @@ def _decode(ds: Dataset) -> npt.NDArray[Any]:
     except Exception:
         raise Refused("corrupt_pixels") from None
     return found[None] if found.ndim == 2 else found
+
+
+def _decoded(ds: Dataset) -> npt.NDArray[Any]:
+    """By pydicom's plug-ins; 12-bit JPEG, which none of them reads, by libjpeg-turbo."""
+    try:
+        return pixel_array(ds, raw=True)
+    except Exception:
+        if ds.file_meta.TransferSyntaxUID not in (JPEGBaseline8Bit, JPEGExtended12Bit):
+            raise
+    count = int(ds.get("NumberOfFrames", 1) or 1)
+    frames = np.stack([imagecodecs.jpeg_decode(f) for f in generate_frames(ds.PixelData, number_of_frames=count)])
+    if frames.shape != (count, ds.Rows, ds.Columns):
+        raise ValueError("frames of another size than the header's")
+    return frames
 
 
 def _judge(ds: Dataset, frames: npt.NDArray[Any], config: DicomConfig) -> tuple[str, list[tuple[pixels.Box, ...]]]:

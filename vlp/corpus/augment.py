@@ -24,13 +24,13 @@ class AugmentConfig(Config):
     """How far an augmented radiograph may differ from the original."""
 
     scale: tuple[float, float] = (0.6, 1.0)  # area of the crop as a share of the image
-    ratio: float = Field(1.15, ge=1)  # stretch of width against height, either way
-    rotation: float = Field(10.0, ge=0, le=180)  # degrees, either way
+    ratio: float = Field(default=1.15, ge=1)  # stretch of width against height, either way
+    rotation: float = Field(default=10.0, ge=0, le=180)  # degrees, either way
     flip: Share = 0.0  # chance of a mirror image; keep 0 where texts or labels have sides
-    brightness: float = Field(0.1, ge=0)  # shift, of the full range, either way
-    contrast: float = Field(0.25, ge=0)  # log factor, either way
-    gamma: float = Field(0.25, ge=0)  # log exponent, either way
-    noise: float = Field(0.03, ge=0)  # largest standard deviation, of the full range
+    brightness: float = Field(default=0.1, ge=0)  # shift, of the full range, either way
+    contrast: float = Field(default=0.25, ge=0)  # log factor, either way
+    gamma: float = Field(default=0.25, ge=0)  # log exponent, either way
+    noise: float = Field(default=0.03, ge=0)  # largest standard deviation, of the full range
     blur: Share = 0.3  # chance of a blur of 3 pixels
 
 

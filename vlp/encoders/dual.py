@@ -18,8 +18,8 @@ from vlp.encoders.text import TextEncoder
 class DualConfig(Config):
     """The shared space."""
 
-    width: int = Field(128, ge=8)  # E
-    temperature: float = Field(0.07, gt=0)  # at the start; learned from there
+    width: int = Field(default=128, ge=8)  # E
+    temperature: float = Field(default=0.07, gt=0)  # at the start; learned from there
 
 
 class DualEncoder(nn.Module):

@@ -18,11 +18,11 @@ class ImageConfig(Config):
     """Which image tower, for which images. ``name`` is a preset of ``vlp.encoders.presets`` or a timm architecture."""
 
     name: str = "vit_pico"
-    image_size: int = Field(112, ge=16, le=2048)
+    image_size: int = Field(default=112, ge=16, le=2048)
     mean: float = 0.35  # of pixels scaled to 0-1
-    std: float = Field(0.25, gt=0)
+    std: float = Field(default=0.25, gt=0)
     pooling: Literal["cls", "mean", "cls_mean"] = "cls_mean"  # cls_mean: the sum of both
-    drop_path: float = Field(0.0, ge=0, lt=1)
+    drop_path: float = Field(default=0.0, ge=0, lt=1)
     weights: str | None = None  # a local safetensors file with weights for this timm architecture
     gradient_checkpointing: bool = False
 

@@ -21,12 +21,12 @@ class TextConfig(Config):
     """Which text tower. With ``folder`` (a local transformers model) the sizes below it are that model's own."""
 
     folder: str | None = None  # such as a CamemBERT or XLM-RoBERTa that lies on this machine
-    width: int = Field(128, ge=16)
-    layers: int = Field(2, ge=1)
-    heads: int = Field(4, ge=1)
-    vocabulary: int = Field(4000, ge=300)  # of the tokenizer trained on the corpus; 261 are bytes and marks
-    max_length: int = Field(96, ge=8)  # tokens
-    dropout: float = Field(0.1, ge=0, lt=1)
+    width: int = Field(default=128, ge=16)
+    layers: int = Field(default=2, ge=1)
+    heads: int = Field(default=4, ge=1)
+    vocabulary: int = Field(default=4000, ge=300)  # of the tokenizer trained on the corpus; 261 are bytes and marks
+    max_length: int = Field(default=96, ge=8)  # tokens
+    dropout: float = Field(default=0.1, ge=0, lt=1)
     pooling: Literal["mean", "cls"] = "mean"
 
 

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import platform
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from anonymize import __version__
 from anonymize.files import read_json, write_json
 
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "transformers",
+    "accelerate",
+    "lightly",
+    "pydicom",
+    "presidio-analyzer",
+    "spacy",
+    "numpy",
+)
 PROTOCOLS = ("zero-shot", "linear", "attentive", "lora", "finetune", "scratch", "knn")
 TASKS = (
     "bone_age",
@@ -78,6 +93,21 @@ def read_metrics(path: Path) -> tuple[list[Result], list[Stage], dict[str, str]]
     data = read_json(path)
     results = [Result(**{k: math.nan if v is None else v for k, v in row.items()}) for row in data["results"]]
     return results, [Stage(**row) for row in data["stages"]], data["versions"]
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of this package, Python and the libraries that numbers depend on."""
+    found = {
+        "vlp": __version__,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def _finite(value: Any) -> Any:

@@ -29,9 +29,9 @@ class ContrastiveConfig(Config):
 
     loss: Literal["infonce", "siglip"] = "infonce"
     multi_positive: bool = True  # a text matches every study it is true of; off: only its own, as in CLIP
-    chunk: int = Field(0, ge=0)  # studies whose activations are in memory at once; 0 for all
-    image_lr_scale: float = Field(1.0, ge=0)  # rate of a pretrained image tower against the rest; 0 locks it
-    text_lr_scale: float = Field(1.0, ge=0)
+    chunk: int = Field(default=0, ge=0)  # studies whose activations are in memory at once; 0 for all
+    image_lr_scale: float = Field(default=1.0, ge=0)  # rate of a pretrained image tower against the rest; 0 locks it
+    text_lr_scale: float = Field(default=1.0, ge=0)
     augment: AugmentConfig = AugmentConfig(scale=(0.7, 1.0))
 
 

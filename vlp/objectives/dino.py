@@ -31,19 +31,19 @@ from lightly.loss import KoLeoLoss
 class DinoConfig(Config):
     """Crops, heads and weights. Crops are large for DINO: a fracture line must survive them."""
 
-    outputs: int = Field(2048, ge=16)  # prototypes
-    hidden: int = Field(512, ge=16)
-    bottleneck: int = Field(128, ge=8)
-    local_crops: int = Field(4, ge=0)
-    local_size: int = Field(64, ge=16)  # pixels
+    outputs: int = Field(default=2048, ge=16)  # prototypes
+    hidden: int = Field(default=512, ge=16)
+    bottleneck: int = Field(default=128, ge=8)
+    local_crops: int = Field(default=4, ge=0)
+    local_size: int = Field(default=64, ge=16)  # pixels
     local_scale: tuple[float, float] = (0.15, 0.45)
     augment: AugmentConfig = AugmentConfig(scale=(0.45, 1.0))  # of the two large crops
-    momentum: float = Field(0.99, ge=0, lt=1)  # of the teacher at the start; 1 at the end
-    student_temperature: float = Field(0.1, gt=0)
+    momentum: float = Field(default=0.99, ge=0, lt=1)  # of the teacher at the start; 1 at the end
+    student_temperature: float = Field(default=0.1, gt=0)
     teacher_temperature: tuple[float, float] = (0.04, 0.04)  # from, to, over the first tenth of the steps
-    ibot: float = Field(1.0, ge=0)  # weight of the masked-patch loss; 0 is off
+    ibot: float = Field(default=1.0, ge=0)  # weight of the masked-patch loss; 0 is off
     mask: tuple[float, float] = (0.1, 0.5)  # share of masked patches, in every second large crop
-    koleo: float = Field(0.1, ge=0)  # weight of the spread of embeddings; 0 is off
+    koleo: float = Field(default=0.1, ge=0)  # weight of the spread of embeddings; 0 is off
 
 
 class _BatchNorm(nn.BatchNorm1d):

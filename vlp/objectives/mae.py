@@ -19,10 +19,10 @@ from vlp.encoders.image import ImageEncoder
 class MaeConfig(Config):
     """What is hidden and who draws it."""
 
-    mask: float = Field(0.7, gt=0, lt=1)  # share of hidden patches
-    width: int = Field(128, ge=16)  # of the decoder
-    depth: int = Field(1, ge=1)
-    heads: int = Field(4, ge=1)
+    mask: float = Field(default=0.7, gt=0, lt=1)  # share of hidden patches
+    width: int = Field(default=128, ge=16)  # of the decoder
+    depth: int = Field(default=1, ge=1)
+    heads: int = Field(default=4, ge=1)
     normalise_patches: bool = True  # targets with mean 0 and variance 1 a patch: structure instead of exposure
     augment: AugmentConfig = AugmentConfig(scale=(0.5, 1.0), noise=0.0, blur=0.0)
 

@@ -21,9 +21,8 @@ from vlp.encoders.dual import DualEncoder
 from vlp.encoders.image import ImageEncoder
 from vlp.evaluation.intervals import bootstrap, result_of
 from vlp.evaluation.metrics import METRICS, OF_TASK
-from vlp.evaluation.results import Result, write_metrics
+from vlp.evaluation.results import Result, library_versions, write_metrics
 from vlp.hub import load_dual, load_image_encoder, read_config
-from vlp.pipeline.collect import library_versions
 from vlp.study import Study
 from vlp.tasks.attention import write_attention
 from vlp.tasks.config import EvaluateConfig

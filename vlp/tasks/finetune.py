@@ -25,9 +25,8 @@ from vlp.corpus.augment import augment
 from vlp.corpus.dataset import Corpus
 from vlp.encoders.image import ImageEncoder
 from vlp.evaluation.metrics import METRICS, columns_of
-from vlp.evaluation.results import write_metrics
+from vlp.evaluation.results import library_versions, write_metrics
 from vlp.hub import load_image_encoder, save_model
-from vlp.pipeline.collect import library_versions
 from vlp.study import Study
 from vlp.tasks.batches import TaskBatches
 from vlp.tasks.comparison import compare_protocols

@@ -24,11 +24,10 @@ from vlp.encoders.tokenizer import Tokenizer
 from vlp.evaluation.fairness import NOT_ENOUGH, Floor, age_band, subgroup_table
 from vlp.evaluation.intervals import bootstrap, result_of
 from vlp.evaluation.metrics import METRICS
-from vlp.evaluation.results import Result, write_metrics
+from vlp.evaluation.results import Result, library_versions, write_metrics
 from vlp.evaluation.text import bleu_counts, rouge_l
 from vlp.hub import load_dual, load_image_encoder, read_config, save_model
 from vlp.objectives.captioning import captioning_loss
-from vlp.pipeline.collect import library_versions
 from vlp.study import Study
 from vlp.tasks.batches import TaskBatches
 from vlp.tasks.captioner import Captioner, CaptioningObjective, tokens_of

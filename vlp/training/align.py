@@ -34,14 +34,14 @@ from vlp.training.texts import TextSampling, whole
 class AlignConfig(LoopConfig):
     """Settings of ``vlp align``."""
 
-    steps: int = Field(800, ge=1)
+    steps: int = Field(default=800, ge=1)
     image: ImageConfig = ImageConfig()  # used without --encoder only
     text: TextConfig = TextConfig()
     dual: DualConfig = DualConfig()
     data: DataConfig = DataConfig()
     sampling: TextSampling = TextSampling()
     contrastive: ContrastiveConfig = ContrastiveConfig()
-    validation: int = Field(256, ge=0)  # studies for the retrieval check; 0 is off
+    validation: int = Field(default=256, ge=0)  # studies for the retrieval check; 0 is off
     validate_every: int | None = None  # steps between; default once, at the end
     licence: str = "unspecified"  # of the weights; written on the card
 

@@ -23,10 +23,12 @@ from vlp.training.texts import TextSampling, keys, sample, whole
 class DataConfig(Config):
     """How images are read."""
 
-    batch_size: int = Field(64, ge=2)  # over all processes
+    batch_size: int = Field(default=64, ge=2)  # over all processes
     source_size: int | None = None  # side in pixels of the squares that crops are taken from; default 8/7 of image_size
-    cache_mb: int = Field(4096, ge=0)  # hold all decoded squares in memory, per process, where they need no more
-    images_per_study: int = Field(2, ge=1)  # at most, drawn anew every time (align)
+    cache_mb: int = Field(
+        default=4096, ge=0
+    )  # hold all decoded squares in memory, per process, where they need no more
+    images_per_study: int = Field(default=2, ge=1)  # at most, drawn anew every time (align)
 
 
 def source_size(config: DataConfig, image_size: int) -> int:

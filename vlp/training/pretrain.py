@@ -29,14 +29,14 @@ from vlp.training.monitor import embed, knn_accuracy, rankme
 class PretrainConfig(LoopConfig):
     """Settings of ``vlp pretrain``."""
 
-    steps: int = Field(600, ge=1)
+    steps: int = Field(default=600, ge=1)
     objective: Literal["mae", "dino", "both"] = "mae"
     image: ImageConfig = ImageConfig()
     data: DataConfig = DataConfig()
     mae: MaeConfig = MaeConfig()
     dino: DinoConfig = DinoConfig()
-    mae_weight: float = Field(1.0, ge=0)  # of the MAE loss against DINO's (objective=both)
-    monitor: int = Field(512, ge=0)  # images for kNN and RankMe at the end; 0 is off
+    mae_weight: float = Field(default=1.0, ge=0)  # of the MAE loss against DINO's (objective=both)
+    monitor: int = Field(default=512, ge=0)  # images for kNN and RankMe at the end; 0 is off
     monitor_every: int | None = None  # steps between; default once, at the end
     licence: str = "unspecified"  # of the weights; written on the card
 

@@ -23,11 +23,11 @@ STATEMENTS = 24  # of a report that are compared; longer ones are cut
 class TextSampling(Config):
     """Relative chances of what is read. A section that a report lacks gives its chance to the others."""
 
-    results: float = Field(1.0, ge=0)
-    conclusion: float = Field(1.0, ge=0)
-    whole: float = Field(1.0, ge=0)  # results and conclusion
-    sentences: float = Field(2.0, ge=0)  # one to `most` sentences of the whole
-    most: int = Field(3, ge=1)
+    results: float = Field(default=1.0, ge=0)
+    conclusion: float = Field(default=1.0, ge=0)
+    whole: float = Field(default=1.0, ge=0)  # results and conclusion
+    sentences: float = Field(default=2.0, ge=0)  # one to `most` sentences of the whole
+    most: int = Field(default=3, ge=1)
 
 
 def statements(text: str) -> list[str]:

@@ -80,9 +80,9 @@ class ImageTable(Config):
 
     columns: Columns
     age_unit: Literal["years", "months", "days"] = "years"
-    sex: dict[str, str] = Field({"F": "F", "M": "M", "f": "F", "m": "M"})  # what is written → F or M
+    sex: dict[str, str] = Field(default={"F": "F", "M": "M", "f": "F", "m": "M"})  # what is written → F or M
     views: dict[str, str] = Field(default={})  # what is written → PA, AP, LAT or OBL
-    strip: list[str] = Field([])  # regular expressions that are cut out of report texts, such as credits
+    strip: list[str] = Field(default=[])  # regular expressions that are cut out of report texts, such as credits
     default: Part = Field(default_factory=Part)
     parts: dict[str, Part] = Field(default={})
 
