@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field
 
 from anonymize.audit import append_audit
@@ -201,8 +200,7 @@ def _write(
             [keys.pseudonym("patient", r.patient) if r.patient else None for r in records], pa.string()
         )
     table = pa.table(columns | data)
-    order = pc.sort_indices(table["study"])  # source order could tell who is who
-    rows = table.take(order).to_pylist()
+    rows = table.sort_by("study").to_pylist()  # source order could tell who is who
     write_table(out / "tables" / f"{_safe_name(name, keys)}.parquet", rows, table.schema)
 
 

@@ -459,9 +459,11 @@ def test_real_files(shared: Path, tmp_path: Path) -> None:
     summary: dict[str, Any] = run_dicom(CONFIG, source, tmp_path / "safe", KEYS, QUIET)
     assert summary["files_in"] == summary["written"] + sum(summary["quarantined"].values())
     assert summary["quarantined"].get("no_pixels") == 1
-    assert summary["written"] >= 1
+    assert summary["written"] >= 6
     for path in (tmp_path / "safe/images").rglob("*.dcm"):
-        assert pydicom.dcmread(path).pixel_array.ndim == 2
+        ds = pydicom.dcmread(path)
+        if ds.file_meta.TransferSyntaxUID != pydicom.uid.JPEGExtended12Bit:  # pydicom alone cannot read 12 bits
+            assert ds.pixel_array.ndim == 2
 
 
 def test_index_row_has_the_contracts_columns() -> None:

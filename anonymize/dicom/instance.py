@@ -12,11 +12,12 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 import pydicom
+import pydicom.config
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 from pydicom.errors import InvalidDicomError
-from pydicom.pixels import pixel_array
-from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, JPEGExtended12Bit
+from pydicom.pixels.utils import pixel_array
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit, JPEGExtended12Bit
 
 from anonymize.dicom import bitstream, header, ocr, pixels
 from anonymize.dicom.config import DicomConfig
@@ -128,9 +129,7 @@ def _read_without_preamble(source: Path) -> Dataset:
     if "SOPClassUID" not in ds or "SOPInstanceUID" not in ds:
         raise Refused("not_dicom")
     if "TransferSyntaxUID" not in ds.file_meta:
-        ds.file_meta.TransferSyntaxUID = (
-            pydicom.uid.ImplicitVRLittleEndian if ds.original_encoding[0] else ExplicitVRLittleEndian
-        )
+        ds.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if ds.original_encoding[0] else ExplicitVRLittleEndian
     return ds
 
 

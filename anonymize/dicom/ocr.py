@@ -22,7 +22,7 @@ def engine() -> Any:
         UserError: the extra is not installed.
     """
     try:
-        from rapidocr import RapidOCR  # optional: only with the extra
+        from rapidocr import RapidOCR  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise UserError("pixels=ocr needs the extra dicom-ocr: pip install 'vlp-xray[dicom-ocr]'") from None
     return RapidOCR(params={"Global.log_level": "critical"})

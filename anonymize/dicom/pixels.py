@@ -8,6 +8,7 @@ No learned model is used; ``pixels: ocr`` adds one (anonymize/dicom/ocr.py).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -101,10 +102,11 @@ def to_gray(frame: npt.NDArray[np.generic]) -> tuple[Gray, float]:
 def _components(image: Gray, size: int, least: int) -> tuple[_Parts, Gray]:
     """Sharp components at least ``least`` pixels high, and the top-hat that they stand out in."""
     kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (size, size))
-    hat = cv2.morphologyEx(image, cv2.MORPH_TOPHAT, kernel)
+    hat: Any = cv2.morphologyEx(image, cv2.MORPH_TOPHAT, kernel)
     # half of the local height: letters come apart at small sizes, and faint text has its own level
     local = cv2.dilate(hat, cv2.getStructuringElement(cv2.MORPH_RECT, (2 * size + 1, 2 * size + 1)))
     ink = ((hat >= 20) & (hat >= local // 2 + 1)).astype(np.uint8)
+    labels: Any
     count, labels, stats, _ = cv2.connectedComponentsWithStats(ink, connectivity=8, ltype=cv2.CV_32S)
     x, y, w, h, area = (stats[1:, i].astype(np.float64) for i in range(5))
     good = (

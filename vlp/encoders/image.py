@@ -11,17 +11,20 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from anonymize.config import Config
+from vlp.encoders.convnet import ConvNet
 from vlp.encoders.presets import build_backbone
 
 
 class ImageConfig(Config):
     """Which image tower, for which images. ``name`` is a preset of ``vlp.encoders.presets`` or a timm architecture."""
 
-    name: str = "vit_pico"
+    name: str = "conv_pico"
     image_size: int = Field(default=112, ge=16, le=2048)
     mean: float = 0.35  # of pixels scaled to 0-1
     std: float = Field(default=0.25, gt=0)
-    pooling: Literal["cls", "mean", "cls_mean"] = "cls_mean"  # cls_mean: the sum of both
+    # cls_mean: the sum of both. mean_max: the sum of mean and maximum, normalised; small findings survive a maximum.
+    # auto: cls_mean for vision transformers, mean_max for the convolutional presets, mean for other architectures
+    pooling: Literal["auto", "cls", "mean", "cls_mean", "mean_max"] = "auto"
     drop_path: float = Field(default=0.0, ge=0, lt=1)
     weights: str | None = None  # a local safetensors file with weights for this timm architecture
     gradient_checkpointing: bool = False
@@ -51,8 +54,12 @@ class ImageEncoder(nn.Module):
         self.backbone = build_backbone(config.name, config.image_size, config.drop_path)
         self.width: int = self.backbone.num_features
         self.image_size = config.image_size
-        if config.gradient_checkpointing:
+        if config.gradient_checkpointing and hasattr(self.backbone, "set_grad_checkpointing"):
             self.backbone.set_grad_checkpointing(True)
+        self.pooling = config.pooling
+        if config.pooling == "auto":
+            self.pooling = "cls_mean" if self.is_vit else "mean_max" if self.is_conv else "mean"
+        self.pool_norm = nn.LayerNorm(self.width) if self.pooling == "mean_max" else nn.Identity()
         # iBOT's mask token; a backbone without it cannot do masked image modelling
         self.mask_token = nn.Parameter(torch.zeros(1, 1, self.width)) if self.is_vit else None
 
@@ -62,13 +69,33 @@ class ImageEncoder(nn.Module):
         return isinstance(self.backbone, VisionTransformer)
 
     @property
+    def is_conv(self) -> bool:
+        """Whether the backbone is one of the convolutional presets."""
+        return isinstance(self.backbone, ConvNet)
+
+    @property
+    def takes_masks(self) -> bool:
+        """Whether patches can be hidden from it: masked image modelling needs that."""
+        return self.is_vit or self.is_conv
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether :meth:`attention` works."""
+        return self.is_vit or (self.is_conv and self.pooling == "mean_max")
+
+    @property
     def patch(self) -> int:
-        """Side in pixels of the square that one patch token stands for (vision transformers)."""
+        """Side in pixels of the square that one patch stands for (where :attr:`takes_masks`)."""
+        if isinstance(self.backbone, ConvNet):
+            return self.backbone.stride
         return int(self.backbone.patch_embed.feat_ratio())
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of patch tokens at ``image_size`` (vision transformers)."""
+        """Rows and columns of patches at ``image_size`` (where :attr:`takes_masks`)."""
+        if isinstance(self.backbone, ConvNet):
+            side = -(-self.image_size // self.backbone.stride)
+            return side, side
         height, width = self.backbone.patch_embed.grid_size
         return int(height), int(width)
 
@@ -78,15 +105,17 @@ class ImageEncoder(nn.Module):
         return (pixels - self.config.mean) / self.config.std
 
     def forward(self, images: Tensor, mask: Tensor | None = None) -> ImageFeatures:
-        """Encode ``images`` [B, 1, H, W]; where ``mask`` [B, h*w] bool is true the patch is replaced by a learned token.
+        """Encode ``images`` [B, 1, H, W]; where ``mask`` [B, h*w] bool is true, the patch is hidden.
+
+        Transformers see a learned token in its place; convolutional presets see the mean gray (Xie et al. 2022, SimMIM).
 
         Raises:
-            ValueError: a mask for a backbone that is no vision transformer.
+            ValueError: a mask for another backbone.
         """
+        if mask is not None and not self.takes_masks:
+            raise ValueError(f"{self.config.name} takes no mask: masked image modelling needs a vit_ or conv_ tower")
         if not self.is_vit:
-            if mask is not None:
-                raise ValueError(f"{self.config.name} takes no mask: masked image modelling needs a vision transformer")
-            return self._any_backbone(images)
+            return self._any_backbone(images if mask is None else self._hide(images, ~mask))
         tokens, grid = self._embed(images)
         if mask is not None and self.mask_token is not None:
             tokens = torch.where(mask.unflatten(1, grid).unsqueeze(-1), self.mask_token.to(tokens.dtype), tokens)
@@ -100,8 +129,7 @@ class ImageEncoder(nn.Module):
         grid = (images.shape[-2] // self.patch, images.shape[-1] // self.patch)
         shown = torch.zeros(images.shape[0], grid[0] * grid[1], device=images.device).scatter_(1, keep, 1.0)
         # a convolution stem sees beyond its patch, so hidden pixels must be gone before it
-        pixels = nn.functional.interpolate(shown.unflatten(1, (1, *grid)), scale_factor=float(self.patch))
-        tokens, _ = self._embed(images * pixels)
+        tokens, _ = self._embed(self._hide(images, shown.bool()))
         tokens = self.backbone._pos_embed(tokens)
         prefix = self.backbone.num_prefix_tokens
         kept = tokens[:, prefix:].gather(1, keep.unsqueeze(-1).expand(-1, -1, self.width))
@@ -109,13 +137,22 @@ class ImageEncoder(nn.Module):
 
     @torch.no_grad()
     def attention(self, images: Tensor) -> Tensor:
-        """Where the last block looks from the class token (or, without one, from the mean patch): [B, h, w], sums to 1.
+        """Where the encoder looks: [B, h, w], sums to 1.
+
+        Transformers: where the last block attends from the class token (without one, from the mean patch).
+        Convolutional presets: the share of channels whose maximum lies in a cell, that is, what max pooling passed on.
 
         Raises:
-            ValueError: the backbone is no vision transformer.
+            ValueError: the backbone has neither (see :attr:`has_attention`).
         """
+        if not self.has_attention:
+            raise ValueError(f"{self.config.name} has no attention maps: they need a vit_ or conv_ tower")
         if not self.is_vit:
-            raise ValueError(f"{self.config.name} has no attention maps: they need a vision transformer")
+            features = self._any_backbone(images)
+            winners = features.patches.argmax(dim=1)  # [B, D]
+            counts = torch.zeros(features.patches.shape[:2], device=images.device)
+            votes = torch.ones_like(winners, dtype=counts.dtype)
+            return (counts.scatter_add_(1, winners, votes) / self.width).unflatten(1, features.grid)
         tokens, grid = self._embed(images)
         tokens = self.backbone.norm_pre(self.backbone.patch_drop(self.backbone._pos_embed(tokens)))
         for block in self.backbone.blocks[:-1]:
@@ -149,24 +186,33 @@ class ImageEncoder(nn.Module):
     def _split(self, tokens: Tensor, grid: tuple[int, int]) -> ImageFeatures:
         prefix = self.backbone.num_prefix_tokens
         patches = tokens[:, prefix:]
-        return ImageFeatures(self.pool(tokens), patches, grid)
+        return ImageFeatures(self.pool(tokens, prefix), patches, grid)
 
-    def pool(self, tokens: Tensor) -> Tensor:
-        """[B, P + N, D] (prefix and patch tokens) to [B, D], as the configuration says."""
-        prefix = self.backbone.num_prefix_tokens
-        mean = tokens[:, prefix:].mean(dim=1)
-        if self.config.pooling == "mean" or not prefix:
-            return mean
-        return tokens[:, 0] if self.config.pooling == "cls" else tokens[:, 0] + mean
+    def pool(self, tokens: Tensor, prefix: int) -> Tensor:
+        """[B, prefix + N, D] (prefix tokens, then patches) to [B, D], as the configuration says."""
+        patches = tokens[:, prefix:]
+        if self.pooling == "mean_max":
+            return self.pool_norm(patches.mean(dim=1) + patches.amax(dim=1))
+        if self.pooling == "mean" or not prefix:
+            return patches.mean(dim=1)
+        return tokens[:, 0] if self.pooling == "cls" else tokens[:, 0] + patches.mean(dim=1)
+
+    def _hide(self, images: Tensor, shown: Tensor) -> Tensor:
+        """``images`` with the mean gray where ``shown`` [B, h*w] bool is false."""
+        grid = (-(-images.shape[-2] // self.patch), -(-images.shape[-1] // self.patch))
+        pixels = nn.functional.interpolate(
+            shown.unflatten(1, (1, *grid)).to(images.dtype), scale_factor=float(self.patch)
+        )
+        return images * pixels[..., : images.shape[-2], : images.shape[-1]]
 
     def _any_backbone(self, images: Tensor) -> ImageFeatures:
         features = self.backbone.forward_features(images)
         if features.dim() == 3:  # a transformer outside timm's VisionTransformer, such as Eva
             patches = features[:, getattr(self.backbone, "num_prefix_tokens", 0) :]
             side = round(patches.shape[1] ** 0.5)
-            return ImageFeatures(patches.mean(dim=1), patches, (side, patches.shape[1] // side))
+            return ImageFeatures(self.pool(patches, 0), patches, (side, patches.shape[1] // side))
         if features.shape[1] != self.width:  # [B, h, w, D]
             features = features.permute(0, 3, 1, 2)
         grid = (features.shape[2], features.shape[3])
         patches = features.flatten(2).transpose(1, 2)
-        return ImageFeatures(patches.mean(dim=1), patches, grid)
+        return ImageFeatures(self.pool(patches, 0), patches, grid)

@@ -1,4 +1,4 @@
-"""Small vision transformers that learn from scratch on a CPU, beside every architecture that timm knows by name."""
+"""Small towers that learn from scratch on a CPU, beside every architecture that timm knows by name."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from timm.models.vision_transformer_hybrid import HybridEmbed
 from torch import Tensor, nn
 
 from anonymize.console import UserError
+from vlp.encoders.convnet import ConvNet
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,20 @@ PRESETS = {
     "vit_pico": Preset(width=192, depth=5, heads=6, stride=16, stem=24),
     "vit_pico8": Preset(width=128, depth=4, heads=4, stride=8, stem=24),
     "vit_nano": Preset(width=256, depth=6, heads=8, stride=16, stem=32),
+}
+
+
+@dataclass(frozen=True)
+class ConvPreset:
+    """A :class:`ConvNet`: channels of its stages, and their convolutions beyond the one that halves the image."""
+
+    channels: tuple[int, ...]
+    extra: tuple[int, ...]
+
+
+CONV_PRESETS = {
+    "conv_pico": ConvPreset(channels=(16, 32, 64, 128), extra=(0, 1, 1, 1)),
+    "conv_nano": ConvPreset(channels=(24, 48, 96, 192), extra=(0, 1, 1, 1)),
 }
 
 
@@ -63,16 +78,20 @@ class ConvStem(nn.Module):
 def build_backbone(name: str, image_size: int, drop_path: float = 0.0) -> nn.Module:
     """A backbone with one input channel, no classifier and random weights, for images of ``image_size`` pixels.
 
-    ``name`` is a key of ``PRESETS`` or a timm architecture; transformers accept other image sizes at run time.
+    ``name`` is a key of ``PRESETS`` or ``CONV_PRESETS``, or a timm architecture; transformers accept other image sizes at run time.
 
     Raises:
         UserError: no such architecture.
     """
     if name in PRESETS:
         return _preset(PRESETS[name], image_size, drop_path)
+    if name in CONV_PRESETS:
+        return ConvNet(1, CONV_PRESETS[name].channels, CONV_PRESETS[name].extra)
     options: dict[str, Any] = {"pretrained": False, "in_chans": 1, "num_classes": 0}
     if not timm.is_model(name):
-        raise UserError(f"image.name: no architecture '{name}'; use one of {', '.join(PRESETS)} or a timm name")
+        raise UserError(
+            f"image.name: no architecture '{name}'; use one of {', '.join([*PRESETS, *CONV_PRESETS])} or a timm name"
+        )
     tries: list[dict[str, Any]] = [
         {"img_size": image_size, "dynamic_img_size": True, "drop_path_rate": drop_path},
         {"drop_path_rate": drop_path},

@@ -125,14 +125,14 @@ class DinoObjective(nn.Module):
         """``steps`` is the length of the run: momentum and temperature follow it.
 
         Raises:
-            UserError: iBOT without a vision transformer, or a local crop that is no whole number of patches.
+            UserError: iBOT with a tower that takes no masks, or a local crop that is no whole number of patches.
         """
         super().__init__()
         if config.ibot and not encoder.is_vit:
             raise UserError(
                 f"dino.ibot needs a vision transformer, which {encoder.config.name} is not; set dino.ibot=0"
             )
-        if encoder.is_vit and config.local_crops and config.local_size % encoder.patch:
+        if encoder.takes_masks and config.local_crops and config.local_size % encoder.patch:
             raise UserError(f"dino.local_size={config.local_size} is no multiple of the patch, {encoder.patch} pixels")
         self.config, self.steps = config, steps
         self.student = nn.ModuleDict({"encoder": encoder, "head": DinoHead(encoder.width, config)})

@@ -32,11 +32,11 @@ class MaeObjective(nn.Module):
 
     def __init__(self, encoder: ImageEncoder, config: MaeConfig) -> None:
         """Raises:
-        UserError: the encoder is no vision transformer.
+        UserError: the encoder takes no masks.
         """
         super().__init__()
-        if not encoder.is_vit:
-            raise UserError(f"objective=mae needs a vision transformer, which {encoder.config.name} is not")
+        if not encoder.takes_masks:
+            raise UserError(f"objective=mae needs a vit_ or conv_ tower, which {encoder.config.name} is not")
         self.encoder, self.config = encoder, config
         if encoder.mask_token is not None:
             encoder.mask_token.requires_grad_(False)
@@ -55,10 +55,7 @@ class MaeObjective(nn.Module):
         shown = max(1, round(patches * (1 - config.mask)))
         order = torch.rand(count, patches, device=images.device).argsort(dim=1)
         keep, hide = order[:, :shown], order[:, shown:]
-        prefix = encoder.backbone.num_prefix_tokens
-        tokens = self.enter(encoder.visible(images, keep)[:, prefix:])
-        canvas = self.hidden_token.to(tokens.dtype).expand(count, patches, -1)
-        canvas = canvas.scatter(1, keep.unsqueeze(-1).expand_as(tokens), tokens) + self.position
+        canvas = self._canvas(images, keep, patches) + self.position
         drawn = self.draw(self.norm(self.blocks(canvas)))
         index = hide.unsqueeze(-1).expand(-1, -1, drawn.shape[-1])
         wanted = self.patches(images).gather(1, index)
@@ -66,6 +63,17 @@ class MaeObjective(nn.Module):
             wanted = (wanted - wanted.mean(dim=-1, keepdim=True)) / (wanted.var(dim=-1, keepdim=True) + 1e-4).sqrt()
         loss = (drawn.gather(1, index) - wanted).square().mean()
         return loss, {"mae": loss.detach()}
+
+    def _canvas(self, images: Tensor, keep: Tensor, patches: int) -> Tensor:
+        """What the decoder reads: [B, patches, width]."""
+        encoder = self.encoder
+        if not encoder.is_vit:  # a convolution cannot skip patches: it sees gray in their place
+            hidden = torch.ones(len(images), patches, dtype=torch.bool, device=images.device).scatter_(1, keep, False)
+            return self.enter(encoder(images, hidden).patches)
+        prefix = encoder.backbone.num_prefix_tokens
+        tokens = self.enter(encoder.visible(images, keep)[:, prefix:])
+        canvas = self.hidden_token.to(tokens.dtype).expand(len(images), patches, -1)
+        return canvas.scatter(1, keep.unsqueeze(-1).expand_as(tokens), tokens)
 
     def patches(self, images: Tensor) -> Tensor:
         """[B, 1, H, W] to the pixels of each patch, [B, h*w, patch * patch]."""

@@ -148,13 +148,13 @@ def _encode(ds: Dataset, stored: npt.NDArray[np.uint16], syntax: str, bits: int)
     meta.MediaStorageSOPClassUID = ds.SOPClassUID
     meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
     meta.TransferSyntaxUID = UID(syntax)
-    meta.ImplementationClassUID = IMPLEMENTATION_UID
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_UID)
     meta.ImplementationVersionName = "VLP_PHANTOM"
     meta.SourceApplicationEntityTitle = ds.StationName[:16].upper()
     ds.file_meta = meta
     if syntax == JPEGLosslessSV1:
         frame = imagecodecs.jpeg8_encode(stored, lossless=True, predictor=1, bitspersample=bits)
-        ds.PixelData = encapsulate([frame])
+        ds.PixelData = encapsulate([bytes(frame)])
         ds["PixelData"].VR = "OB"
         ds["PixelData"].is_undefined_length = True
     elif syntax in (JPEG2000Lossless, RLELossless):

@@ -67,15 +67,27 @@ def knee(rng: random.Random, severity: float, reader_sd: float, valgus: bool) ->
         sclerosis=round(min(1.0, max(0.0, _interpolate(_SCLEROSIS, seen) + rng.gauss(0, 0.08))), 3),
         varus_deg=round(-angle if valgus else angle, 1),
     )
+# easy: what an eye sees at 128 pixels; a step and an angle of a shaft's width, few of the incomplete kinds
+_KINDS_EASY = {"transverse": 0.45, "oblique": 0.27, "comminuted": 0.2}
+_KINDS_EASY_CHILD = {**_KINDS_EASY, "greenstick": 0.05, "buckle": 0.03}
+_EASY_DISPLACEMENT_MM = {"forearm": 8.0, "wrist": 8.0, "lower_leg": 13.0, "ankle": 8.0}
+_EASY_ANGULATION_DEG = 20.0
 
 
 def fracture(rng: random.Random, anatomy: str, age_months: int, level: str) -> Fracture:
     """One fresh fracture of a bone of ``anatomy``; greenstick and buckle only below 14 years."""
-    kind = weighted(rng, _KINDS_CHILD if age_months < 14 * 12 else _KINDS_ADULT)
-    ease = 1.0 if level == "easy" else 0.55
-    displacement = max(0.0, rng.gauss(_DISPLACEMENT[kind], 0.45 * _DISPLACEMENT[kind])) * ease
-    angulation = max(0.0, rng.gauss(_ANGULATION[kind], 0.4 * _ANGULATION[kind])) * ease
-    width = rng.uniform(0.8, 2.0) if level == "easy" else rng.uniform(0.3, 1.5)
+    child = age_months < 14 * 12
+    if level == "easy":
+        kind = weighted(rng, _KINDS_EASY_CHILD if child else _KINDS_EASY)
+        whole = kind not in ("greenstick", "buckle")
+        displacement = clipped_gauss(rng, _EASY_DISPLACEMENT_MM[anatomy], 2.0, 4.0, 20.0) if whole else 0.0
+        angulation = clipped_gauss(rng, _EASY_ANGULATION_DEG, 5.0, 10.0, 35.0)
+        width = rng.uniform(1.2, 2.6)
+    else:
+        kind = weighted(rng, _KINDS_CHILD if child else _KINDS_ADULT)
+        displacement = 0.55 * max(0.0, rng.gauss(_DISPLACEMENT[kind], 0.45 * _DISPLACEMENT[kind]))
+        angulation = 0.55 * max(0.0, rng.gauss(_ANGULATION[kind], 0.4 * _ANGULATION[kind]))
+        width = rng.uniform(0.3, 1.5)
     bone, third = weighted(rng, _BONES[anatomy]), weighted(rng, _THIRDS[anatomy])
     return Fracture(bone, third, kind, round(displacement, 1), round(angulation, 1), round(width, 2))
 

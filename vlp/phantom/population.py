@@ -151,8 +151,9 @@ def _long_bone_course(
 ) -> list[dict[str, Any]]:
     side, age = rng.choice("RL"), int(ages[0] / 30.4375)
     broken = rng.random() < config.prevalence.fracture
-    old = not broken and rng.random() < 0.12  # an old healed fracture is a hard negative
-    hardware = rng.random() < (0.14 if broken else 0.07)
+    hard = config.level == "hard"
+    old = not broken and rng.random() < (0.12 if hard else 0.03)  # an old healed fracture is a hard negative
+    hardware = rng.random() < ((0.12 if broken else 0.08) if hard else 0.04)
     fractures: tuple[Fracture, ...] = ()
     if broken or old:
         first = findings.fracture(rng, anatomy, age, config.level)
@@ -166,7 +167,7 @@ def _long_bone_course(
             fractures = (findings.fracture(rng, anatomy, age, config.level),)
         now = findings.healed(fractures, day - injured) if broken else fractures
         facts = {"side": side, "fractures": now, "hardware": hardware, "mimics": _mimics(rng, ages[number] / 365.25)}
-        facts["cast"] = rng.random() < (0.3 if findings.is_fractured(now) else 0.1)
+        facts["cast"] = rng.random() < ((0.22 if findings.is_fractured(now) else 0.12) if hard else 0.05)
         course.append(facts)
     return course
 

@@ -27,7 +27,7 @@ def write_attention(
     side: int = 256,
 ) -> list[Path]:
     """``folder/<anatomy>_<study>.png`` for ``count`` studies, anatomies in turn; none if the backbone has no maps."""
-    if not encoder.is_vit or count <= 0:
+    if not encoder.has_attention or count <= 0:
         return []
     order = np.random.default_rng([seed, 13]).permutation(len(studies))
     queues: dict[str, list[Study]] = {}
