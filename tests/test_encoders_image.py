@@ -7,7 +7,7 @@ import torch
 
 from anonymize.console import UserError
 from vlp.encoders.image import ImageConfig, ImageEncoder
-from vlp.encoders.presets import PRESETS
+from vlp.encoders.presets import CONV_PRESETS, PRESETS
 
 
 def encoder(**values: object) -> ImageEncoder:
@@ -15,7 +15,7 @@ def encoder(**values: object) -> ImageEncoder:
     return ImageEncoder(ImageConfig.model_validate({"name": "vit_atto", "image_size": 32, **values})).eval()
 
 
-@pytest.mark.parametrize("name", [*PRESETS, "resnet10t", "vit_tiny_patch16_224"])
+@pytest.mark.parametrize("name", [*PRESETS, *CONV_PRESETS, "resnet10t", "vit_tiny_patch16_224"])
 def test_every_family_gives_the_same_features(name: str) -> None:
     tower = encoder(name=name, image_size=64)
     features = tower(torch.randn(2, 1, 64, 64))
@@ -71,6 +71,24 @@ def test_attention_is_the_softmax_of_the_last_block() -> None:
     tower(images)
     wanted = weights[0][:, :, 0, 1:].mean(dim=1)
     torch.testing.assert_close(seen.flatten(1), wanted / wanted.sum(dim=1, keepdim=True))
+
+
+def test_a_convolutional_preset_hides_patches_and_shows_where_its_maxima_lie() -> None:
+    tower = encoder(name="conv_pico", image_size=64)
+    image, mask = torch.randn(1, 1, 64, 64), torch.zeros(1, 16, dtype=torch.bool)
+    mask[0, 5] = True
+    other = image.clone()
+    other[..., 16:32, 16:32] = 9.0  # patch 5
+    assert torch.equal(tower(image, mask).pooled, tower(other, mask).pooled)
+    assert not torch.allclose(tower(image).pooled, tower(other).pooled)
+    seen = tower.attention(image)
+    assert seen.shape == (1, 4, 4)
+    assert seen.sum().item() == pytest.approx(1.0)
+    patches = tower(image).patches
+    wanted = [(patches[0].argmax(dim=0) == cell).float().mean().item() for cell in range(16)]
+    assert seen.flatten().tolist() == pytest.approx(wanted)
+    pooled = patches.mean(dim=1) + patches.amax(dim=1)
+    torch.testing.assert_close(tower(image).pooled, torch.nn.functional.layer_norm(pooled, (tower.width,)))
 
 
 def test_what_only_transformers_can_is_refused_for_others() -> None:

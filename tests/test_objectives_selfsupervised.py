@@ -109,8 +109,21 @@ def test_what_cannot_be_is_refused() -> None:
         DinoObjective(convolutional, SMALL, 10)
     with pytest.raises(UserError, match="multiple of the patch"):
         DinoObjective(encoder(), SMALL.model_copy(update={"local_size": 20}), 10)
-    with pytest.raises(UserError, match="vision transformer"):
+    with pytest.raises(UserError, match="vit_ or conv_"):
         MaeObjective(convolutional, MaeConfig())
+
+
+@pytest.mark.parametrize("name", ["vit_atto", "conv_pico"])
+def test_mae_draws_hidden_patches_from_visible_ones_only(name: str) -> None:
+    torch.manual_seed(0)
+    tower = ImageEncoder(ImageConfig(name=name, image_size=64))
+    objective = MaeObjective(tower, MaeConfig(width=16)).eval()
+    images, keep = torch.randn(1, 1, 64, 64), torch.tensor([[0, 6, 15]])
+    other = images.clone()
+    other[..., :16, 16:32] = 5.0  # patch 1 is hidden
+    assert torch.equal(objective._canvas(images, keep, 16), objective._canvas(other, keep, 16))
+    other[..., :16, :16] = 5.0  # patch 0 is not
+    assert not torch.allclose(objective._canvas(images, keep, 16), objective._canvas(other, keep, 16))
 
 
 def test_mae_compares_hidden_patches_with_their_own_pixels() -> None:

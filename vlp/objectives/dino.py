@@ -128,9 +128,9 @@ class DinoObjective(nn.Module):
             UserError: iBOT with a tower that takes no masks, or a local crop that is no whole number of patches.
         """
         super().__init__()
-        if config.ibot and not encoder.is_vit:
+        if config.ibot and not encoder.takes_masks:
             raise UserError(
-                f"dino.ibot needs a vision transformer, which {encoder.config.name} is not; set dino.ibot=0"
+                f"dino.ibot needs a vit_ or conv_ tower, which {encoder.config.name} is not; set dino.ibot=0"
             )
         if encoder.takes_masks and config.local_crops and config.local_size % encoder.patch:
             raise UserError(f"dino.local_size={config.local_size} is no multiple of the patch, {encoder.patch} pixels")
