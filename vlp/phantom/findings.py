@@ -67,6 +67,8 @@ def knee(rng: random.Random, severity: float, reader_sd: float, valgus: bool) ->
         sclerosis=round(min(1.0, max(0.0, _interpolate(_SCLEROSIS, seen) + rng.gauss(0, 0.08))), 3),
         varus_deg=round(-angle if valgus else angle, 1),
     )
+
+
 # easy: what an eye sees at 128 pixels; a step and an angle of a shaft's width, few of the incomplete kinds
 _KINDS_EASY = {"transverse": 0.45, "oblique": 0.27, "comminuted": 0.2}
 _KINDS_EASY_CHILD = {**_KINDS_EASY, "greenstick": 0.05, "buckle": 0.03}

@@ -22,7 +22,8 @@ EPOCH = dt.date(2009, 1, 5)
 SPAN_DAYS = 5400
 LONG_BONES = ("forearm", "wrist", "lower_leg", "ankle")
 HELD_OUT_SHARE = 0.2
-NEW_INJURY = 0.05  # probability at a later study of a limb that was whole
+NEW_INJURY = (0.02, 0.14)  # probability at the second and at later studies of a limb that is whole: the visit's number
+# must not tell, and most fractures have healed by the third
 
 
 @dataclass(frozen=True)
@@ -162,10 +163,11 @@ def _long_bone_course(
     course = []
     injured = 0  # day of the injury
     for number, day in enumerate(days):
-        if not broken and number and rng.random() < NEW_INJURY:
-            broken, injured = True, day
-            fractures = (findings.fracture(rng, anatomy, age, config.level),)
         now = findings.healed(fractures, day - injured) if broken else fractures
+        chance = NEW_INJURY[min(number, 2) - 1] if number else 0.0
+        if not findings.is_fractured(now) and rng.random() < chance:
+            broken, injured = True, day
+            fractures = now = (findings.fracture(rng, anatomy, age, config.level),)
         facts = {"side": side, "fractures": now, "hardware": hardware, "mimics": _mimics(rng, ages[number] / 365.25)}
         facts["cast"] = rng.random() < ((0.22 if findings.is_fractured(now) else 0.12) if hard else 0.05)
         course.append(facts)
