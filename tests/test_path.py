@@ -25,7 +25,9 @@ from anonymize.quarantine import read_quarantine
 from vlp.corpus.dataset import Corpus
 
 SMALL = [
-    "hospital.patients=48",
+    "hospital.patients=64",
+    "hospital.shares={hand: 1.2, knee: 1.6, forearm: 0.6, wrist: 0.8, lower_leg: 0.2, ankle: 0.2, chest: 1.2}",
+    "prepare.split.test=0.35",
     "hospital.size=192",
     "hospital.chunk_patients=12",
     "pretrain.steps=4",
