@@ -1,0 +1,97 @@
+"""Write docs/results.json and docs/results.md from the metrics of finished runs.
+
+    python scripts/publish_results.py runs/demo="make demo" runs/real-open="make real-open"
+
+Each argument is RUN=COMMAND: the folder of a run and the command that made it. Results of a run replace those of the same
+title; others stay.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from anonymize.files import read_json, write_json, write_text_atomic
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+CHANCE = {"auroc": 0.5, "quadratic_kappa": 0.0, "median_rank_percent": 50.0}
+HEAD = """# Measured results
+
+Made by `python scripts/publish_results.py` from the runs' `metrics.json`; the source of this page is
+[results.json](results.json). Every value has its 95 % interval (bootstrap over patients) and its n. **Scores on phantoms say that the
+path works, and nothing clinical.** Subgroup rows are in results.json.
+"""
+
+
+def merge(runs: dict[Path, str]) -> dict[str, Any]:
+    """The project's results: those published before, with the given runs in place of older ones of the same title."""
+    path = DOCS / "results.json"
+    found = read_json(path) if path.is_file() else {"results": [], "stages": [], "versions": {}, "runs": {}}
+    for run, command in runs.items():
+        metrics = read_json(run / "metrics.json")
+        title = metrics["title"]
+        for key in ("results", "stages"):
+            found[key] = [row for row in found[key] if row.get("run") != title]
+            found[key] += [{**row, "run": title} for row in metrics[key]]
+        found["versions"] = metrics["versions"]
+        found["runs"][title] = {"command": command, "data": metrics["data"], "fingerprints": metrics["fingerprints"]}
+    return found
+
+
+def page(found: dict[str, Any]) -> str:
+    """The Markdown page: a section a run, a table a task."""
+    parts = [HEAD]
+    for title, about in found["runs"].items():
+        parts.append(f"\n## {title}\n\nCommand: `{about['command']}`\n")
+        stages = [row for row in found["stages"] if row["run"] == title]
+        seconds = sum(row["seconds"] for row in stages)
+        peak = max((row["peak_memory_mb"] for row in stages), default=0)
+        parts.append(f"All stages: {seconds:.0f} s, at most {peak:.0f} MB.\n")
+        grouped: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for row in found["results"]:
+            if row["run"] == title and "/" not in row["data"]:
+                grouped[row["task"]].append(row)
+        for task, rows in grouped.items():
+            parts.append(f"\n### {task.replace('_', ' ')}\n")
+            parts.append("| metric | protocol | model | labels | value | 95 % interval | n | seed | remark |")
+            parts.append("|---|---|---|---:|---:|---|---:|---:|---|")
+            parts += [_line(row) for row in rows]
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    return "\n".join([*parts, f"\nVersions: {versions}.\n"])
+
+
+def _line(row: dict[str, Any]) -> str:
+    low, high, chance = row["low"], row["high"], CHANCE.get(row["metric"])
+    interval = "not enough data" if low is None else f"{low:.3g} to {high:.3g}"
+    near = "not better than chance" if chance is not None and low is not None and low <= chance <= high else ""
+    value = "–" if row["value"] is None else f"{row['value']:.3g}"
+    cells = [
+        row["metric"],
+        row["protocol"],
+        row["model"],
+        f"{row['labels']:.0%}",
+        value,
+        interval,
+        row["n"],
+        row["seed"],
+        near,
+    ]
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", metavar="RUN=COMMAND")
+    runs = {}
+    for item in parser.parse_args().runs:
+        folder, _, command = item.partition("=")
+        runs[Path(folder)] = command or f"vlp run ... --out {folder}"
+    found = merge(runs)
+    write_json(DOCS / "results.json", found)
+    write_text_atomic(DOCS / "results.md", page(found))
+
+
+if __name__ == "__main__":
+    main()
