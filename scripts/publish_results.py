@@ -20,8 +20,8 @@ CHANCE = {"auroc": 0.5, "quadratic_kappa": 0.0, "median_rank_percent": 50.0}
 HEAD = """# Measured results
 
 Made by `python scripts/publish_results.py` from the runs' `metrics.json`; the source of this page is
-[results.json](results.json). Every value has its 95 % interval (bootstrap over patients) and its n. **Scores on phantoms say that the
-path works, and nothing clinical.** Subgroup rows are in results.json.
+[results.json](results.json). Every value has its 95 % interval (bootstrap over patients) and its n. **Scores on phantoms say
+that the path works, and nothing clinical.** Subgroup rows are in results.json.
 """
 
 
