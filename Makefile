@@ -1,17 +1,18 @@
-# make demo | test | test-slow | lint | real-open: each does all the set-up it needs on a fresh machine.
+# make demo | test | test-slow | lint | study | real-open: each does all the set-up it needs on a fresh machine.
 
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 RUN    ?= runs/demo
 
-.PHONY: demo test test-slow lint real-open clean help
+.PHONY: demo test test-slow lint study real-open clean help
 
 help:
 	@echo "make demo       the whole path on a synthetic hospital; opens $(RUN)/index.html"
 	@echo "make test       the test suite with line coverage"
 	@echo "make test-slow  the tests that take minutes"
 	@echo "make lint       ruff and pyright"
+	@echo "make study      the longer phantom study (up to 90 minutes on 2 cores)"
 	@echo "make real-open  the same path on the real radiographs named in configs/real-open.yaml"
 
 $(VENV)/pyvenv.cfg:
@@ -42,6 +43,9 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check anonymize vlp tests scripts benchmarks
 	$(BIN)/ruff format --check anonymize vlp tests scripts benchmarks
 	$(BIN)/pyright
+
+study: $(VENV)/.installed
+	$(BIN)/vlp run configs/phantom-study.yaml --out runs/phantom-study
 
 real-open: $(VENV)/.installed
 	$(BIN)/vlp run configs/real-open.yaml --out runs/real-open

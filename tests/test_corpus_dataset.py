@@ -7,7 +7,7 @@ import pytest
 from corpus_factory import make_corpus
 
 from anonymize.console import UserError
-from vlp.corpus.dataset import Corpus, Key, StudyDataset, fit_square
+from vlp.corpus.dataset import Corpus, Key, StudyDataset
 from vlp.corpus.shards import ROW_GROUP, ShardReader, encode_png, shard_path, stored_fingerprint, write_shard
 from vlp.study import ImageRef
 
@@ -42,15 +42,6 @@ def test_random_access_equals_what_was_written(tmp_path):
         reader.png(7, len(images))
     with pytest.raises(FileNotFoundError):
         reader.png(8, 0)
-
-
-def test_square_keeps_aspect_and_pads_with_zero():
-    out = fit_square(np.full((40, 20), 200, np.uint8), 32)
-    assert out.shape == (32, 32)
-    assert (out[:, 8:24] == 200).all()
-    assert not out[:, :8].any()
-    assert not out[:, 24:].any()
-    assert fit_square(np.full((3, 300), 9, np.uint8), 16).max() == 9
 
 
 def test_cache_holds_no_more_than_asked(corpus):

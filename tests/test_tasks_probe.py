@@ -138,4 +138,4 @@ def test_zero_shot_is_the_softmax_over_classes() -> None:
     answer = zero_shot(np.array([[1.0, 0], [0, 1.0], [0.6, 0.6]]), classes, 10.0)
     assert answer == pytest.approx([1 / (1 + np.exp(10)), 1 / (1 + np.exp(-10)), 0.5])
     grades = np.eye(5)
-    assert zero_shot(np.eye(5), grades, 100.0) == pytest.approx(np.arange(5.0), abs=1e-6)
+    assert zero_shot(np.eye(5), grades, 1.0).tolist() == [0, 1, 2, 3, 4]

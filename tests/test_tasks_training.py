@@ -14,6 +14,7 @@ from anonymize.config import ConfigError, load_config
 from anonymize.console import Console, UserError
 from anonymize.files import read_json, write_json
 from vlp.corpus.dataset import Corpus
+from vlp.corpus.frame import Square
 from vlp.encoders.dual import DualEncoder
 from vlp.encoders.image import ImageConfig, ImageEncoder
 from vlp.encoders.text import TextConfig, TextEncoder
@@ -110,13 +111,13 @@ def test_only_training_patients_reach_a_batch(work: Path) -> None:
     task = task_by_name("fracture")
     train = task.eligible(corpus.studies, "train")
     held_out = {s.patient_id for s in corpus.studies if s.split != "train"}
-    batches = TaskBatches(corpus, train, 36, 8, seed=1)
+    batches = TaskBatches(corpus, train, Square(36), 8, seed=1)
     by_id = {s.study_id: s for s in corpus.studies}
     seen = [i for k in range(20) for i in batches[k]["ids"]]
     assert not {by_id[i].patient_id for i in seen} & held_out
     assert set(seen[: len(train)]) == {s.study_id for s in train}  # an epoch holds every study once
     batch = batches[7]
-    again = TaskBatches(corpus, train, 36, 8, seed=1)[7]
+    again = TaskBatches(corpus, train, Square(36), 8, seed=1)[7]
     assert batch["ids"] == again["ids"]
     assert torch.equal(batch["images"], again["images"])
     assert (batch["study_index"].diff() >= 0).all()

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from anonymize.config import validate
 from anonymize.console import Console, UserError
 from vlp.corpus.dataset import Corpus
+from vlp.corpus.frame import Square
 from vlp.hub import load_dual, load_image_encoder
 from vlp.training.align import AlignConfig, run_align
 from vlp.training.data import DataConfig, ImageBatches, Images, StudyBatches
@@ -114,7 +115,7 @@ run_align(config, Path(sys.argv[1]), Path(sys.argv[2]), None, Console("quiet"))
 
 
 def test_two_processes_train_as_one(corpus: Path, tmp_path: Path) -> None:
-    # no dropout and no augmentation: what is left must not depend on how many processes share the batch
+    # float32, no dropout and no augmentation: what is left must not depend on how many processes share the batch
     still = {
         "scale": [1.0, 1.0],
         "ratio": 1.0,
@@ -128,6 +129,7 @@ def test_two_processes_train_as_one(corpus: Path, tmp_path: Path) -> None:
     values = {
         **ALIGN,
         "steps": 6,
+        "precision": "fp32",
         "text": {**ALIGN["text"], "dropout": 0.0},
         "contrastive": {"augment": still, "chunk": 4},
         "validation": 0,
@@ -162,7 +164,7 @@ def test_batches_are_a_pure_function_of_the_index_and_partition_over_ranks(corpu
     config = DataConfig(batch_size=8)
 
     def make(rank: int, world: int) -> StudyBatches:
-        return StudyBatches(opened, studies, config, TextSampling(), 32, 0, rank, world, QUIET)
+        return StudyBatches(opened, studies, config, TextSampling(), Square(32), 0, rank, world, QUIET)
 
     first = make(0, 1)
     for index in (7, 0, 31):
@@ -177,20 +179,20 @@ def test_batches_are_a_pure_function_of_the_index_and_partition_over_ranks(corpu
         for position, study_id in enumerate(whole["ids"]):
             study = next(s for s in studies if s.study_id == study_id)
             shown = whole["images"][whole["study_index"] == position]
-            squares = [opened.square(ref, 32) for ref in study.images]
+            squares = [opened.square(ref, Square(32)) for ref in study.images]
             assert all(any(np.array_equal(image[0].numpy(), square) for square in squares) for image in shown)
 
 
 def test_an_epoch_shows_every_image_once_from_memory_or_disk(corpus: Path) -> None:
     opened = Corpus.open(corpus)
     refs = [ref for study in opened.select(split="train") for ref in study.images][:12]
-    kept, read = (ImageBatches(Images(opened, refs, 32, mb, QUIET), 4, 0, 0, 1) for mb in (64, 0))
+    kept, read = (ImageBatches(Images(opened, refs, Square(32), mb, QUIET), 4, 0, 0, 1) for mb in (64, 0))
     seen = [image for index in range(3) for image in kept[index]["ids"]]
     assert sorted(seen) == sorted(ref.image_id for ref in refs)
     assert seen != [image for index in range(3, 6) for image in kept[index]["ids"]]
     assert torch.equal(kept[1]["images"], read[1]["images"])
     with pytest.raises(UserError, match="batch_size"):
-        ImageBatches(Images(opened, refs, 32, 0, QUIET), 13, 0, 0, 1)
+        ImageBatches(Images(opened, refs, Square(32), 0, QUIET), 13, 0, 0, 1)
 
 
 def test_monitors_know_collapse_and_neighbours() -> None:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from anonymize.console import UserError
 from anonymize.files import read_json, read_rows
+from vlp.corpus.frame import Square, to_square
 from vlp.corpus.shards import ShardReader, decode_png
 from vlp.study import SPLITS, ImageRef, Study
 
@@ -102,9 +102,9 @@ class Corpus:
                 self._cached += found.nbytes
         return found
 
-    def square(self, ref: ImageRef, size: int) -> Pixels:
-        """The image as uint8 [size, size]: aspect kept, long side = ``size``, centred, padded with 0."""
-        return fit_square(self.pixels(ref), size)
+    def square(self, ref: ImageRef, square: Square) -> Pixels:
+        """The image as uint8 [side, side]."""
+        return to_square(self.pixels(ref), square)
 
     def _start(self) -> None:
         self._reader = ShardReader(self.path)
@@ -120,20 +120,6 @@ class Corpus:
 
     def __repr__(self) -> str:
         return f"Corpus({str(self.path)!r}, {len(self.studies)} studies, {self.info.get('fingerprint')})"
-
-
-def fit_square(pixels: Pixels, size: int) -> Pixels:
-    """``pixels`` uint8 [H, W] as uint8 [size, size]: aspect kept, centred, padded with 0. Area mean when it shrinks."""
-    height, width = pixels.shape
-    scale = size / max(height, width)
-    shape = (max(1, round(width * scale)), max(1, round(height * scale)))
-    if shape != (width, height):
-        way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        pixels = np.asarray(cv2.resize(pixels, shape, interpolation=way), np.uint8)
-    out = np.zeros((size, size), np.uint8)
-    top, left = (size - shape[1]) // 2, (size - shape[0]) // 2
-    out[top : top + shape[1], left : left + shape[0]] = pixels
-    return out
 
 
 class Key(NamedTuple):

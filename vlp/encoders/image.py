@@ -11,6 +11,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from anonymize.config import Config
+from vlp.corpus.frame import Framing
 from vlp.encoders.convnet import ConvNet
 from vlp.encoders.presets import build_backbone
 
@@ -20,6 +21,7 @@ class ImageConfig(Config):
 
     name: str = "conv_pico"
     image_size: int = Field(default=112, ge=16, le=2048)
+    framing: Framing = "squash"  # how an image becomes a square
     mean: float = 0.35  # of pixels scaled to 0-1
     std: float = Field(default=0.25, gt=0)
     # cls_mean: the sum of both. mean_max: the sum of mean and maximum, normalised; small findings survive a maximum.

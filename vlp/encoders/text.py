@@ -16,6 +16,8 @@ from anonymize.console import UserError
 from vlp.encoders.tokenizer import Tokenizer
 from vlp.encoders.weights import load_weights, read_safetensors
 
+_GROUP = 16  # texts that are padded together on a CPU
+
 
 class TextConfig(Config):
     """Which text tower. With ``folder`` (a local transformers model) the sizes below it are that model's own."""
@@ -71,8 +73,16 @@ class TextEncoder(nn.Module):
         return encoder
 
     def forward(self, texts: Sequence[str]) -> Tensor:
-        """[B] texts to [B, width]."""
-        return self.encode_ids(*(part.to(self.device) for part in self.tokenizer(texts)))
+        """[B] texts to [B, width]. On a CPU, texts of like length go together: else half of a batch is padding."""
+        ids, mask = (part.to(self.device) for part in self.tokenizer(texts))
+        if self.device.type != "cpu":
+            return self.encode_ids(ids, mask)
+        lengths = mask.sum(dim=1)
+        order = lengths.argsort(stable=True)
+        groups = order.split(_GROUP)
+        longest = [int(lengths[group].max()) for group in groups]
+        found = [self.encode_ids(ids[g, :n], mask[g, :n]) for g, n in zip(groups, longest, strict=True)]
+        return torch.cat(found)[order.argsort()]
 
     def encode_ids(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Ids and attention mask [B, T] int64 to [B, width]."""

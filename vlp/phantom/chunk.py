@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import datetime as dt
 import hashlib
 import io
 import json
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from anonymize.files import write_bytes_atomic, write_json, write_table
 from vlp.phantom import faults
@@ -62,6 +63,22 @@ def csv_line(cells: list[Any]) -> str:
     return buffer.getvalue()
 
 
+class _Shot(NamedTuple):
+    """One image to take: view ``k`` of the patient's visit ``number``."""
+
+    patient: Patient
+    number: int
+    k: int
+    view: View
+    identity: PatientIdentity
+    who: VisitIdentity
+    report: WrittenReport
+
+    @property
+    def visit(self) -> Visit:
+        return self.patient.visits[self.number]
+
+
 class _Chunk:
     def __init__(self, config: PhantomConfig, out: Path) -> None:
         self.config, self.out = config, out
@@ -104,7 +121,8 @@ class _Chunk:
                 self._fault(fault, who.accession, "", "")
                 continue
             paths = [
-                self._image(patient, number, k, view, identity, who, report) for k, view in enumerate(visit.exam.views)
+                self._image(_Shot(patient, number, k, view, identity, who, report))
+                for k, view in enumerate(visit.exam.views)
             ]
             if fault == "truncated_dicom":
                 detail = faults.truncate(self.out / "export" / "dicom" / paths[0])
@@ -209,29 +227,19 @@ class _Chunk:
         cells = [f"{labels[name]:g}" if name in labels else "" for name in LABELS]
         self.label_rows.append(csv_line([who.accession, *cells]).encode("utf-8"))
 
-    def _image(
-        self,
-        patient: Patient,
-        number: int,
-        k: int,
-        view: View,
-        identity: PatientIdentity,
-        who: VisitIdentity,
-        report: WrittenReport,
-    ) -> str:
-        visit = patient.visits[number]
-        exam = visit.exam
-        header = self._header(patient, number, k, view, identity, who, report)
-        radiograph = render(exam, view, self.config.size, self._burned_in(visit, view, identity, who))
-        path = _path(patient, number, k, identity, header)
+    def _image(self, shot: _Shot) -> str:
+        view, exam = shot.view, shot.visit.exam
+        header = self._header(shot)
+        radiograph = render(exam, view, self.config.size, self._burned_in(shot))
+        path = _path(shot, header)
         write_dicom(self.out / "export" / "dicom" / path, radiograph, exam, view, header, view.seed)
-        image_id = f"{exam.exam_id}-{k}"
+        image_id = f"{exam.exam_id}-{shot.k}"
         height, width = radiograph.pixels.shape
         self.truth["images"].append(
             {
                 "image_id": image_id,
-                "accession": who.accession,
-                "patient": patient.index,
+                "accession": shot.who.accession,
+                "patient": shot.patient.index,
                 "path": path,
                 "sop_instance_uid": header.sop_uid,
                 "projection": view.projection,
@@ -245,9 +253,10 @@ class _Chunk:
         self.truth["objects"] += [object_row(image_id, item) for item in radiograph.objects]
         return path
 
-    def _burned_in(self, visit: Visit, view: View, identity: PatientIdentity, who: VisitIdentity) -> tuple[str, ...]:
+    def _burned_in(self, shot: _Shot) -> tuple[str, ...]:
+        visit, identity, who = shot.visit, shot.identity, shot.who
         able = sum(device.burns_in for device in DEVICES.values())
-        rng = stream(view.seed, "burned in")
+        rng = stream(shot.view.seed, "burned in")
         if not DEVICES[visit.exam.device].burns_in:
             return ()
         if rng.random() >= self.config.burned_in_share * len(DEVICES) / max(1, able):
@@ -262,19 +271,8 @@ class _Chunk:
         ]
         return tuple(lines[: rng.randint(2, len(lines))])
 
-    def _header(
-        self,
-        patient: Patient,
-        number: int,
-        k: int,
-        view: View,
-        identity: PatientIdentity,
-        who: VisitIdentity,
-        report: WrittenReport,
-    ) -> Header:
-        import datetime as dt
-
-        visit = patient.visits[number]
+    def _header(self, shot: _Shot) -> Header:
+        visit, view, identity, who = shot.visit, shot.view, shot.identity, shot.who
         shown = {"views_code": view.projection}
         rng = stream(view.seed, "series")
         seed = self.config.seed
@@ -292,18 +290,18 @@ class _Chunk:
             accession=who.accession,
             study_uid=_uid(seed, who.accession),
             series_uid=_uid(seed, who.accession, "series", view.projection, view.side),
-            sop_uid=_uid(seed, who.accession, "image", k),
+            sop_uid=_uid(seed, who.accession, "image", shot.k),
             study_time=dt.datetime.combine(visit.date, who.time),
             referring_physician=_dicom_name(who.prescriber.person),
             radiologist=_dicom_name(who.radiologist.person),
             operator=_dicom_name(who.technician.person),
             institution=who.hospital.name,
-            station=f"SALLE{patient.site + 1}{visit.exam.device[:2].upper()}",
-            study_description=report.exam_label[:64],
+            station=f"SALLE{shot.patient.site + 1}{visit.exam.device[:2].upper()}",
+            study_description=shot.report.exam_label[:64],
             series_description=self.writer.grammar.say("views", shown, rng).text.upper()[:64],
-            series_number=k + 1,
-            instance_number=k + 1,
-            charset="ISO_IR 100" if patient.site % 2 else "ISO_IR 192",
+            series_number=shot.k + 1,
+            instance_number=shot.k + 1,
+            charset="ISO_IR 100" if shot.patient.site % 2 else "ISO_IR 192",
         )
 
 
@@ -317,15 +315,14 @@ def _dicom_name(person: Person) -> str:
     return f"{person.surname.upper()}^{person.first_name}"
 
 
-def _path(patient: Patient, number: int, k: int, identity: PatientIdentity, header: Header) -> str:
+def _path(shot: _Shot, header: Header) -> str:
     """Where the file lies: each site has the habit of another archive, one of them with names in the path."""
-    day = header.study_time
-    person = identity.person
+    day, person, number, k = header.study_time, shot.identity.person, shot.number, shot.k
     surname, first = ascii_slug(person.surname).upper(), ascii_slug(person.first_name).upper()
     habits = (
-        f"PA{patient.index:07d}/ST{number:04d}/IM{k + 1:04d}",
-        f"{identity.ipp}/{header.accession}/{header.sop_uid}.dcm",
-        f"{surname}_{first}_{identity.ipp}/{day:%Y%m%d}_RX{number}/IMG{k + 1:05d}.DCM",
+        f"PA{shot.patient.index:07d}/ST{number:04d}/IM{k + 1:04d}",
+        f"{shot.identity.ipp}/{header.accession}/{header.sop_uid}.dcm",
+        f"{surname}_{first}_{shot.identity.ipp}/{day:%Y%m%d}_RX{number}/IMG{k + 1:05d}.DCM",
         f"{day:%Y/%m/%d}/{header.study_uid}/{header.sop_uid}.dcm",
     )
-    return habits[patient.site % len(habits)]
+    return habits[shot.patient.site % len(habits)]

@@ -44,6 +44,7 @@ def inside_mm(curve: Points, shape: tuple[int, int], spacing_mm: float, origin: 
     window = np.zeros((y1 - y0, x1 - x0), np.uint8)  # its edge is no rim: an outline may go on beyond the map
     cv2.fillPoly(window, [np.round((pixels - (x0, y0)) * 16).astype(np.int32)], 255, cv2.LINE_8, 4)
     part = cv2.distanceTransform(window, cv2.DIST_L2, cv2.DIST_MASK_5)
+    part = np.minimum(part, np.float32(sum(shape)))  # OpenCV's answer without any rim is the largest float
     distance[y0:y1, x0:x1] = np.maximum(part - 0.4 * (part > 0), 0) * np.float32(spacing_mm)
     return distance
 

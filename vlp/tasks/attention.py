@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from anonymize.files import write_bytes_atomic
 from vlp.corpus.dataset import Corpus
+from vlp.corpus.frame import Square
 from vlp.encoders.image import ImageEncoder
 from vlp.study import Study
 from vlp.tasks.features import load_images
@@ -39,7 +40,7 @@ def write_attention(
         ref = study.images[0]
         attention = encoder.attention(load_images(corpus, [ref], encoder))[0].float().cpu().numpy()
         path = folder / f"{study.anatomy}_{study.study_id}.png"
-        done, png = cv2.imencode(".png", overlay(corpus.square(ref, side), attention))
+        done, png = cv2.imencode(".png", overlay(corpus.square(ref, Square(side, encoder.config.framing)), attention))
         if done:
             write_bytes_atomic(path, png.tobytes())
             written.append(path)

@@ -10,6 +10,7 @@ import torch
 
 from anonymize.console import Console
 from vlp.corpus.dataset import Corpus
+from vlp.corpus.frame import Square
 from vlp.study import Study
 from vlp.training.data import Images
 
@@ -26,7 +27,7 @@ class TaskBatches:
         self,
         corpus: Corpus,
         studies: Sequence[Study],
-        size: int,
+        square: Square,
         batch_size: int,
         *,
         seed: int = 0,
@@ -38,7 +39,7 @@ class TaskBatches:
             raise ValueError("no studies to train on")
         self.studies, self.batch_size, self.seed, self.most, self.extra = list(studies), batch_size, seed, images, extra
         refs = [ref for study in self.studies for ref in study.images]
-        self.images = Images(corpus, refs, size, cache_mb, Console("quiet"))
+        self.images = Images(corpus, refs, square, cache_mb, Console("quiet"))
         self._first = np.cumsum([0, *(len(study.images) for study in self.studies)])
         self._order: tuple[int, np.ndarray] | None = None
 

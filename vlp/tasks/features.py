@@ -17,6 +17,7 @@ from torch import Tensor
 from anonymize.console import Console, UserError
 from anonymize.files import fingerprint, open_atomic
 from vlp.corpus.dataset import Corpus
+from vlp.corpus.frame import Square
 from vlp.encoders.dual import DualEncoder, study_mean
 from vlp.encoders.image import ImageEncoder
 from vlp.study import ImageRef, Study
@@ -61,7 +62,8 @@ def one_process() -> None:
 
 def load_images(corpus: Corpus, refs: Sequence[ImageRef], encoder: ImageEncoder) -> Tensor:
     """Images [M, 1, S, S] float32 as the encoder expects them, on its device."""
-    pixels = np.stack([corpus.square(ref, encoder.image_size) for ref in refs])[:, None]
+    square = Square(encoder.image_size, encoder.config.framing)
+    pixels = np.stack([corpus.square(ref, square) for ref in refs])[:, None]
     return encoder.normalise(torch.from_numpy(pixels).to(next(encoder.parameters()).device))
 
 

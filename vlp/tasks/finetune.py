@@ -37,6 +37,7 @@ from vlp.tasks.model import TaskModel
 from vlp.tasks.predictions import Predictions, write_predictions
 from vlp.tasks.task import Task, label_subset, sex_bit, task_by_name
 from vlp.training.config import FREE, LoopConfig
+from vlp.training.data import source_square
 from vlp.training.loop import Hook, fit
 from vlp.training.optim import parameter_groups
 
@@ -218,7 +219,7 @@ class _Arm:
         batches = TaskBatches(
             self.corpus,
             self.train,
-            image.image_size * 8 // 7,
+            source_square(image.config),
             min(config.batch_size, max(2, len(self.train))),
             seed=self.seed,
             images=config.images,

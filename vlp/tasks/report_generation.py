@@ -35,6 +35,7 @@ from vlp.tasks.config import ReportConfig, loop_config
 from vlp.tasks.features import batch_of, cached_features, device, one_process, png_uri, study_batches
 from vlp.tasks.retrieval import nearest
 from vlp.training.config import FREE
+from vlp.training.data import source_square
 from vlp.training.loop import Hook, fit
 from vlp.training.texts import whole
 
@@ -147,11 +148,10 @@ def _written(
         tokenizer = Tokenizer.train(texts, config.vocabulary, config.max_tokens)
     torch.manual_seed(config.seed)
     model = Captioner(load_image_encoder(encoder_path), tokenizer, config)
-    size = model.image.image_size
     batches = TaskBatches(
         corpus,
         splits["train"],
-        size * 8 // 7,
+        source_square(model.image.config),
         min(config.batch_size, len(splits["train"])),
         seed=config.seed,
         images=config.images,

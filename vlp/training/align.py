@@ -14,6 +14,7 @@ from anonymize.config import dump_config
 from anonymize.console import Console, UserError
 from anonymize.files import write_json, write_text_atomic
 from vlp.corpus.dataset import Corpus
+from vlp.corpus.frame import Square
 from vlp.encoders.dual import DualConfig, DualEncoder
 from vlp.encoders.image import ImageConfig, ImageEncoder
 from vlp.encoders.text import TextConfig, TextEncoder
@@ -24,7 +25,7 @@ from vlp.objectives.contrastive import ContrastiveConfig, ContrastiveObjective
 from vlp.study import Study
 from vlp.training.checkpoint import latest_checkpoint
 from vlp.training.config import LoopConfig
-from vlp.training.data import DataConfig, Images, StudyBatches, source_size
+from vlp.training.data import DataConfig, Images, StudyBatches, source_square
 from vlp.training.distributed import rank, reseed, world_size
 from vlp.training.loop import Hook, barrier, fit, start_processes
 from vlp.training.monitor import retrieval
@@ -68,16 +69,16 @@ def run_align(config: AlignConfig, corpus: Path, out: Path, encoder: Path | None
     reseed(config.seed, 0, 0)
     dual = DualEncoder(_image_tower(config, encoder), _text_tower(config, studies, out), config.dual)
     objective = ContrastiveObjective(dual, config.contrastive, config.data.batch_size)
-    size = source_size(config.data, dual.image.image_size)
+    square = source_square(dual.image.config, config.data.source_size)
     shown = console if rank() == 0 else Console("quiet")
     seed = config.seed
-    batches = StudyBatches(data, studies, config.data, config.sampling, size, seed, rank(), world_size(), shown)
+    batches = StudyBatches(data, studies, config.data, config.sampling, square, seed, rank(), world_size(), shown)
     hooks = []
     checked = [
         study for study in data.select(split="validation", reported=True) if study.images and whole(study).strip()
     ]
     if config.validation and len(checked) > 1:
-        validator = Validator(data, checked[: config.validation], size, config.data.cache_mb)
+        validator = Validator(data, checked[: config.validation], square, config.data.cache_mb)
         hooks = [Hook(config.validate_every or config.steps, validator)]
     start = read_config(encoder)["fingerprints"] if encoder else {}
     if rank() == 0:
@@ -110,9 +111,9 @@ def run_align(config: AlignConfig, corpus: Path, out: Path, encoder: Path | None
 class Validator:
     """Image-to-text retrieval among validation studies."""
 
-    def __init__(self, corpus: Corpus, studies: list[Study], size: int, cache_mb: int) -> None:
+    def __init__(self, corpus: Corpus, studies: list[Study], square: Square, cache_mb: int) -> None:
         refs = [ref for study in studies for ref in study.images]
-        self._images = Images(corpus, refs, size, cache_mb, Console("quiet"))[range(len(refs))]
+        self._images = Images(corpus, refs, square, cache_mb, Console("quiet"))[range(len(refs))]
         self._owner = torch.tensor([i for i, study in enumerate(studies) for _ in study.images])
         self._texts = [whole(study) for study in studies]
 

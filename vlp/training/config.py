@@ -31,7 +31,7 @@ class LoopConfig(Config):
         default=0.0, ge=0, lt=1
     )  # decay of a moving average of the weights, which then is the result; 0 is off
     seed: int = Field(default=0, ge=0)
-    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where a GPU has it (on a CPU it is slower)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the GPU or CPU has it in hardware
     device: Literal["auto", "cpu"] = "auto"
     processes: int | None = None  # refuse to start with another number
     workers: int = Field(

@@ -15,7 +15,9 @@ from torch import Tensor
 from anonymize.config import Config
 from anonymize.console import Console, UserError
 from vlp.corpus.dataset import Corpus
+from vlp.corpus.frame import Square
 from vlp.corpus.sampler import StudyBatchSampler
+from vlp.encoders.image import ImageConfig
 from vlp.study import ImageRef, Study
 from vlp.training.texts import TextSampling, keys, sample, whole
 
@@ -31,34 +33,36 @@ class DataConfig(Config):
     images_per_study: int = Field(default=2, ge=1)  # at most, drawn anew every time (align)
 
 
-def source_size(config: DataConfig, image_size: int) -> int:
-    """The side that crops are taken from."""
-    return config.source_size or image_size * 8 // 7
+def source_square(image: ImageConfig, side: int | None = None) -> Square:
+    """What crops for a tower are taken from: by default a seventh larger than what it sees."""
+    return Square(side or image.image_size * 8 // 7, image.framing)
 
 
 class Images:
     """Squares of a corpus by position in ``refs``: in memory where they fit, else read each time."""
 
-    def __init__(self, corpus: Corpus, refs: Sequence[ImageRef], size: int, cache_mb: int, console: Console) -> None:
-        self.corpus, self.refs, self.size = corpus, list(refs), size
+    def __init__(
+        self, corpus: Corpus, refs: Sequence[ImageRef], square: Square, cache_mb: int, console: Console
+    ) -> None:
+        self.corpus, self.refs, self.square = corpus, list(refs), square
         self._memory: Tensor | None = None
-        if len(self.refs) * size * size <= cache_mb * 2**20:
+        if len(self.refs) * square.side**2 <= cache_mb * 2**20:
             self._memory = self._read(range(len(self.refs)), console)
 
     def __len__(self) -> int:
         return len(self.refs)
 
     def __getitem__(self, indices: Sequence[int]) -> Tensor:
-        """uint8 [len(indices), 1, size, size]."""
+        """uint8 [len(indices), 1, side, side]."""
         if self._memory is not None:
             return self._memory[torch.as_tensor(indices, dtype=torch.int64)]
         return torch.stack([self._one(i) for i in indices])
 
     def _one(self, index: int) -> Tensor:
-        return torch.from_numpy(self.corpus.square(self.refs[index], self.size)).unsqueeze(0)
+        return torch.from_numpy(self.corpus.square(self.refs[index], self.square)).unsqueeze(0)
 
     def _read(self, indices: Sequence[int], console: Console) -> Tensor:
-        images = torch.empty(len(indices), 1, self.size, self.size, dtype=torch.uint8)
+        images = torch.empty(len(indices), 1, self.square.side, self.square.side, dtype=torch.uint8)
         with ThreadPoolExecutor(4) as pool:  # decoding and resizing leave the interpreter lock
             for i, image in enumerate(console.track(pool.map(self._one, indices), len(indices), "reading", "images")):
                 images[i] = image
@@ -94,7 +98,7 @@ class StudyBatches:
         studies: Sequence[Study],
         config: DataConfig,
         sampling: TextSampling,
-        size: int,
+        square: Square,
         seed: int,
         rank: int,
         world: int,
@@ -107,7 +111,7 @@ class StudyBatches:
         self.studies, self.config, self.sampling, self.seed = list(studies), config, sampling, seed
         self.rank, self.world = rank, world
         refs = [ref for study in self.studies for ref in study.images]
-        self.images = Images(corpus, refs, size, config.cache_mb, console)
+        self.images = Images(corpus, refs, square, config.cache_mb, console)
         self._first = np.cumsum([0, *(len(study.images) for study in self.studies)])
         self._sampler = StudyBatchSampler(self.studies, config.batch_size, seed=seed, unique_reports=False)
         self._keys = keys([whole(study) for study in self.studies])

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
 from accelerate.utils import send_to_device
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
@@ -311,17 +312,22 @@ def barrier() -> None:
 
 
 def _accelerator(config: LoopConfig) -> Accelerator:
-    bf16 = config.precision == "bf16" or (
-        config.precision == "auto"
-        and config.device == "auto"
-        and torch.cuda.is_available()
-        and torch.cuda.is_bf16_supported(including_emulation=False)
-    )
+    on_cpu = config.device == "cpu" or not torch.cuda.is_available()
+    bf16 = config.precision == "bf16" or (config.precision == "auto" and _has_bf16(on_cpu))
+    AcceleratorState._reset_state()  # or a second run in this process could not choose another precision
     return Accelerator(
-        cpu=config.device == "cpu" or not torch.cuda.is_available(),
+        cpu=on_cpu,
         mixed_precision="bf16" if bf16 else "no",
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
+
+
+def _has_bf16(on_cpu: bool) -> bool:
+    """Whether the device multiplies bfloat16 itself; emulated it is slower than float32."""
+    if not on_cpu:
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    known = getattr(torch.cpu, "get_capabilities", dict)()  # from torch 2.12 on
+    return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
 
 
 def _checked(state: State, identity: str, folder: Path) -> State:

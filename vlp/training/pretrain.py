@@ -20,7 +20,7 @@ from vlp.hub import save_model
 from vlp.objectives.dino import DinoConfig, DinoObjective
 from vlp.objectives.mae import MaeConfig, MaeObjective
 from vlp.training.config import LoopConfig
-from vlp.training.data import DataConfig, ImageBatches, Images, source_size
+from vlp.training.data import DataConfig, ImageBatches, Images, source_square
 from vlp.training.distributed import rank, reseed, world_size
 from vlp.training.loop import Hook, fit, start_processes
 from vlp.training.monitor import embed, knn_accuracy, rankme
@@ -83,7 +83,7 @@ def run_pretrain(config: PretrainConfig, corpus: Path, out: Path, console: Conso
     if not refs:
         raise UserError(f"{corpus} has no training images")
     shown = console if rank() == 0 else Console("quiet")
-    images = Images(data, refs, source_size(config.data, config.image.image_size), config.data.cache_mb, shown)
+    images = Images(data, refs, source_square(config.image, config.data.source_size), config.data.cache_mb, shown)
     batches = ImageBatches(images, config.data.batch_size, config.seed, rank(), world_size())
 
     reseed(config.seed, 0, 0)
@@ -131,7 +131,7 @@ class Monitor:
         rows = range(0, len(train), max(1, len(train) // config.monitor))
         self._train, self._train_classes = train[list(rows)], [classes[i] for i in rows]
         self._classes = [anatomy for anatomy, _ in known]
-        images = Images(corpus, [ref for _, ref in known], train.size, config.data.cache_mb, Console("quiet"))
+        images = Images(corpus, [ref for _, ref in known], train.square, config.data.cache_mb, Console("quiet"))
         self._images = images[range(len(known))] if known else torch.empty(0, 1, 1, 1)
 
     def __call__(self, objective: nn.Module, step: int) -> dict[str, float]:

@@ -113,8 +113,8 @@ def _name(broken: Break) -> str:
 
 
 def _set_bone(broken: Break, hardware: bool) -> Break:
-    """Surgery and healing bring the fragments back towards each other."""
-    rest = 0.2 if hardware else 1.0 - 0.45 * min(1.0, broken.fracture.callus)
+    """Surgery, reduction and remodelling bring the fragments back: a healed bone is thick where it broke, not stepped."""
+    rest = 0.2 if hardware else 1.0 - 0.9 * min(1.0, broken.fracture.callus)
     return replace(broken, sideways=broken.sideways * rest, angle_deg=broken.angle_deg * rest)
 
 
