@@ -42,7 +42,7 @@ def real_films(folder: Path, part: str, label: str) -> tuple[np.ndarray, np.ndar
             value = json.loads(row["labels"] or "{}").get(label)
             if row["part"] == part and value is not None:
                 pixels = cv2.imread(str(folder / row["image"]), cv2.IMREAD_GRAYSCALE)
-                films.append(normalised(to_square(pixels, Square(SIDE))))
+                films.append(normalised(to_square(pixels, Square(SIDE, "squash"))))
                 values.append(float(value))
     if not films:
         raise SystemExit(f"{folder}: no film of part {part} with the label {label}")
@@ -60,7 +60,7 @@ def phantom_films(anatomy: str, count: int, level: str) -> tuple[np.ndarray, np.
         film = render(exam, exam.views[0], 256)
         pixels = (film.pixels / (2.0**film.bits - 1) * 255).astype(np.uint8)
         if anatomy == "hand":
-            films.append(normalised(to_square(pixels, Square(SIDE))))
+            films.append(normalised(to_square(pixels, Square(SIDE, "squash"))))
             values.append(float(exam.bone_age_months or exam.age_months))
             continue
         for item in film.objects:
@@ -76,7 +76,7 @@ def _joint(pixels: np.ndarray, box: tuple[float, float, float, float]) -> np.nda
     x, y, half = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2, 0.5 * (box[2] - box[0])
     top, left = max(0, round(y - half)), max(0, round(x - half))
     cut = np.ascontiguousarray(pixels[top : round(y + half), left : round(x + half)])
-    return to_square(cut, Square(SIDE))
+    return to_square(cut, Square(SIDE, "squash"))
 
 
 def normalised(film: np.ndarray) -> np.ndarray:
