@@ -16,7 +16,7 @@ def collect_metrics(config: RunConfig, run: Path, stages: list[Stage]) -> Path:
     for name, stage in config.stages.items():
         path = stage.out(run) / "metrics.json"
         if stage.enabled and path.is_file():
-            results += read_metrics(path)[0]
+            results += [row for row in read_metrics(path)[0] if row not in results]  # two stages may fit the same probe
             if found := read_json(path).get("fingerprints"):
                 fingerprints[name] = found
     path = run / "metrics.json"

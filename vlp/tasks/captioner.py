@@ -58,6 +58,20 @@ class Captioner(nn.Module):
                 pad_token_id=tokenizer.pad_id,
             )
         )
+        self.decoder.lm_head.bias = nn.Parameter(torch.zeros(len(tokenizer)))  # GPT-2 has none; see start_from
+
+    def start_from(self, words: Tensor | None, texts: Sequence[str]) -> None:
+        """Begin with what is known: token vectors ``words`` [V, E] where they fit, and how often each token is written.
+
+        Without it the first hundred steps go into learning that full stops are common.
+        """
+        table = self.decoder.get_input_embeddings().weight
+        with torch.no_grad():
+            if words is not None and words.shape == table.shape:
+                table.copy_(words * (table.std() / words.std()))
+            ids, mask = self.tokenizer(texts)
+            counts = torch.bincount(ids[mask.bool()], minlength=len(table)).float() + 0.5
+            self.decoder.lm_head.bias.copy_((counts / counts.sum()).log())
 
     def image_tokens(self, images: Tensor, study_index: Tensor, studies: int) -> tuple[Tensor, Tensor]:
         """Tokens [B, T, width] of each study's images, padded, and their mask [B, T].

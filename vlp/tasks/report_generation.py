@@ -148,6 +148,8 @@ def _written(
         tokenizer = Tokenizer.train(texts, config.vocabulary, config.max_tokens)
     torch.manual_seed(config.seed)
     model = Captioner(load_image_encoder(encoder_path), tokenizer, config)
+    dual = load_dual(encoder_path) if "dual" in read_config(encoder_path) else None
+    model.start_from(dual.text.backbone.get_input_embeddings().weight if dual else None, texts)
     batches = TaskBatches(
         corpus,
         splits["train"],
