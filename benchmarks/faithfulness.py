@@ -17,6 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from scipy.stats import spearmanr
+from skimage.feature import hog
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 from sklearn.model_selection import cross_val_predict
@@ -30,7 +31,6 @@ from vlp.phantom.population import make_patient
 from vlp.phantom.render import render
 
 SIDE = 96
-HOG = cv2.HOGDescriptor((SIDE, SIDE), (16, 16), (8, 8), (8, 8), 9)
 RESAMPLES = 1000
 
 
@@ -72,10 +72,10 @@ def phantom_films(anatomy: str, count: int, level: str) -> tuple[np.ndarray, np.
 
 
 def _joint(pixels: np.ndarray, box: tuple[float, float, float, float]) -> np.ndarray:
-    """The joint as the real part shows it: a square a little narrower than the condyles' surroundings."""
+    """The joint as the real part shows it: a square as wide as knee and fibula, the joint line at 60 % of its height."""
     x, y, half = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2, 0.5 * (box[2] - box[0])
-    top, left = max(0, round(y - half)), max(0, round(x - half))
-    cut = np.ascontiguousarray(pixels[top : round(y + half), left : round(x + half)])
+    top, left = max(0, round(y - 1.2 * half)), max(0, round(x - half))
+    cut = np.ascontiguousarray(pixels[top : round(y + 0.8 * half), left : round(x + half)])
     return to_square(cut, Square(SIDE, "squash"))
 
 
@@ -87,7 +87,7 @@ def normalised(film: np.ndarray) -> np.ndarray:
 
 def features(films: np.ndarray) -> np.ndarray:
     """HOG of each film."""
-    return np.stack([np.ravel(HOG.compute(film)) for film in films])
+    return np.stack([hog(film, orientations=9, pixels_per_cell=(8, 8), cells_per_block=(2, 2)) for film in films])
 
 
 def transfer(train: tuple, test: tuple, ordinal: bool) -> dict[str, float]:
