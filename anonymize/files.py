@@ -23,7 +23,8 @@ def open_atomic(path: Path, mode: str = "wb", *, permissions: int | None = None)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
     temporary = Path(name)
     try:
-        with os.fdopen(handle, mode, **({} if "b" in mode else {"encoding": "utf-8", "newline": ""})) as stream:
+        encoding, newline = (None, None) if "b" in mode else ("utf-8", "")
+        with os.fdopen(handle, mode, encoding=encoding, newline=newline) as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
@@ -69,7 +70,7 @@ def write_table(path: Path, rows: Iterable[Any], schema: pa.Schema | None = None
 
     Give ``schema`` where ``rows`` may be empty or a column may hold only nulls.
     """
-    plain = [dataclasses.asdict(row) if dataclasses.is_dataclass(row) else dict(row) for row in rows]
+    plain = [dataclasses.asdict(row) if _is_record(row) else dict(row) for row in rows]
     with open_atomic(path) as stream:
         pq.write_table(pa.Table.from_pylist(plain, schema=schema), stream, compression="zstd")
 
@@ -103,8 +104,12 @@ def fingerprint(*parts: Any) -> str:
     return digest.hexdigest()[:16]
 
 
+def _is_record(value: Any) -> bool:
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+
+
 def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if _is_record(value):
         return dataclasses.asdict(value)
     if hasattr(value, "model_dump"):
         return value.model_dump(mode="json")

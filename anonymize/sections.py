@@ -75,7 +75,7 @@ class SectionParser:
     def parse(self, text: str) -> dict[str, str]:
         """Text of each section of :data:`SECTIONS`; without any title all of the body is ``results``."""
         view = View(text)
-        found = dict.fromkeys(SECTIONS, "")
+        found: dict[str, str] = dict.fromkeys(SECTIONS, "")
         titles = self.titles(view)
         if not titles:
             found["results"] = text[: self.signature(view, len(text) // 2)].strip()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, cast
 
 import torch
 from pydantic import Field
@@ -54,10 +54,11 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.config = config
         self.backbone = build_backbone(config.name, config.image_size, config.drop_path)
-        self.width: int = self.backbone.num_features
+        self.width = cast(int, self.backbone.num_features)
         self.image_size = config.image_size
-        if config.gradient_checkpointing and hasattr(self.backbone, "set_grad_checkpointing"):
-            self.backbone.set_grad_checkpointing(True)
+        switch = getattr(self.backbone, "set_grad_checkpointing", None)
+        if config.gradient_checkpointing and switch is not None:
+            switch(True)
         self.pooling = config.pooling
         if config.pooling == "auto":
             self.pooling = "cls_mean" if self.is_vit else "mean_max" if self.is_conv else "mean"
@@ -90,7 +91,7 @@ class ImageEncoder(nn.Module):
         """Side in pixels of the square that one patch stands for (where :attr:`takes_masks`)."""
         if isinstance(self.backbone, ConvNet):
             return self.backbone.stride
-        return int(self.backbone.patch_embed.feat_ratio())
+        return int(self._patch_embed.feat_ratio())
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -98,8 +99,18 @@ class ImageEncoder(nn.Module):
         if isinstance(self.backbone, ConvNet):
             side = -(-self.image_size // self.backbone.stride)
             return side, side
-        height, width = self.backbone.patch_embed.grid_size
+        height, width = self._patch_embed.grid_size
         return int(height), int(width)
+
+    @property
+    def _patch_embed(self) -> Any:
+        return self.backbone.patch_embed  # timm's have no common type
+
+    @property
+    def _vit(self) -> VisionTransformer:
+        """The backbone, where :attr:`is_vit`."""
+        assert isinstance(self.backbone, VisionTransformer)
+        return self.backbone
 
     def normalise(self, images: Tensor) -> Tensor:
         """Pixels as the encoder expects them: uint8 0-255, or float 0-1, of any shape, to float32."""
@@ -121,7 +132,7 @@ class ImageEncoder(nn.Module):
         tokens, grid = self._embed(images)
         if mask is not None and self.mask_token is not None:
             tokens = torch.where(mask.unflatten(1, grid).unsqueeze(-1), self.mask_token.to(tokens.dtype), tokens)
-        return self._split(self._blocks(self.backbone._pos_embed(tokens)), grid)
+        return self._split(self._blocks(self._vit._pos_embed(tokens)), grid)
 
     def visible(self, images: Tensor, keep: Tensor) -> Tensor:
         """Encode only the patches whose indices are in ``keep`` [B, K] int64 (MAE); others are not even convolved.
@@ -132,8 +143,8 @@ class ImageEncoder(nn.Module):
         shown = torch.zeros(images.shape[0], grid[0] * grid[1], device=images.device).scatter_(1, keep, 1.0)
         # a convolution stem sees beyond its patch, so hidden pixels must be gone before it
         tokens, _ = self._embed(self._hide(images, shown.bool()))
-        tokens = self.backbone._pos_embed(tokens)
-        prefix = self.backbone.num_prefix_tokens
+        tokens = self._vit._pos_embed(tokens)
+        prefix = self._vit.num_prefix_tokens
         kept = tokens[:, prefix:].gather(1, keep.unsqueeze(-1).expand(-1, -1, self.width))
         return self._blocks(torch.cat([tokens[:, :prefix], kept], dim=1))
 
@@ -156,14 +167,15 @@ class ImageEncoder(nn.Module):
             votes = torch.ones_like(winners, dtype=counts.dtype)
             return (counts.scatter_add_(1, winners, votes) / self.width).unflatten(1, features.grid)
         tokens, grid = self._embed(images)
-        tokens = self.backbone.norm_pre(self.backbone.patch_drop(self.backbone._pos_embed(tokens)))
-        for block in self.backbone.blocks[:-1]:
+        vit = self._vit
+        tokens = vit.norm_pre(vit.patch_drop(vit._pos_embed(tokens)))
+        *blocks, last = cast(Any, vit.blocks)  # timm leaves the types of their parts open
+        for block in blocks:
             tokens = block(tokens)
-        last = self.backbone.blocks[-1]
         inner = last.attn
         qkv = inner.qkv(last.norm1(tokens)).unflatten(-1, (3, inner.num_heads, inner.head_dim))
         query, key, _ = qkv.permute(2, 0, 3, 1, 4)
-        prefix = self.backbone.num_prefix_tokens
+        prefix = vit.num_prefix_tokens
         source = inner.q_norm(query)
         source = source[:, :, :1] if prefix else source.mean(dim=2, keepdim=True)
         weights = (source * inner.scale @ inner.k_norm(key).transpose(-2, -1)).softmax(dim=-1)
@@ -171,13 +183,13 @@ class ImageEncoder(nn.Module):
         return (patches / patches.sum(dim=1, keepdim=True)).unflatten(1, grid)
 
     def _embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        tokens = self.backbone.patch_embed(images)
+        tokens = self._patch_embed(images)
         if tokens.dim() == 4:  # dynamic image size: [B, h, w, D]
             return tokens, (tokens.shape[1], tokens.shape[2])
         return tokens.unflatten(1, self.grid), self.grid
 
     def _blocks(self, tokens: Tensor) -> Tensor:
-        vit = self.backbone
+        vit = self._vit
         tokens = vit.norm_pre(vit.patch_drop(tokens))
         if vit.grad_checkpointing and torch.is_grad_enabled():
             from timm.models import checkpoint_seq
@@ -186,7 +198,7 @@ class ImageEncoder(nn.Module):
         return vit.norm(vit.blocks(tokens))
 
     def _split(self, tokens: Tensor, grid: tuple[int, int]) -> ImageFeatures:
-        prefix = self.backbone.num_prefix_tokens
+        prefix = self._vit.num_prefix_tokens
         patches = tokens[:, prefix:]
         return ImageFeatures(self.pool(tokens, prefix), patches, grid)
 
@@ -208,7 +220,7 @@ class ImageEncoder(nn.Module):
         return images * pixels[..., : images.shape[-2], : images.shape[-1]]
 
     def _any_backbone(self, images: Tensor) -> ImageFeatures:
-        features = self.backbone.forward_features(images)
+        features: Tensor = cast(Any, self.backbone).forward_features(images)
         if features.dim() == 3:  # a transformer outside timm's VisionTransformer, such as Eva
             patches = features[:, getattr(self.backbone, "num_prefix_tokens", 0) :]
             side = round(patches.shape[1] ** 0.5)

@@ -9,8 +9,8 @@ from typing import Any
 
 import timm
 import torch
+from timm.layers.hybrid_embed import HybridEmbed
 from timm.models.vision_transformer import VisionTransformer
-from timm.models.vision_transformer_hybrid import HybridEmbed
 from torch import Tensor, nn
 
 from anonymize.console import UserError
@@ -121,6 +121,7 @@ def _preset(preset: Preset, image_size: int, drop_path: float) -> VisionTransfor
         drop_path_rate=drop_path,
         embed_layer=embed,
     )
+    assert model.pos_embed is not None
     with torch.no_grad():
         model.pos_embed.normal_(std=0.02)
     return model

@@ -21,13 +21,14 @@ class Tokenizer:
     def __init__(self, json: str, max_length: int) -> None:
         """``json`` is the content of a ``tokenizer.json``; sequences longer than ``max_length`` tokens are cut."""
         self._rust = RustTokenizer.from_str(json)
-        pads = [token for token in (PAD, "<pad>", "<|endoftext|>") if self._rust.token_to_id(token) is not None]
+        ids = {token: self._rust.token_to_id(token) for token in (PAD, "<pad>", "<|endoftext|>")}
+        pads = [(token, number) for token, number in ids.items() if number is not None]
         if not pads:
             raise UserError("the tokenizer has no padding token ([PAD] or <pad>)")
-        self.pad_id: int = self._rust.token_to_id(pads[0])
+        pad, self.pad_id = pads[0]
         self.max_length = max_length
         self._rust.enable_truncation(max_length)
-        self._rust.enable_padding(pad_id=self.pad_id, pad_token=pads[0])
+        self._rust.enable_padding(pad_id=self.pad_id, pad_token=pad)
         self._json = json
 
     @classmethod

@@ -76,10 +76,10 @@ def load_backbone(encoder: ImageEncoder, path: Path) -> float:
         UserError: not a safetensors file, or fewer than 95 % of the weights fit.
     """
     from timm.models import adapt_input_conv
-    from timm.models.vision_transformer import checkpoint_filter_fn
+    from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 
     state = {k.removeprefix("backbone."): v for k, v in read_safetensors(path).items()}
-    if encoder.is_vit:
+    if isinstance(encoder.backbone, VisionTransformer):
         state = checkpoint_filter_fn(state, encoder.backbone)
     own = encoder.backbone.state_dict()
     for key, value in state.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -60,7 +60,7 @@ def subgroup_table(
     metrics: Sequence[Metric],
     columns: Sequence[npt.NDArray[Any]],
     patients: Sequence[str],
-    attributes: dict[str, Sequence[str]],
+    attributes: Mapping[str, Sequence[str]],
     *,
     floor: Floor | None = None,
     seed: int = 0,
@@ -113,7 +113,7 @@ def subgroup_table(
 def gap_test(
     metric: Metric,
     columns: Sequence[npt.NDArray[Any]],
-    patients: Sequence[str],
+    patients: Sequence[str] | npt.NDArray[np.str_],
     member: npt.NDArray[np.bool_],
     *,
     seed: int = 0,

@@ -46,7 +46,7 @@ class Difference:
 def bootstrap(
     metric: Metric,
     columns: Sequence[npt.NDArray[Any]],
-    patients: Sequence[str],
+    patients: Sequence[str] | npt.NDArray[np.str_],
     *,
     seed: int = 0,
     resamples: int = RESAMPLES,
@@ -70,7 +70,7 @@ def paired_difference(
     metric: Metric,
     runs_a: Sequence[Sequence[npt.NDArray[Any]]],
     runs_b: Sequence[Sequence[npt.NDArray[Any]]],
-    patients: Sequence[str],
+    patients: Sequence[str] | npt.NDArray[np.str_],
     *,
     seed: int = 0,
     resamples: int = RESAMPLES,
@@ -115,7 +115,7 @@ def result_of(metric: Metric, interval: Interval, **fields: Any) -> Result:
     )
 
 
-def _codes(patients: Sequence[str]) -> tuple[npt.NDArray[np.intp], int]:
+def _codes(patients: Sequence[str] | npt.NDArray[np.str_]) -> tuple[npt.NDArray[np.intp], int]:
     names, codes = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
     return codes, len(names)
 

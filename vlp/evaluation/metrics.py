@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -103,10 +103,12 @@ def _f1_value(present: Floats, predicted: Floats, *, macro: bool) -> float:
     held = present.any(axis=0)
     if not held.any():
         return float("nan")
+    # untyped: its zero_division is taken for a str, as its default is one
+    f1_score = cast(Callable[..., float], sk.f1_score)
     if not macro:
-        return float(sk.f1_score(present.astype(int), predicted.astype(int), average="micro", zero_division=0))
+        return float(f1_score(present.astype(int), predicted.astype(int), average="micro", zero_division=0))
     return float(
-        sk.f1_score(present[:, held].astype(int), predicted[:, held].astype(int), average="macro", zero_division=0)
+        f1_score(present[:, held].astype(int), predicted[:, held].astype(int), average="macro", zero_division=0)
     )
 
 

@@ -88,10 +88,16 @@ def write_metrics(
     )
 
 
+def read_result(row: dict[str, Any]) -> Result:
+    """A row of the JSON's ``results``, where null stands for a number that is not finite."""
+    fields: dict[str, Any] = {k: math.nan if v is None else v for k, v in row.items()}
+    return Result(**fields)
+
+
 def read_metrics(path: Path) -> tuple[list[Result], list[Stage], dict[str, str]]:
     """The inverse of :func:`write_metrics`."""
     data = read_json(path)
-    results = [Result(**{k: math.nan if v is None else v for k, v in row.items()}) for row in data["results"]]
+    results = [read_result(row) for row in data["results"]]
     return results, [Stage(**row) for row in data["stages"]], data["versions"]
 
 

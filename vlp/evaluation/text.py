@@ -57,7 +57,7 @@ def bleu_of_counts(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     empty = (matches == 0) & (totals > 0)
     halvings = np.cumsum(empty, axis=1)
     precision = np.where(empty, 0.5**halvings, matches) / np.maximum(totals, 1e-12)
-    defined = (totals > 0).all(axis=1) & matches.any(axis=1)
+    defined: npt.NDArray[np.bool_] = np.logical_and((totals > 0).all(axis=1), matches.any(axis=1))
     with np.errstate(divide="ignore"):
         mean = np.exp(np.log(np.where(defined[:, None], precision, 1.0)).mean(axis=1))
         penalty = np.where(system < reference, np.exp(1 - reference / np.maximum(system, 1e-12)), 1.0)

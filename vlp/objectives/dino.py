@@ -11,7 +11,7 @@ import copy
 import math
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pydantic import Field
@@ -158,6 +158,7 @@ class DinoObjective(nn.Module):
 
     def forward(self, batch: dict[str, Any], step: int) -> tuple[Tensor, dict[str, Tensor | float]]:
         config, encoder = self.config, self.student["encoder"]
+        assert isinstance(encoder, ImageEncoder)
         images, size = batch["images"], encoder.image_size
         local = config.augment.model_copy(update={"scale": config.local_scale})
         large = [encoder.normalise(augment(images, size, config.augment)) for _ in range(2)]
@@ -174,9 +175,10 @@ class DinoObjective(nn.Module):
             pooled = encoder(torch.cat(small)).pooled
             answers += self.student["head"](pooled).chunk(len(small))
         dino = view_loss(said.chunk(2), answers, config.student_temperature)
-        loss, logs = dino, {"dino": dino.detach()}
+        loss = dino
+        logs: dict[str, Tensor | float] = {"dino": dino.detach()}
         if config.koleo and len(images) > 1:
-            spread = sum(self.koleo(part) for part in features.pooled.chunk(2))
+            spread = cast(Tensor, sum(self.koleo(part) for part in features.pooled.chunk(2)))
             loss, logs = loss + config.koleo * spread, {**logs, "koleo": spread.detach()}
         if mask is not None:
             with torch.no_grad():
@@ -190,8 +192,10 @@ class DinoObjective(nn.Module):
     def after_step(self, step: int) -> None:
         """Move the teacher towards the student; the momentum rises to 1 along a cosine."""
         momentum = 1 - (1 - self.config.momentum) * (math.cos(math.pi * step / self.steps) + 1) / 2
-        ours, theirs = list(self.teacher.parameters()), list(self.student.parameters())
-        torch._foreach_lerp_(ours, theirs, 1 - momentum)
+        ours: list[Tensor] = list(self.teacher.parameters())
+        theirs: list[Tensor] = list(self.student.parameters())
+        # one launch for all of them; it has no public name
+        torch._foreach_lerp_(ours, theirs, 1 - momentum)  # pyright: ignore[reportPrivateImportUsage]
 
     def _teacher_temperature(self, step: int) -> float:
         low, high = self.config.teacher_temperature

@@ -30,6 +30,8 @@ class MaeConfig(Config):
 class MaeObjective(nn.Module):
     """Trains ``encoder``. A batch holds ``images`` uint8 or float 0-1 [B, 1, S, S]."""
 
+    position: Tensor
+
     def __init__(self, encoder: ImageEncoder, config: MaeConfig) -> None:
         """Raises:
         UserError: the encoder takes no masks.

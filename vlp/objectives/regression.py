@@ -10,6 +10,9 @@ from torch.nn.functional import smooth_l1_loss
 class Standardizer(nn.Module):
     """Targets in units of the training set's standard deviation; saved with the model, so that it answers in months."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, mean: float = 0.0, std: float = 1.0) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor([mean], dtype=torch.float32))

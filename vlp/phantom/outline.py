@@ -49,7 +49,7 @@ def inside_mm(curve: Points, shape: tuple[int, int], spacing_mm: float, origin: 
     return distance
 
 
-def chord(distance_mm: Map, half_depth_mm: Map | float) -> Map:
+def chord(distance_mm: Map, half_depth_mm: npt.NDArray[np.floating] | float) -> Map:
     """Path through a solid with rounded rim, in mm, from the distance to its outline and its half-depth."""
     half = np.maximum(np.asarray(half_depth_mm, np.float32), np.float32(1e-3))
     reach = np.minimum(distance_mm, half)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import cv2
 import numpy as np
@@ -166,7 +167,7 @@ def _crop(scene: Scene, edges: tuple[float, float, float, float, float], border:
 def _field_mask(shape: tuple[int, ...], corners: Corners) -> Map:
     mask = np.zeros(shape, np.uint8)
     cv2.fillConvexPoly(mask, np.round(corners * 16).astype(np.int32), 255, cv2.LINE_AA, 4)
-    return cv2.GaussianBlur(mask.astype(np.float32) / 255.0, (0, 0), 0.7)
+    return cast(Map, cv2.GaussianBlur(mask.astype(np.float32) / 255.0, (0, 0), 0.7))
 
 
 def _on_film(objects: tuple[TrueObject, ...], shape: tuple[int, ...]) -> tuple[TrueObject, ...]:
@@ -248,7 +249,7 @@ def _grid_lines(shape: tuple[int, ...], rng: np.random.Generator) -> Map:
 def _draw_border(shown: Map, field: Map, device: Device, rng: np.random.Generator) -> Map:
     value = np.float32(1.02 if device.border == "white" else 0.0)
     edge = rng.normal(0, 0.004, shown.shape).astype(np.float32)
-    return shown * field + (value + edge) * (1 - field)
+    return cast(Map, shown * field + (value + edge) * (1 - field))
 
 
 def _burn(shown: Map, lines: tuple[str, ...], rng: np.random.Generator) -> tuple[Map, tuple[TrueObject, ...]]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import cv2
 import numpy as np
@@ -51,7 +52,8 @@ class Frame:
         sine, cosine = np.float32(np.sin(self.angle)), np.float32(np.cos(self.angle))
         dx, dy = x - np.float32(self.x), y - np.float32(self.y)
         size = np.float32(self.scale)
-        return (dx * sine - dy * cosine) / size, (dx * cosine + dy * sine) / (np.float32(self.mirror) * size)
+        s, r = (dx * sine - dy * cosine) / size, (dx * cosine + dy * sine) / (np.float32(self.mirror) * size)
+        return cast(Map, s), cast(Map, r)
 
     def at(self, point: tuple[float, float], turn: float = 0.0) -> Frame:
         """The frame with its origin at local (s, r), turned by ``turn`` radians towards +r."""
@@ -74,10 +76,10 @@ class Texture:
         """The texture at local coordinates (mm), stretched along ``s``; ``offset`` in tile pixels."""
         columns = (r / np.float32(self.pitch) + np.float32(offset[0])) % np.float32(383)
         rows = (s / np.float32(self.pitch) + np.float32(offset[1])) % np.float32(383)
-        return cv2.remap(self._tile, columns, rows, cv2.INTER_LINEAR)
+        return cast(Map, cv2.remap(self._tile, columns, rows, cv2.INTER_LINEAR))
 
 
-def rounded(distance_mm: Map, half_depth_mm: Map | float, rim_mm: Map | float) -> Map:
+def rounded(distance_mm: npt.NDArray[np.floating], half_depth_mm: Map | float, rim_mm: Map | float) -> Map:
     """Chord in mm of a body of given half-depth whose rim rounds off over ``rim_mm``; 0 outside."""
     inward = np.clip(distance_mm / np.maximum(rim_mm, np.float32(1e-3)), 0, 1)
     return (2 * half_depth_mm * np.sqrt(inward * (2 - inward))).astype(np.float32)
@@ -106,7 +108,7 @@ def rim_distance(
     distance = np.maximum(distance - np.float32(0.9), 0) * np.float32(pitch_mm / refine)
     if refine > 1:
         distance = cv2.resize(distance, (shape[1] + 2 * pad, shape[0] + 2 * pad), interpolation=cv2.INTER_AREA)
-    return np.ascontiguousarray(distance[pad:-pad, pad:-pad])
+    return np.ascontiguousarray(cast(Map, distance)[pad:-pad, pad:-pad])
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ class Grid:
         if self.factor == 1:
             return values
         size = (self.shape[1] // self.factor, self.shape[0] // self.factor)
-        return cv2.resize(values.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+        return cast(Map, cv2.resize(values.astype(np.float32), size, interpolation=cv2.INTER_AREA))
 
 
 def add_bone(

@@ -6,6 +6,8 @@ Prokop et al. 2003). Here it also keeps findings from being readable in a film's
 
 from __future__ import annotations
 
+from typing import cast
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -72,4 +74,4 @@ def compress(signal: Map, anatomy: npt.NDArray[np.bool_], share: float, spacing_
     low = cv2.GaussianBlur(total, (0, 0), sigma) / (cv2.GaussianBlur(weight, (0, 0), sigma) + 1e-3)
     low = cv2.resize(low, (signal.shape[1], signal.shape[0]), interpolation=cv2.INTER_LINEAR)
     centre = float(np.median(low[anatomy])) if anatomy.any() else 0.0
-    return signal - np.float32(share) * (low - np.float32(centre)) * anatomy
+    return cast(Map, signal - np.float32(share) * (low - np.float32(centre)) * anatomy)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -54,7 +55,7 @@ def overlay(pixels: npt.NDArray[np.uint8], attention: npt.NDArray[np.floating]) 
     low, high = np.percentile(heat, [5, 99.5])
     heat = np.clip((heat - low) / max(high - low, 1e-12), 0, 1)
     colour = cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
-    gray = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR)
+    gray = cast(npt.NDArray[np.uint8], cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR))
     weight = (0.55 * heat)[..., None]
     mixed = (gray * (1 - weight) + colour * weight).astype(np.uint8)
     return np.concatenate([gray, mixed], axis=1)

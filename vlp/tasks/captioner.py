@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import transformers
@@ -31,9 +31,10 @@ class Captioner(nn.Module):
     def __init__(self, image: ImageEncoder, tokenizer: Tokenizer, config: ReportConfig) -> None:
         super().__init__()
         self.image, self.tokenizer = image, tokenizer
-        self.begin, self.end = tokenizer.id(CLS), tokenizer.id(SEP)
-        if self.begin is None or self.end is None:
+        begin, end = tokenizer.id(CLS), tokenizer.id(SEP)
+        if begin is None or end is None:
             raise ValueError("the tokenizer has no [CLS] and [SEP]")
+        self.begin, self.end = begin, end
         self.config = {
             "width": config.width,
             "layers": config.layers,
@@ -65,7 +66,7 @@ class Captioner(nn.Module):
 
         Without it the first hundred steps go into learning that full stops are common.
         """
-        table = self.decoder.get_input_embeddings().weight
+        table = cast(nn.Embedding, self.decoder.get_input_embeddings()).weight
         with torch.no_grad():
             if words is not None and words.shape == table.shape:
                 table.copy_(words * (table.std() / words.std()))
@@ -107,7 +108,7 @@ class Captioner(nn.Module):
         transformers.logging.set_verbosity_error()  # it warns of padding that is not there
         memory, seen = self.image_tokens(images, study_index, studies)
         start = torch.full((studies, 1), self.begin, device=images.device)
-        written = self.decoder.generate(
+        written = self.decoder.generate(  # pyright: ignore[reportAttributeAccessIssue]  # its self type fits no model
             start,
             attention_mask=torch.ones_like(start),
             encoder_hidden_states=memory,

@@ -21,7 +21,7 @@ from vlp.encoders.dual import DualEncoder
 from vlp.encoders.image import ImageEncoder
 from vlp.evaluation.intervals import bootstrap, result_of
 from vlp.evaluation.metrics import METRICS, OF_TASK
-from vlp.evaluation.results import Result, library_versions, write_metrics
+from vlp.evaluation.results import Result, library_versions, read_result, write_metrics
 from vlp.hub import load_dual, load_image_encoder, read_config
 from vlp.study import Study
 from vlp.tasks.attention import write_attention
@@ -190,9 +190,9 @@ class _Worker:
         predictions = []
         for row in data["predictions"]:
             studies = tuple(by_id[i] for i in row.pop("studies"))
-            arrays = {k: np.asarray(row.pop(k), float) for k in ("target", "prediction")}
-            predictions.append(Predictions(**row, studies=studies, **arrays))
-        results = [Result(**{k: float("nan") if v is None else v for k, v in row.items()}) for row in data["results"]]
+            target, prediction = (np.asarray(row.pop(k), float) for k in ("target", "prediction"))
+            predictions.append(Predictions(**row, studies=studies, target=target, prediction=prediction))
+        results = [read_result(row) for row in data["results"]]
         return _Part(results, predictions, data["groups"], data["examples"])
 
     def _features(self) -> Features:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -159,9 +160,8 @@ def text_embeddings(dual: DualEncoder, texts: Sequence[str], batch_size: int = 1
 def png_uri(pixels: npt.NDArray[np.uint8], height: int = 224) -> str:
     """An image as a data URI for the results page, ``height`` pixels high at most."""
     if pixels.shape[0] > height:
-        pixels = cv2.resize(
-            pixels, (max(1, pixels.shape[1] * height // pixels.shape[0]), height), interpolation=cv2.INTER_AREA
-        )
+        size = (max(1, pixels.shape[1] * height // pixels.shape[0]), height)
+        pixels = cast(npt.NDArray[np.uint8], cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
     done, png = cv2.imencode(".png", pixels)
     if not done:
         raise ValueError("the image could not be written as PNG")

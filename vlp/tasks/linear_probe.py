@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ from vlp.tasks.task import Task, sex_bit
 PENALTIES = tuple(10.0**e for e in range(-5, 2))  # C of the logistic regression; its inverse is the ridge's alpha
 _THRESHOLD = 10.0  # input of a threshold's column, so large that the penalty hardly touches thresholds
 Features = npt.NDArray[np.floating]
+Floats = npt.NDArray[np.float64]
 Set = tuple[Features, Sequence[Study]]
 """Features [n, D] and their studies."""
 
@@ -63,13 +65,14 @@ def fit_probe(task: Task, train: Set, validation: Set, *, sex: bool | None = Non
         return None
     inputs = probe_inputs(*train, with_sex)
     scaler = StandardScaler().fit(inputs)
-    scaled = scaler.transform(inputs)
+    scaled = cast(Floats, scaler.transform(inputs))
+    mean, std = cast(Floats, scaler.mean_), cast(Floats, scaler.scale_)
     metric = METRICS[task.selects]
     wanted = task.targets(validation[1])
     best: tuple[float, FittedProbe] | None = None
     for penalty in PENALTIES:
         weight, bias = _solve(task, scaled, target, penalty)
-        probe = FittedProbe(task, scaler.mean_, scaler.scale_, weight, bias, penalty, with_sex, len(target))
+        probe = FittedProbe(task, mean, std, weight, bias, penalty, with_sex, len(target))
         score = metric.value(*columns_of(task.name, wanted, probe.predict(*validation))) if len(wanted) else np.nan
         score = -abs(np.log10(penalty) + 2) if np.isnan(score) else score * (1 if metric.higher_is_better else -1)
         if best is None or score > best[0]:
@@ -84,7 +87,7 @@ def knn_predict(
     if not len(queries):
         return np.zeros(0)
     mean = train[0].mean(axis=0)  # features of one encoder share a large common direction that hides the rest
-    bank, asked = normalize(train[0] - mean), normalize(queries - mean)
+    bank, asked = cast(Features, normalize(train[0] - mean)), cast(Features, normalize(queries - mean))
     k = min(k, len(bank))
     similarity = asked @ bank.T
     nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]

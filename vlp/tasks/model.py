@@ -26,6 +26,9 @@ class TaskModel(nn.Module):
         sex: whether the patient's sex ([B] 1 F, -1 M, 0 unknown) is a further feature.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self, image: ImageEncoder, task: Task, *, attentive: bool = False, sex: bool = False, dropout: float = 0.0
     ) -> None:

@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from anonymize.config import ConfigError, dump_config
 from anonymize.console import Console, UserError
@@ -149,7 +149,8 @@ def _written(
     torch.manual_seed(config.seed)
     model = Captioner(load_image_encoder(encoder_path), tokenizer, config)
     dual = load_dual(encoder_path) if "dual" in read_config(encoder_path) else None
-    model.start_from(dual.text.backbone.get_input_embeddings().weight if dual else None, texts)
+    words = cast(Tensor, dual.text.backbone.get_input_embeddings().weight) if dual else None
+    model.start_from(words, texts)
     batches = TaskBatches(
         corpus,
         splits["train"],

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +34,9 @@ def prompts_of(language: str, task: Task) -> list[list[str]]:
     if entry is None:
         return []
     keys = ["negative", "positive"] if task.kind == "binary" else list(range(task.classes))
-    classes = [entry.get(key) or entry.get(str(key)) for key in keys] if isinstance(entry, dict) else list(entry)
+    classes: list[Any] = (
+        [entry.get(key) or entry.get(str(key)) for key in keys] if isinstance(entry, dict) else list(entry)
+    )
     if len(classes) != len(keys) or not all(classes):
         raise ConfigError(f"language pack '{language}', prompts.yaml: '{task.label}' needs prompts for each of {keys}")
     return [list(prompts) for prompts in classes]

@@ -13,13 +13,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
 from accelerate.utils import send_to_device
-from timm.utils import ModelEmaV3
+from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -167,7 +167,8 @@ class _Run:
         logs: dict[str, float] = {}
         for part in range(config.accumulate):
             asked = time.monotonic()
-            batch = send_to_device(next(source), self.accelerator.device, non_blocking=True)
+            moved = send_to_device(next(source), self.accelerator.device, non_blocking=True)
+            batch = cast(dict[str, Any], moved)
             waited += time.monotonic() - asked
             images += _count(batch)
             reseed(config.seed, step * config.accumulate + part, rank())
@@ -180,7 +181,7 @@ class _Run:
                 number = float(value.detach()) if isinstance(value, Tensor) else float(value)
                 logs[key] = logs.get(key, 0.0) + number / config.accumulate
             self._finite(logs["loss"], step, batch)
-        norm = float(self.accelerator.clip_grad_norm_(self.model.parameters(), config.clip))
+        norm = float(cast(Tensor, self.accelerator.clip_grad_norm_(self.model.parameters(), config.clip)))
         self._finite(norm, step, batch)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -350,7 +351,7 @@ def _stream(batches: Batches, start: int, stop: int, workers: int) -> Iterator[d
     return iter(loader)
 
 
-def _identity(batch: dict[str, Any]) -> dict[str, Any]:
+def _identity(batch: Any) -> Any:
     return batch
 
 

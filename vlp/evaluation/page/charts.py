@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup, escape
 
@@ -11,7 +11,7 @@ WIDTH, HEIGHT = 460, 220
 LEFT, RIGHT, TOP, BOTTOM = 48, 12, 12, 34
 
 
-def line_chart(series: dict[str, Sequence[tuple[float, float]]], x_label: str, y_label: str) -> Markup:
+def line_chart(series: Mapping[str, Sequence[tuple[float, float]]], x_label: str, y_label: str) -> Markup:
     """Lines of (x, y) points on shared axes, with a legend; an empty string where no series has two finite points."""
     kept = {name: [p for p in points if math.isfinite(p[1])] for name, points in series.items()}
     kept = {name: points for name, points in kept.items() if len(points) > 1}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from typing import cast
 
 import cv2
 import numpy as np
@@ -91,7 +92,7 @@ def fragments(
     if healing > 0:  # new bone bridges the gap
         lack = np.clip(1 - upper - lower, 0, 1) * healing
         upper, lower = upper + 0.5 * lack, lower + 0.5 * lack
-    parts = [(bone * upper, upper_motion), (bone * lower, lower_motion)]
+    parts = [(cast(Map, bone * upper), upper_motion), (cast(Map, bone * lower), lower_motion)]
     if fracture.kind == "comminuted":
         parts = _butterfly(parts, s, u, broken, half_width, spacing_mm)
     return parts
@@ -120,12 +121,12 @@ def _line(u: Map, broken: Break) -> Map:
     return (broken.at + broken.slope * u + rough).astype(np.float32)
 
 
-def _above(s: Map, line: Map, gap: Map | np.float32, spacing_mm: float) -> Map:
+def _above(s: Map, line: Map, gap: npt.NDArray[np.floating] | np.float32, spacing_mm: float) -> Map:
     soft = np.float32(max(0.25, 0.35 * spacing_mm))
     return np.clip(0.5 + (line - gap / 2 - s) / (2 * soft), 0, 1).astype(np.float32)
 
 
-def _below(s: Map, line: Map, gap: Map | np.float32, spacing_mm: float) -> Map:
+def _below(s: Map, line: Map, gap: npt.NDArray[np.floating] | np.float32, spacing_mm: float) -> Map:
     soft = np.float32(max(0.25, 0.35 * spacing_mm))
     return np.clip(0.5 + (s - line - gap / 2) / (2 * soft), 0, 1).astype(np.float32)
 
@@ -143,7 +144,7 @@ def _motions(broken: Break, length: float) -> tuple[npt.NDArray[np.float64], npt
 
 
 def _turn(degrees: float, centre: tuple[float, float], sideways: float) -> npt.NDArray[np.float64]:
-    matrix = cv2.getRotationMatrix2D(centre, degrees, 1.0)
+    matrix = cast(npt.NDArray[np.float64], cv2.getRotationMatrix2D(centre, degrees, 1.0))
     matrix[0, 2] += sideways
     return matrix
 

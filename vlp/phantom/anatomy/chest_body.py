@@ -6,6 +6,7 @@ Anatomical millimetres: x to the patient's left (right on the film) from the spi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import cv2
 import numpy as np
@@ -185,7 +186,7 @@ def vessels(film: Film, thorax: Thorax, side: str, rng: np.random.Generator) -> 
         hilar, tuple(np.round(spot).astype(int).tolist()), axes, SIGN[side] * -15, 0, 360, 110, -1, cv2.LINE_AA, 4
     )
     tree = cv2.GaussianBlur(layer, (0, 0), max(0.4, 0.5 / film.spacing_mm)).astype(np.float32) / 26.0
-    return tree + cv2.GaussianBlur(hilar, (0, 0), 6.0 / film.spacing_mm).astype(np.float32) / 10.0
+    return cast(Map, tree + cv2.GaussianBlur(hilar, (0, 0), 6.0 / film.spacing_mm).astype(np.float32) / 10.0)
 
 
 def trunk(film: Film, thorax: Thorax, exam: Exam, rng: np.random.Generator) -> Map:
@@ -317,7 +318,7 @@ def _ribs(film: Film, thorax: Thorax, rng: np.random.Generator) -> Map:
 
     back_mm = 4.2 * soften(wide, 0.7) - 1.7 * soften(narrow, 1.2)
     front_mm = 2.4 * soften(front_wide, 0.9) - 0.9 * soften(front_narrow, 1.5)
-    return back_mm + front_mm
+    return cast(Map, back_mm + front_mm)
 
 
 def _spine(film: Film, thorax: Thorax, rng: np.random.Generator) -> Map:
@@ -349,4 +350,4 @@ def lung_texture(film: Film, rng: np.random.Generator) -> Map:
     """Interstitium too fine to draw: relative density, unit variance."""
     scale = film.spacing_mm
     fine = band_noise(film.shape, max(0.8, 1.2 / scale), 4.0 / scale, rng)
-    return 0.5 * fine + 0.5 * band_noise(film.shape, 6.0 / scale, 20.0 / scale, rng)
+    return cast(Map, 0.5 * fine + 0.5 * band_noise(film.shape, 6.0 / scale, 20.0 / scale, rng))

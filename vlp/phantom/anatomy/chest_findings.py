@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -82,7 +84,8 @@ def pneumothorax(film: Film, thorax: Thorax, side: str, size: float, depth: Map)
     air = ((inside <= 0) & (depth > 0)).astype(np.float32)
     line = np.exp(-(((inside - 0.8) / 0.9) ** 2)) * (inside > 0) * (depth > 8)
     soft = max(0.5, 0.5 / film.spacing_mm)
-    return cv2.GaussianBlur(air, (0, 0), soft) * (depth > 0), cv2.GaussianBlur(line.astype(np.float32), (0, 0), soft)
+    edge = cast(Map, cv2.GaussianBlur(line.astype(np.float32), (0, 0), soft))
+    return cv2.GaussianBlur(air, (0, 0), soft) * (depth > 0), edge
 
 
 def device_layer(film: Film, thorax: Thorax, name: str, rng: np.random.Generator) -> Map:

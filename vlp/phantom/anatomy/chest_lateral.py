@@ -6,6 +6,9 @@ one side takes its share of the depth.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import cast
+
 import cv2
 import numpy as np
 
@@ -56,7 +59,7 @@ def lateral_scene(exam: Exam, size: int, rng: np.random.Generator) -> Scene:
     )
 
 
-def _inside(film: Film, thorax: body.Thorax, points: list[tuple[float, float]]) -> Map:
+def _inside(film: Film, thorax: body.Thorax, points: Sequence[tuple[float, float]]) -> Map:
     curve = thorax.on_film(closed_curve([(-x, y) for x, y in points]))
     return inside_mm(curve, film.shape, film.spacing_mm)
 
@@ -199,7 +202,8 @@ def _skeleton(film: Film, thorax: body.Thorax, d: float, top: float, low: float,
             fresh = np.zeros_like(layer)
             cv2.polylines(fresh, [pixels], False, 42, width, cv2.LINE_AA, 4)
             layer = cv2.add(layer, fresh)
-    return total + cv2.GaussianBlur(layer, (0, 0), max(0.5, 0.8 / film.spacing_mm)).astype(np.float32) / 30.0
+    ribs = cv2.GaussianBlur(layer, (0, 0), max(0.5, 0.8 / film.spacing_mm)).astype(np.float32) / 30.0
+    return cast(Map, total + ribs)
 
 
 def _pacemaker(film: Film, thorax: body.Thorax, d: float, top: float, low: float) -> Map:

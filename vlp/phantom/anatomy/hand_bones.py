@@ -8,6 +8,7 @@ Anatomy (41st ed., chapter on the wrist and hand).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -136,7 +137,7 @@ def draw_tubular(
     kernel = np.hanning(11)[1:-1]
     smooth = convolve1d(width(grid), kernel / kernel.sum(), mode="nearest")
 
-    def even(s: Floats) -> Floats:
+    def even(s: npt.NDArray[np.floating]) -> Floats:
         return np.interp(s, grid, smooth)
 
     def middle(s: Map) -> Map:
@@ -161,7 +162,9 @@ def draw_tubular(
         )  # fmt: skip
 
     caps, dents = [c * base for c in kind.caps], [d * base for d in kind.dents]
-    whole = shaft(even, 0, length, caps=tuple(caps), squareness=(4, 2.4), dents=tuple(dents), skew=thumb_skew)
+    whole = shaft(
+        even, 0, length, caps=(caps[0], caps[1]), squareness=(4, 2.4), dents=(dents[0], dents[1]), skew=thumb_skew
+    )
     fused = stage.fusion**2 * (3 - 2 * stage.fusion)
     patch = draw(whole, fused) if fused > 0 else None
     zone = kind.zone * length * (1.0 + 0.45 * (1 - stage.height) * (1 - fused))
@@ -203,7 +206,7 @@ def draw_forearm_bone(film: Film, frame: Frame, name: str, stage: Stage, ink: In
     shaft_mm = 3.0 if name == "radius" else 2.6
 
     def bump(s: Map) -> Map:
-        return 1 / (1 + np.exp((s + 78) / 9))
+        return cast(Map, 1 / (1 + np.exp((s + 78) / 9)))
 
     def thickness(s: Map, r: Map) -> Map:
         return (0.75 + shaft_mm * bump(s)) * ink.cortex

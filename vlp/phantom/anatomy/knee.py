@@ -10,6 +10,8 @@ deformity.
 
 from __future__ import annotations
 
+from typing import cast
+
 import cv2
 import numpy as np
 
@@ -209,7 +211,7 @@ def _notch(panel: Panel, knee: Knee) -> Map:
     arch = -30 + 15 * np.abs(u) ** 2.2
     line = 2.0 * np.exp(-(((s - arch) / 1.1) ** 2)) * (np.abs(u) < 1.15)
     fossa = -3.4 * ((s > arch) & (s < -13) & (np.abs(u) < 1)).astype(np.float32)
-    return cv2.GaussianBlur((line + fossa).astype(np.float32), (0, 0), 0.8 / panel.pitch)
+    return cast(Map, cv2.GaussianBlur((line + fossa).astype(np.float32), (0, 0), 0.8 / panel.pitch))
 
 
 def _subchondral(panel: Panel, rims: list[Map], knee: Knee) -> Map:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, replace
+from typing import cast
 
 import cv2
 import numpy as np
@@ -106,7 +107,7 @@ class Panel:
         """The panel's map as seen on the film, [H, W]; ``motion`` moves it within the frame first (mm)."""
         raster = np.array([[self.pitch, 0, self.origin[0]], [0, self.pitch, self.origin[1]], [0, 0, 1]])
         total = _square(pose.matrix) @ (_square(motion) if motion is not None else np.eye(3)) @ raster
-        return cv2.warpAffine(values, total[:2], (film.width, film.height), flags=cv2.INTER_LINEAR)
+        return cast(Map, cv2.warpAffine(values, total[:2], (film.width, film.height), flags=cv2.INTER_LINEAR))
 
 
 def _square(matrix: Affine) -> Affine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 
 import cv2
 import numpy as np
@@ -73,7 +74,7 @@ def _long_bone(
     shape = shapes.SHAPES[name, projection]
     top, bottom, start = where
     lean = float(np.rad2deg(np.arctan2(bottom - top, shape.length)))
-    to_limb = cv2.getRotationMatrix2D((0.0, 0.0), lean, 1.0)
+    to_limb = cast(Affine, cv2.getRotationMatrix2D((0.0, 0.0), lean, 1.0))
     to_limb[:, 2] += top, start
     window = (max(-14.0, pose.window[0] - start), min(shape.length + 14.0, pose.window[1] - start))
     if window[1] - window[0] < 10:
