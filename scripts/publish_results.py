@@ -36,7 +36,13 @@ def merge(runs: dict[Path, str]) -> dict[str, Any]:
             found[key] = [row for row in found[key] if row.get("run") != title]
             found[key] += [{**row, "run": title} for row in metrics[key]]
         found["versions"] = metrics["versions"]
-        found["runs"][title] = {"command": command, "data": metrics["data"], "fingerprints": metrics["fingerprints"]}
+        pairs = [
+            {"stage": path.parent.name, **row}
+            for path in sorted(run.glob("*/comparisons.json"))
+            for row in read_json(path)
+        ]
+        about = {"command": command, "data": metrics["data"], "fingerprints": metrics["fingerprints"]}
+        found["runs"][title] = {**about, "comparisons": pairs}
     return found
 
 
@@ -49,6 +55,11 @@ def page(found: dict[str, Any]) -> str:
         seconds = sum(row["seconds"] for row in stages)
         peak = max((row["peak_memory_mb"] for row in stages), default=0)
         parts.append(f"All stages: {seconds:.0f} s, at most {peak:.0f} MB.\n")
+        if about["comparisons"]:
+            parts.append("\nPaired differences of protocols on the same test patients, mean over the seeds:\n")
+            parts.append("| stage | difference | labels | metric | value | 95 % interval | p | seeds | n |")
+            parts.append("|---|---|---:|---|---:|---|---:|---:|---:|")
+            parts += [_pair(row) for row in about["comparisons"]]
         grouped: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for row in found["results"]:
             if row["run"] == title and "/" not in row["data"]:
@@ -60,6 +71,23 @@ def page(found: dict[str, Any]) -> str:
             parts += [_line(row) for row in rows]
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     return "\n".join([*parts, f"\nVersions: {versions}.\n"])
+
+
+def _pair(row: dict[str, Any]) -> str:
+    number = ["–" if row[key] is None else f"{row[key]:+.3g}" for key in ("value", "low", "high")]
+    p = "–" if row["p"] is None else f"{row['p']:.3g}"
+    cells = [
+        row["stage"],
+        f"{row['a']} - {row['b']}",
+        f"{row['labels']:.0%}",
+        row["metric"],
+        number[0],
+        f"{number[1]} to {number[2]}",
+        p,
+        len(row["seeds"]),
+        row["n"],
+    ]
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 
 def _line(row: dict[str, Any]) -> str:
