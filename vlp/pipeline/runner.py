@@ -171,7 +171,8 @@ def _run_stage(planned: Planned, run: Path, ledger: Ledger, console: Console) ->
     argv = [sys.executable, *launcher, "-m", PROGRAMS[stage.program], *stage.arguments(run)]
     if console.mode != "pretty":
         argv.append("--quiet")
-    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // stage.processes))}
+    share = str(max(1, (os.cpu_count() or 1) // stage.processes))
+    threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", share)}
 
     def beat(seconds: float, peak: float) -> None:
         write_json(ledger.heartbeat, {**row, "seconds": seconds, "peak_memory_mb": peak})
