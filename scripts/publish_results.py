@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from anonymize.files import read_json, write_json, write_text_atomic
+from vlp.evaluation.page.numbers import CHANCE
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-CHANCE = {"auroc": 0.5, "quadratic_kappa": 0.0, "median_rank_percent": 50.0}
 HEAD = """# Measured results
 
 Made by `python scripts/publish_results.py` from the runs' `metrics.json`; the source of this page is
