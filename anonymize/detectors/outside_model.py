@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from anonymize.config import ConfigError
 from anonymize.detectors import Detector
@@ -85,8 +86,9 @@ def _transformers(name: str) -> Callable[[str], Iterable[Entity]]:
 
     def find(text: str) -> Iterable[Entity]:
         for offset, piece in _pieces(text):
-            for entity in tagger(piece):
-                yield offset + entity["start"], offset + entity["end"], entity["entity_group"], entity["score"]
+            entities: list[dict[str, Any]] = tagger(piece)  # type: ignore[assignment]
+            for entity in entities:
+                yield offset + entity["start"], offset + entity["end"], entity["entity_group"], float(entity["score"])
 
     return find
 
