@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from anonymize.dates import age_months
-from anonymize.detectors import build
+from anonymize.detectors import build, hospital
 from anonymize.detectors.known_identity import KnownIdentity, KnownWords
 from anonymize.detectors.ner import plausible
 from anonymize.detectors.tagger import open_tagger
@@ -73,7 +73,11 @@ class Anonymizer:
         self.pack = load_pack(config.language)
         known = gazetteer if gazetteer and config.use_export_names else Gazetteer()
         self.tagger, self.model = open_tagger(self.pack, config.ner)
-        self.detectors = [*build(self.pack, known), *([self.tagger] if self.tagger else [])]
+        self.detectors = build(self.pack, known)
+        if self.model and (self.model / hospital.FILE).is_file():
+            self.detectors.append(hospital.HospitalTerms(self.pack, self.model))
+        if self.tagger:
+            self.detectors.append(self.tagger)
         self.words = KnownWords(self.pack)
         self.sections = parser_of(self.pack)
         self.surrogates = Surrogates(self.pack, keys, gazetteer or Gazetteer(), avoid)
