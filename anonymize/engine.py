@@ -134,7 +134,9 @@ class Anonymizer:
         found: set[str] = set()
         for span in spans:
             if span.kind == "name" and span.score >= (0.95 if span.rule == "ner.trained" else 0.6):
-                found.update(words_of(text[span.start : span.end]))
+                name = text[span.start : span.end]
+                if not (len(name) <= 4 and name.isupper() and view.case == "mixed"):  # an abbreviation
+                    found.update(words_of(name))
         ordinary = view.lower_words if view.case != "lower" else frozenset()
         return {
             word
