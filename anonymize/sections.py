@@ -8,7 +8,7 @@ from pathlib import Path
 
 from anonymize.languages import Pack
 from anonymize.report import SECTIONS
-from anonymize.text import Anchored, View, alternatives, first_words, fold
+from anonymize.text import Anchored, View, alternatives, fold
 
 _LEAD = 120  # characters of marks before a title or a closing formula that are looked through
 _MARKS = frozenset(" \t*#_>-•")
@@ -27,12 +27,12 @@ class SectionParser:
         titles = alternatives(self._section)
         bare = alternatives(words["bare"])
         # a title with a colon or dash, a title alone on its line, or one of the plain titles before a sentence
-        self._title = re.compile(
+        self._title = Anchored(
+            [*self._section, *words["bare"]],
             rf"(?:^|(?<=\n)|(?<=\. )|(?<=\.\t))[ \t*#_>\-•]*(?:\d{{1,2}}[.)/][ ]?)?"
             rf"(?:(?P<colon>{titles})[ \t*_]*(?:[:]|[\-–.]+(?=[ \t]*(?:\n|$))|- )[ \t*_]*"
-            rf"|(?P<alone>{titles})[ \t*_=\-]*(?=\n|$)|(?P<bare>{bare}) +(?=[^\W\d_]))"
+            rf"|(?P<alone>{titles})[ \t*_=\-]*(?=\n|$)|(?P<bare>{bare}) +(?=[^\W\d_]))",
         )
-        self._first = first_words([*self._section, *words["bare"]])
         self._closing = Anchored(words["closing"], rf"{alternatives(words['closing'])}(?!\w)")
         titles_of_persons = alternatives(pack["detectors"]["names"]["titles"])
         self._signature = re.compile(rf"(?:^|\n)[ \t\-*]*(?:{titles_of_persons})(?!\w)\.? ?[^\n]{{2,60}}(?=\n|$)")
@@ -61,8 +61,7 @@ class SectionParser:
     def _candidates(self, view: View) -> Iterator[re.Match[str]]:
         """Matches of the title pattern, which is tried only where a line or a sentence begins with a title's word."""
         folded, done = view.folded, 0
-        for number in sorted(index for word in self._first & view.vocabulary for index in view.where[word]):
-            start = view.starts[number]
+        for start in self._title.starts(view):
             begin, least = start, max(done, view.line_of(start)[0], start - _LEAD)
             while begin > least and folded[begin - 1] in _MARKS:
                 begin -= 1
@@ -83,7 +82,7 @@ class SectionParser:
         """The title whose leading marks begin at ``begin``, where a line or a sentence begins there."""
         if begin and folded[begin - 1] == "." and folded[begin] == " ":
             begin += 1
-        return self._title.match(folded, begin)
+        return self._title.regex.match(folded, begin)
 
     def edges(self, view: View) -> tuple[int, int]:
         """Where the letterhead ends and where the signature begins."""

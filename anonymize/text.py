@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from functools import cached_property, lru_cache
 from itertools import accumulate
@@ -185,6 +185,12 @@ class View:
         number = bisect_right(starts, position)
         return starts[number - 1], starts[number] - 1 if number < len(starts) else len(self.text)
 
+    def opens_line(self, position: int) -> bool:
+        """Whether nothing but blanks stands before the word at ``position`` on its line."""
+        start = self.line_of(position)[0]
+        first = bisect_left(self.starts, start)
+        return first == bisect_left(self.starts, position) and not self.folded[start:position].strip(" ")
+
     def once(self, key: Hashable, compute: Callable[[View], T]) -> T:
         """``compute(self)``, done once for each ``key``: for what several detectors ask."""
         if key not in self._memo:
@@ -213,28 +219,31 @@ class Anchored:
     """A pattern for folded text that is tried only where one of its first words stands.
 
     Args:
-        entries: what a match can begin with, as given to :func:`alternatives`: cue words or phrases. Each begins with a
-            letter or a digit.
-        pattern: a regular expression whose every match begins with one of ``entries``. It may look behind itself; it
-            must not have a word glued to a one-word entry (``cue\\w``), since words are looked up whole.
+        entries: what a match can begin with, as given to :func:`alternatives`: cue words or phrases.
+        pattern: a regular expression whose every match begins with one of ``entries``. It may look behind itself. Words
+            are looked up whole: where an entry is one word, no letter may follow it in a match (``cue\\w``).
 
     Yields what ``re.finditer`` would, at a cost that follows the number of such words, not the length of the text.
     """
 
     def __init__(self, entries: Iterable[str], pattern: str) -> None:
-        self.first = first_words(entries)
+        self.first, signs = _beginnings(entries)
+        self._signs = re.compile("[" + re.escape("".join(sorted(signs))) + "]") if signs else None
         self.regex = re.compile(pattern)
         self._match = self.regex.match
 
     def starts(self, view: View) -> list[int]:
         """Where the first words stand, in order."""
-        found = self.first & view.vocabulary
-        if not found:
-            return []
         where, starts = view.where, view.starts
+        found = self.first & view.vocabulary
         if len(found) == 1:
-            return [starts[index] for index in where[next(iter(found))]]
-        return [starts[index] for index in sorted(index for word in found for index in where[word])]
+            positions = [starts[index] for index in where[next(iter(found))]]
+        else:
+            positions = [starts[index] for word in found for index in where[word]]
+            positions.sort()
+        if self._signs:
+            positions = sorted({*positions, *(match.start() for match in self._signs.finditer(view.folded))})
+        return positions
 
     def finditer(self, view: View) -> Iterator[re.Match[str]]:
         """Matches from left to right, without overlaps."""
@@ -247,15 +256,16 @@ class Anchored:
                     yield match
 
 
-def first_words(entries: Iterable[str]) -> frozenset[str]:
-    """The first run of letters or of digits of each entry, folded. Raises ValueError where an entry begins otherwise."""
-    found = set()
-    for entry in entries:
-        match = TOKEN.match(fold(str(entry)))
-        if not match:
-            raise ValueError(f"'{entry}' does not begin with a letter or a digit, so it cannot be looked up by its word")
-        found.add(match.group())
-    return frozenset(found)
+def _beginnings(entries: Iterable[str]) -> tuple[frozenset[str], frozenset[str]]:
+    """The first words of the entries (folded runs of letters or of digits), and the first signs of those without."""
+    words, signs = set(), set()
+    for entry in map(fold, map(str, entries)):
+        match = TOKEN.match(entry)
+        if match:
+            words.add(match.group())
+        elif entry:
+            signs.add(entry[0])
+    return frozenset(words), frozenset(signs)
 
 
 def alternatives(entries: Iterable[str]) -> str:
