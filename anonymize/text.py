@@ -256,6 +256,36 @@ class Anchored:
                     yield match
 
 
+class Endings:
+    """A compound of small letters and hyphens that ends as one of ``entries``: ``Bergstrasse``, ``St-Josefs-Klinik``.
+
+    Args:
+        entries: the endings.
+        pattern: a regular expression for an ending and what follows it.
+        least: how many characters stand before the ending at least; there are 30 at most.
+    """
+
+    def __init__(self, entries: Iterable[str], pattern: str, least: int = 2) -> None:
+        self._endings = tuple(sorted({fold(str(entry)).rsplit(" ", 1)[-1] for entry in entries}))
+        self._regex = re.compile(rf"(?<![\w\-])[a-z\-]{{{least},30}}{pattern}")
+
+    def finditer(self, view: View) -> Iterator[re.Match[str]]:
+        """Matches from left to right, without overlaps."""
+        if not self._endings:
+            return
+        found = [word for word in view.where if word.endswith(self._endings)]
+        done, folded = 0, view.folded
+        for index in sorted(index for word in found for index in view.where[word]):
+            start = view.starts[index]
+            least = max(done, start - 32)
+            while start > least and (folded[start - 1] == "-" or "a" <= folded[start - 1] <= "z"):
+                start -= 1
+            match = self._regex.match(folded, start)
+            if match:
+                done = match.end()
+                yield match
+
+
 def _beginnings(entries: Iterable[str]) -> tuple[frozenset[str], frozenset[str]]:
     """The first words of the entries (folded runs of letters or of digits), and the first signs of those without."""
     words, signs = set(), set()
