@@ -84,7 +84,11 @@ class NameReader:
         """Start of the capitalised words that end at ``end`` on its line, or None where there are fewer than two."""
         line = view.line_of(end)[0]
         last = bisect_left(view.starts, end) - 1
-        if last < 0 or view.ends[last] != end or view.words[last] in self.stop and view.text[view.starts[last] - 1] == " ":
+        if (
+            last < 0
+            or view.ends[last] != end
+            or (view.words[last] in self.stop and view.text[view.starts[last] - 1] == " ")
+        ):
             return None  # what would be found ends in no word, or in one that no name holds
         match = _BACK.search(view.text, max(line, end - 60), end)
         if not match:

@@ -84,9 +84,7 @@ class Places(Detector):
         )
         self._british = re.compile(r"(?<!\w)[a-z]{1,2}\d[a-z\d]? \d[abd-hjlnp-uw-z]{2}(?!\w)")
         self._cue = Anchored(words["town_cues"], rf"(?<!\w){alternatives(words['town_cues'])} ?:? ")
-        self._letter = re.compile(
-            rf"[ \t]*(?P<town>{_TOWN_WORD}(?: {_TOWN_WORD}){{0,3}}), ?(?:le|the|den|el|a) \d"
-        )
+        self._letter = re.compile(rf"[ \t]*(?P<town>{_TOWN_WORD}(?: {_TOWN_WORD}){{0,3}}), ?(?:le|the|den|el|a) \d")
         self._office = re.compile(rf"(?<!\w){alternatives(words['post_office'])}(?: ?\d{{1,5}})?(?!\w)")
 
     def find(self, view: View) -> Iterable[Span]:
@@ -134,9 +132,7 @@ class Places(Detector):
                 yield Span(*match.span("town"), "town", 0.8, "places.letter")
         yield from self._known(view)
 
-    def _postcodes(
-        self, view: View, numbers: list[tuple[int, int]], codes: list[tuple[int, int]]
-    ) -> Iterable[Span]:
+    def _postcodes(self, view: View, numbers: list[tuple[int, int]], codes: list[tuple[int, int]]) -> Iterable[Span]:
         prefixed = [
             (view.starts[index - 1] if index and view.words[index - 1] in _COUNTRIES else start, index)
             for start, index in numbers
