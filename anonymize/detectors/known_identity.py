@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from copy import copy
 from datetime import date
 from functools import cached_property
 
@@ -97,6 +98,14 @@ class KnownIdentity(Detector):
         self._spelled = sorted({form for form in self._wholes | self.surnames | self.given if len(form) > 2})
         self._verdicts: dict[str, bool] = {}  # words already compared with the known names
         super().__init__(pack)
+
+    def with_extra(self, extra: Iterable[str]) -> KnownIdentity:
+        """The same search with other names found in the patient's reports."""
+        other = copy(self)
+        other.extra = frozenset(extra)
+        for name in ("_everyone", "_single"):
+            vars(other).pop(name, None)
+        return other
 
     # -- what is looked for -------------------------------------------------------------------------------------------
 

@@ -53,7 +53,11 @@ class NameReader:
                     break  # letters without a name: a list or an abbreviation
                 if folded[:1] not in self.particles or text[stop - 1] == ".":
                     end, taken = (stop if end is not None or self._follows(view, stop, limit) else end), taken + 1
-            elif folded in self.particles or (word[:2].lower() in ("d'", "l'") and folded[2:] in self.particles):
+            elif (
+                folded in self.particles
+                or "'" + folded in self.particles
+                or (word[:2].lower() in ("d'", "l'") and folded[2:] in self.particles)
+            ):
                 position = match.end()
             elif not self._nameable(view, word, folded, loose, lower_words, taken) and not (
                 loose and self._last_word(view, match.start(), match.end(), limit, taken)
@@ -111,6 +115,15 @@ class NameReader:
 
     def _of_name(self, view: View, word: str, folded: str) -> bool:
         return self._nameable(view, word, folded, view.case == "lower", 0, 0) and folded not in self.clinical
+
+    def whole_name(self, view: View, start: int) -> bool:
+        """Whether two words or more stand at ``start`` that can be a name, one of them no everyday word."""
+        end = self.read(view, start)
+        if end is None or " " not in view.text[start:end]:
+            return False
+        words = self.words(view, start, end)
+        everyday = self.common | self.clinical
+        return self.roles.isdisjoint(words) and not everyday.issuperset(words)
 
     def words(self, view: View, start: int, end: int) -> list[str]:
         """Folded words of a range, particles left out."""

@@ -32,6 +32,7 @@ class Names(Detector):
         self._sections = parser_of(pack)
         self._gazetteer = gazetteer
         title = alternatives(words["titles"])
+        self._shortened = frozenset(fold(str(word)).rstrip(".") for word in words["titles"] if str(word).endswith("."))
         self._title_words = frozenset(fold(str(word)).rstrip(".") for word in words["titles"])
         after = alternatives(words["after_title"])
         titled = rf"(?:(?:{title}|{after})(?!\w)\.? ?){{0,3}}"
@@ -112,17 +113,24 @@ class Names(Detector):
         """One-letter and capital-less titles need a capital after them; a measure (``3 m``) is no title."""
         start, stop = match.span("title")
         title = view.text[start:stop]
-        if "\n" in match.group() and match.group().strip()[-1] not in ":,.":
-            return False
+        if "\n" in match.group():
+            ended = view.folded[stop : view.folded.index("\n", stop)].strip() == "."
+            if match.group().strip()[-1] not in ":,." or (ended and fold(title) not in self._shortened):
+                return False  # "oreille interne.", then a sentence
         if title.rstrip(".").lower() in ("m", "mm", "me"):
-            before = view.folded[max(0, start - 2) : start].strip()
+            before = view.folded[max(0, start - 2) : start].strip(" ")
             if before and (before[-1].isdigit() or before[-1] in "/x"):
                 return False
             if view.case == "mixed" and not title[0].isupper():
                 return False
             if not title.endswith("."):
                 following = _LETTERS.match(view.text, match.end())
-                return bool(following and following.group().isupper() and len(following.group()) > 2)
+                if following and following.group().isupper() and len(following.group()) > 2:
+                    return True
+                # "M Legrand Cecile": at the start of a line or of a sentence
+                return bool(
+                    following and before[-1:] in ("", ".", ":", "\n") and self._reader.whole_name(view, match.end())
+                )
         return True
 
     def _before_birth(self, view: View) -> Iterable[Span]:

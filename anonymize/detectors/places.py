@@ -63,6 +63,7 @@ class Places(Detector):
         )
         self._name_first = re.compile(name_first)
         labels = alternatives(words["address_labels"])
+        self._label = re.compile(rf"(?<!\w){labels} ?: ?$")
         self._labelled = Anchored(
             words["address_labels"],
             rf"(?<!\w){labels} ?:? (?:au |a |a la |aux )?"
@@ -145,7 +146,10 @@ class Places(Detector):
                 continue
             if code.isdigit() and len(code) == 4:  # Belgium and Switzerland: four digits can be anything
                 before = view.folded[max(0, match.start() - 3) : match.start()].strip(" ")
-                if before and before[-1] not in ",-|\n(":
+                labelled = before.endswith(":") and self._label.search(
+                    view.folded, max(0, match.start() - 40), match.start()
+                )
+                if before and before[-1] not in ",-|\n(" and not labelled:
                     continue
                 if code[:2] in ("19", "20") and view.text[match.end() :][:1].islower():
                     continue
