@@ -59,8 +59,10 @@ class NameReader:
                 or (word[:2].lower() in ("d'", "l'") and folded[2:] in self.particles)
             ):
                 position = match.end()
-            elif not self._nameable(view, word, folded, loose, lower_words, taken) and not (
-                loose and self._last_word(view, match.start(), match.end(), limit, taken)
+            elif (
+                not self._nameable(view, word, folded, loose, lower_words, taken)
+                and not (loose and self._last_word(view, match.start(), match.end(), limit, taken))
+                and not (taken == 1 and self._ends_line(view, match.start(), match.end(), limit))
             ):
                 break
             else:
@@ -137,10 +139,20 @@ class NameReader:
         upper = match and (match.group()[0].isupper() or view.case == "lower")
         return bool(match and upper and view.folded[match.start() : match.end()] not in self.stop)
 
+    def _ends_line(self, view: View, start: int, end: int, limit: int) -> bool:
+        """A capitalised clinical word that ends the line behind one other word: ``Pr Marie VIDAL   Anne Genoux``."""
+        word = view.folded[start:end]
+        written = view.case == "mixed" and view.text[start].isupper() and view.text[start + 1 : end].islower()
+        return written and end >= limit and word in self.clinical and word not in self.stop and word not in self.roles
+
     def _last_word(self, view: View, start: int, end: int, limit: int, taken: int) -> bool:
         """A clinical or calendar word that can only be the surname: ``Pr Wilma MASSE`` at the end of a clause."""
         folded = view.folded[start:end]
-        if not view.text[start].isupper() or len(folded) < 3 or folded in self.roles:
+        if len(folded) < 3 or folded in self.roles:
+            return False
+        if view.case == "lower" and taken == 1:
+            return end >= limit and folded not in self.calendar  # "dre lucie page" at the end of its line
+        if not view.text[start].isupper():
             return False
         if taken == 0 and view.case == "mixed" and view.text[start:end].isupper():
             return True  # capitals after a title in a text of mixed case

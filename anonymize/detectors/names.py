@@ -17,6 +17,11 @@ _JOIN = re.compile(r" ?(?:/|,|;|&|\bet\b|\bou\b|\by\b|\bund\b|\band\b) ?|\t| {1,
 _LETTERS = re.compile(r"[^\W\d_]+")
 _INITIALS = re.compile(r"[A-ZÀ-Ý](?:[. ]{1,2}[A-ZÀ-Ý])?\.?(?![\w'’])")
 _DATE = re.compile(r"\d{1,2} ?[/.\-] ?\d{1,2} ?[/.\-] ?\d{2,4}")
+# In folded text: a sex and a date behind a name; initials and a surname alone on a line.
+_BORN = re.compile(
+    r"[ |,;/(\-]{1,6}(?:[mfh][ |,;/)\-]{1,6})?(?:\d{1,2} ?[/.\-] ?\d{1,2} ?[/.\-] ?\d{2,4}|\d{4}-\d\d-\d\d)"
+)
+_SIGNED = re.compile(r"[ \-*•]*(?P<name>(?:[a-z]\.[ \-]?){1,3}(?P<surname>[^\W\d_]{3,}(?:['\-][^\W\d_]+){0,2})) *$")
 
 
 class Names(Detector):
@@ -90,6 +95,8 @@ class Names(Detector):
             if rule == "names.title" and not self._plausible_title(view, match):
                 continue
             end = self._reader.read(view, start, loose=loose)
+            if end is None and rule == "names.title" and view.case == "lower":
+                end = self._clinical_surname(view, match)
             if end is None and rule == "names.title":
                 initials = _INITIALS.match(view.text, start)
                 if initials:
@@ -108,6 +115,16 @@ class Names(Detector):
                     break
                 chained.add(start)
                 end = self._reader.read(view, start, loose=False)
+
+    def _clinical_surname(self, view: View, match: re.Match[str]) -> int | None:
+        """End of a surname that is also a clinical word, in a text without capitals: ``prof. main le 2 novembre``."""
+        title = fold(match["title"]).rstrip(".")
+        word = _LETTERS.match(view.folded, match.end())
+        if len(title) < 2 or title not in self._shortened or not word or len(word.group()) < 3:
+            return None
+        known = self._reader
+        taken = word.group() in known.clinical and word.group() not in known.stop and word.group() not in known.roles
+        return word.end() if taken else None
 
     def _plausible_title(self, view: View, match: re.Match[str]) -> bool:
         """One-letter and capital-less titles need a capital after them; a measure (``3 m``) is no title."""
@@ -158,6 +175,8 @@ class Names(Detector):
             yield from self._edge_line(view, start, end, signature=start >= tail)
 
     def _edge_line(self, view: View, start: int, end: int, signature: bool) -> Iterable[Span]:
+        if view.case == "lower":
+            yield from self._plain_edge_line(view, start, end, signature)
         last_date = max((match.start() for match in _DATE.finditer(view.folded, start, end)), default=-1)
         if last_date < 0 and not signature:
             return
@@ -179,6 +198,23 @@ class Names(Detector):
                 return
             position = joined.end()
             stop = self._reader.read(view, position, line_end=end)
+
+    def _plain_edge_line(self, view: View, start: int, end: int, signature: bool) -> Iterable[Span]:
+        """In a text without capitals: a name before sex and birth date, or initials and a name that sign."""
+        if signature:
+            signed = _SIGNED.match(view.folded, start, end)
+            if signed and not self._ordinary([signed["surname"]]) and signed["surname"] not in self._reader.stop:
+                yield Span(*signed.span("name"), "name", 0.6, "names.signature")
+            return
+        position = start + len(view.folded[start:end]) - len(view.folded[start:end].lstrip(" -*•|"))
+        title = self._title_only.match(view.folded, position, end)
+        position = title.end() if title else position
+        stop = self._reader.read(view, position, line_end=end, loose=True)
+        if stop is None or not _BORN.match(view.folded, stop, end):
+            return
+        words = self._reader.words(view, position, stop)
+        if 2 <= len(words) <= 5 and not self._ordinary(words):
+            yield Span(position, stop, "name", 0.6, "names.header_line")
 
     def _ordinary(self, words: list[str]) -> bool:
         """Whether words of a title line or an eponym make this line something else than a name."""

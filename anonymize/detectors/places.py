@@ -17,6 +17,7 @@ _WORD = re.compile(_TOWN_WORD)
 _NEXT = re.compile(r"[ \u00a0\-][^\W\d_'’]")
 _ELIDED = re.compile(r"[dl]['’][A-ZÀ-Ý]")
 _COUNTRIES = frozenset(("f", "b", "ch", "l", "d", "a", "e", "lu"))
+_CLOSED = re.compile(r" ?(?:[,;.\n)]|$)")
 _PROVINCE = re.compile(r"[ ,]\(?(?:quebec|qc|ontario|on)\)?,? $")
 
 
@@ -173,7 +174,7 @@ class Places(Detector):
 
     def _town(self, view: View, start: int) -> int | None:
         """End of the town whose name begins at ``start``: capitalised words, particles between them."""
-        position, end, count = start, None, 0
+        position, end, count, linked = start, None, 0, False
         while count < 6:
             match = _WORD.match(view.text, position)
             if not match:
@@ -188,8 +189,11 @@ class Places(Detector):
                 if view.case == "upper" and count >= 2:
                     break
                 end = match.end()
+            elif view.case == "lower" and linked and _CLOSED.match(view.text, match.end()):
+                end = match.end()  # "saint-denis de la réunion,"
             else:
                 break
+            linked = folded in self._particles
             count += 1
             position = match.end()
             if not _NEXT.match(view.text, position):
