@@ -32,6 +32,7 @@ class Addresses(Detector):
         words: dict[str, Any] = detectors["addresses"]
         names = detectors["names"]
         self._stop = frozenset(fold(str(word)) for word in names["stop"])
+        self._titles = frozenset(fold(str(word)).rstrip(".") for word in names["titles"])
         self._particles = frozenset(fold(str(word)) for word in names["particles"])
         self._clinical = frozenset(fold(word) for word in pack.words("clinical"))
         kinds = [str(kind) for kind in words.get("streets", [])]
@@ -41,20 +42,24 @@ class Addresses(Detector):
         marks = alternatives(words.get("number_marks", []))
         units = alternatives(words.get("units", []))
         self._number = re.compile(
-            rf"(?:[,.]? ?|-)(?:{marks}[. ]{{0,2}}(?:{_HOUSE})?|{_HOUSE})(?![\w%]|[.,]\d| ?(?:mg|mm|cm|ml|g)\b)"
+            rf"(?:[,.]? ?|-)(?:{marks}[. ]{{0,2}}(?:{_HOUSE})?|{_HOUSE}|km\.? ?\d{{1,4}}(?:[.,]\d{{1,3}})?)"
+            r"(?![\w%]|[.,]\d| ?(?:mg|mm|cm|ml|g|km)\b)"
         )
+        floor = r"\d{1,2}\.?[ºª°oa]?(?: ?[a-h])?(?![\w%]|[.,]\d)"
         self._tail = re.compile(
-            rf"(?:(?:,? ?-? ?|\. )(?:\d{{1,2}} ?[ºª°]?(?: ?[a-h])?(?![\w%]|[.,]\d)|[a-h](?![\w'])|{units}(?!\w)\.?(?: \d{{1,3}}(?!\w))?))*"
+            rf"(?:(?:,? ?-? ?|\. ?)(?:{floor}|[a-h](?![\w']|\.\w|-\d)|p\d(?!\w)"
+            rf"|{units}(?!\w)\.?(?: ?\d{{1,3}}[ºª°oa]?(?!\w))?))*"
         )
+        self._sure = frozenset(fold(str(kind)).rstrip(".") for kind in words.get("sure", []))
         self._line = re.compile(rf"(?<!\w){alternatives(words.get('lines', []))}[ \t]?[:=]\s{{0,3}}")
         self._labelled = re.compile(
             rf"(?<!\w){alternatives(words.get('postcode_labels', []))}[ :.º]{{1,4}}(?:is )?"
-            r"(?P<code>(?:[a-z]{1,2}[ \-])?\d{3,5}(?:[\- ]\d{3,4}|[\- ][a-z]{2})?)(?![\w%]|[.,]\d)"
+            r"(?P<code>(?:[a-z]{1,2}[ \-]|[a-z])?\d{2,5}(?:[\- .]\d{3,4}|[\- ][a-z]{2})?)(?![\w%]|[.,]\d)"
         )
         self._designator = re.compile(
             rf"(?<!\w){alternatives(words.get('designators', []))}\.? ?#? ?\d{{1,4}}[a-z]?(?!\w)"
         )
-        self._code = re.compile(r"(?<![\w.,/+\-])(?:es?[ \-])?(?P<code>\d{5})(?![\w%]|[.,/]\d)")
+        self._code = re.compile(r"(?<![\w.,/+\-])(?:es?[ \-])?(?P<code>\d{5}(?:-\d{3})?|\d\d\.\d{3})(?![\w%]|[.,/]\d)")
         self._loose = bool(words.get("loose_postcode"))
         self._towns = _by_first_word(words.get("towns", []))
         self._cued = frozenset(" ".join(words_of(str(town))) for town in words.get("towns_cued", []))
@@ -82,42 +87,43 @@ class Addresses(Detector):
         done = 0
         for match in self._kind.finditer(view.folded):
             if match.start() >= done:
-                end = self._walk(view, match.end(), view.line_of(match.start())[1])
+                end = self._walk(view, match.start(), match.end(), view.line_of(match.start())[1])
                 if end:
                     done = end
                     yield Span(match.start(), end, "address", 0.9, "addresses.street")
 
-    def _walk(self, view: View, position: int, limit: int) -> int | None:
-        """End of the house number and its units behind the street's name that begins at ``position``."""
-        named = False
+    def _walk(self, view: View, kind: int, position: int, limit: int) -> int | None:
+        """End of the house number and its units behind the street's name that begins at ``position``.
+
+        Words that are always streets may stand before a name without capitals, or without a number.
+        """
+        sure = view.folded[kind:position].rstrip(". ") in self._sure and (view.text[kind].isupper() or view.case == "lower")
+        named, lower = False, 0
         for _ in range(_BODY):
             word = _WORD.match(view.text, position, limit)
             if not word:
                 return None
             letters = word.group().rstrip(".")
             folded = fold(letters)
-            if letters[0].isupper() and len(letters) > 2 and not (view.case == "mixed" and folded in self._clinical):
-                named = True
-            elif view.case == "lower" and folded not in self._clinical and len(letters) > 2:
+            usual = folded not in self._clinical and len(letters) > 2
+            if (letters[0].isupper() and len(letters) > 2 and (usual or view.case != "mixed")) or (
+                view.case == "lower" and usual
+            ):
                 named = True
             elif not (letters[0].isdigit() or letters[0].isupper() or folded in self._particles):
-                return None
-            position = word.end()
-            if not named:
-                gap = _GAP.match(view.text, position, limit)
-                if not gap:
+                lower += 1
+                if not usual or lower > (3 if sure else 1):
                     return None
-                position = gap.end()
-                continue
-            number = self._number.match(view.folded, position, limit)
-            if number:
-                return self._tail.match(view.folded, number.end(), limit).end()  # type: ignore[union-attr]
-            code = re.compile(r"[.,]? {1,2}(?=(?:es?-)?\d{5}(?!\w))").match(view.folded, position, limit)
-            if code:
-                return position
+            position = word.end()
+            if named or (sure and lower):
+                number = self._number.match(view.folded, position, limit)
+                if number:
+                    return self._tail.match(view.folded, number.end(), limit).end()  # type: ignore[union-attr]
+                if re.compile(r"[.,]? {1,2}(?:es?-)?\d{5}(?!\w)").match(view.folded, position, limit):
+                    return position
             gap = _GAP.match(view.text, position, limit)
             if not gap or "," in gap.group():
-                return None
+                return position if sure and named and not lower and (gap or position == limit) else None
             position = gap.end()
         return None
 
@@ -195,21 +201,26 @@ class Addresses(Detector):
             after = re.compile(r"[.,]? ?[\-–]? ?\(?").match(view.text, end)
             town = after.end() if after else end
             listed = town in town_starts or any(start - gap in town_ends for gap in range(1, 4))
-            if not (before or listed):
-                bare = self._bare_street(view, start)
-                if bare is None:
-                    continue
+            bare = None if before else self._bare_street(view, start)
+            if bare:
                 yield bare
+            elif not (before or listed or self._town_follows(view, town, town_starts)):
+                continue
             yield Span(start, end, "postcode", 0.85, "addresses.postcode")
             name = self._name(view, town)
             if name:
                 yield Span(town, name, "town", 0.75, "addresses.postcode")
 
+    def _town_follows(self, view: View, position: int, starts: set[int]) -> bool:
+        """Whether a listed town ends the next few words: ``31486. Elcano Navarra``."""
+        near = range(position + 1, position + 25)
+        return any(start in starts and view.text[position:start].replace(" ", "").isalpha() for start in near)
+
     def _bare_street(self, view: View, code: int) -> Span | None:
         """``Xubias de Arriba, 84 15006``: a name without a street word, its number, a postcode."""
         line = view.line_of(code)[0]
         before = view.text[max(line, code - 60) : code]
-        found = re.search(r",? ?(?:n[º°.] ?)?(?:\d{1,3}|s/n)(?: ?[a-zA-Z])?[.,]? {1,2}$", before)
+        found = re.search(r",? ?(?:n[º°.] ?)?(?:\d{1,4}|s ?/ ?n)(?: ?[a-zA-Z])?[.,]? (?:- )? ?$", before)
         if not found:
             return None
         start = code - len(before) + found.start()
@@ -221,7 +232,9 @@ class Addresses(Detector):
                 break
             if folded in self._particles:
                 position = word.start()
-            elif word.group()[0].isupper() and folded not in self._stop and folded not in self._clinical:
+            elif word.group()[0].isupper() and folded not in self._clinical - self._titles and (
+                folded not in self._stop or folded in self._titles
+            ):
                 first = position = word.start()
             else:
                 break

@@ -10,7 +10,10 @@ from anonymize.languages import Pack
 from anonymize.report import Span
 from anonymize.text import View, alternatives, fold
 
-_STEP = re.compile(r"(?:(?P<gap>[ \u00a0]|['’]|-| - |, (?=site))(?P<word>[^\W\d_]+(?:-[^\W\d_]+)*\.?))")
+# a word, also "O'Connor", in quotes, or the day of a date that a hospital bears
+_STEP = re.compile(
+    r"(?:(?P<gap>[ \u00a0][\"“«]?|['’]|-| - |, (?=site))(?P<word>(?:O['’](?=[A-Z]))?[^\W\d_]+(?:-[^\W\d_]+)*\.?|\d{1,2}(?= de )))"
+)
 MAXIMUM = 10
 
 
@@ -33,6 +36,7 @@ class Institutions(Detector):
         )
         self._below = re.compile(rf"[ \t]*{alternatives(words['below'])}(?!\w)")
         self._own = re.compile(rf"(?<![\w\-]){alternatives(words['own_names'])}(?![\w])")
+        self._whole = re.compile(rf"(?<![\w\-]){alternatives(words.get('whole_heads', []))}(?!\w)")
         self._clinical = frozenset(fold(word) for word in pack.words("clinical"))
 
     def find(self, view: View) -> Iterable[Span]:
@@ -52,9 +56,15 @@ class Institutions(Detector):
                 )
         yield from self._letterhead(view)
         for match in self._tail.finditer(view.folded):
+            last = match.start() + view.folded[slice(*match.span())].rfind(" ") + 1
+            if view.case == "mixed" and not view.text[last].isupper():
+                continue  # "date of surgery"
             start = self._first_capital(view, *match.span())
             if start is not None:
                 yield Span(start, match.end(), "institution", 0.8, "institutions.tail")
+        for match in self._whole.finditer(view.folded):  # "the Hospital Clínico": a name where each word has a capital
+            if all(word[0].isupper() for word in view.text[slice(*match.span())].split()):
+                yield Span(*match.span(), "institution", 0.7, "institutions.whole")
         for match in self._own.finditer(view.folded):
             end = self._walk(view, match) or match.end()
             yield Span(match.start(), end, "institution", 0.8, "institutions.own_name")
@@ -109,7 +119,7 @@ class Institutions(Detector):
             parts = folded.split("-")
             if folded in self._stop:
                 break
-            if folded in self._connectors:
+            if folded in self._connectors or word.isdigit():
                 pass
             elif len(word) == 1 and not step["word"].endswith("."):  # noqa: SIM114 - two reasons
                 break
