@@ -112,7 +112,7 @@ class Addresses(Detector):
                 named = True
             elif not (letters[0].isdigit() or letters[0].isupper() or folded in self._particles):
                 lower += 1
-                if not usual or lower > (3 if sure else 1):
+                if not usual or lower > 3 or not sure or word.group().endswith("."):
                     return None
             position = word.end()
             if named or (sure and lower):
