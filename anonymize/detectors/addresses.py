@@ -21,6 +21,17 @@ _BODY = 9  # words of a street's name
 _HOUSE = r"\d{1,4}(?:[ ]?[\-/][ ]?\d{1,4})?(?: ?[a-z](?![\w.]))?"
 
 
+_BETWEEN = re.compile(
+    r"(?<![\w.,/:\-])(?:\d{3,5} (?P<name>(?:[^\W\d_][\w'’.\-]* ){1,5})\d{1,4}(?![\w%:/]|[.,]\d)"
+    r"|\d{4,5} \d{1,4} (?P<second>[A-ZÀ-Ý][\w'’\-]*(?: (?:[a-z]{2} )?[A-ZÀ-Ý][\w'’\-]*){1,5}))"
+)
+_HOUSE_FIRST = re.compile(
+    r"(?<![\w.,/:\-])\d{1,5} [A-ZÀ-Ý][\w'’.\-]*(?: (?:[a-z]{2} )?[A-ZÀ-Ý][\w'’.\-]*){0,4}(?=,? ?\n|, )"
+)
+_BLOCK_GAP = re.compile(r",? ?(?:(?:\n[ \t>?]*){1,2}(?:, ?)?)?(?<=[\s,>?])")
+_BLOCK_CODE = re.compile(r"(?:[A-Za-z]{2,3},?\s{1,3})?(?:[A-Z]{1,2}-)?\d{4,5}(?:-\d{3,4})?(?![\w%]|[.,]\d)")
+
+
 class Addresses(Detector):
     """Spans of kinds address, postcode and town."""
 
@@ -59,6 +70,12 @@ class Addresses(Detector):
         self._designator = re.compile(
             rf"(?<!\w){alternatives(words.get('designators', []))}\.? ?#? ?\d{{1,4}}[a-z]?(?!\w)"
         )
+        self._unit = re.compile(rf"{alternatives(words.get('designators', []))}\.? ?#? ?\d{{1,4}}[a-z]?(?!\w)")
+        military, posts = alternatives(words.get("military", [])), alternatives(words.get("military_posts", []))
+        self._military = re.compile(
+            rf"(?<!\w)(?:{military}\b[^\n]{{0,30}}\s)?{posts},? a[aep] \d{{5}}(?:-\d{{4}})?(?!\w)"
+        )
+        self._block = bool(words.get("block"))
         self._code = re.compile(r"(?<![\w.,/+\-])(?:es?[ \-])?(?P<code>\d{5}(?:-\d{3})?|\d\d\.\d{3})(?![\w%]|[.,/]\d)")
         self._loose = bool(words.get("loose_postcode"))
         self._towns = _by_first_word(words.get("towns", []))
@@ -73,7 +90,12 @@ class Addresses(Detector):
     def find(self, view: View) -> Iterable[Span]:
         """Streets and lines first: a loose postcode needs one of them, or a listed town, beside it."""
         streets = [*self._streets(view), *self._lines(view), *self._units(view)]
+        if self._block:
+            streets += self._numbered(view)
+            yield from self._blocks(view, streets)
         yield from streets
+        for match in self._military.finditer(view.folded):
+            yield Span(*match.span(), "address", 0.85, "addresses.military")
         for match in self._labelled.finditer(view.folded):
             yield Span(*match.span("code"), "postcode", 0.9, "addresses.postcode_label")
         towns = list(self._listed(view))
@@ -97,7 +119,9 @@ class Addresses(Detector):
 
         Words that are always streets may stand before a name without capitals, or without a number.
         """
-        sure = view.folded[kind:position].rstrip(". ") in self._sure and (view.text[kind].isupper() or view.case == "lower")
+        sure = view.folded[kind:position].rstrip(". ") in self._sure and (
+            view.text[kind].isupper() or view.case == "lower"
+        )
         named, lower = False, 0
         for _ in range(_BODY):
             word = _WORD.match(view.text, position, limit)
@@ -155,6 +179,38 @@ class Addresses(Detector):
                     break
             if house is not None:
                 yield Span(match.start() - len(before) + house, match.end(), "address", 0.85, "addresses.unit")
+
+    def _numbered(self, view: View) -> Iterator[Span]:
+        """A name between two numbers, ``9721 Dalmatinova 43``, as forms of many countries print it."""
+        for match in _BETWEEN.finditer(view.text):
+            words = words_of(match["name"] or match["second"])
+            if not any(word in self._clinical or word in self._stop - self._particles for word in words):
+                yield Span(*match.span(), "address", 0.7, "addresses.numbered")
+
+    def _blocks(self, view: View, streets: list[Span]) -> Iterator[Span]:
+        """Lines below a street down to the postcode: flat, town, state, country."""
+        sites = [*streets, *(Span(m.start(), m.end(), "address", 0.7, "") for m in _HOUSE_FIRST.finditer(view.text))]
+        for span in sites:
+            position, end = span.end, None
+            for _ in range(8):
+                gap = _BLOCK_GAP.match(view.text, position)
+                if not gap:
+                    break
+                unit = self._unit.match(view.folded, gap.end())
+                code = _BLOCK_CODE.match(view.text, gap.end())
+                name = None if unit or code else self._name(view, gap.end())
+                if unit:
+                    position = end = unit.end()
+                elif code:
+                    position = end = code.end()
+                    break
+                elif name:
+                    position = name
+                else:
+                    break
+            if end and (span.rule or (view.text[position - 1].isdigit() and position == end)):
+                start = span.start if span.rule == "" else span.end
+                yield Span(start, end, "address", 0.7, "addresses.block")
 
     def _listed(self, view: View) -> Iterator[Span]:
         """Towns and provinces of the pack's list, unless they name a score or a classification."""
@@ -232,8 +288,10 @@ class Addresses(Detector):
                 break
             if folded in self._particles:
                 position = word.start()
-            elif word.group()[0].isupper() and folded not in self._clinical - self._titles and (
-                folded not in self._stop or folded in self._titles
+            elif (
+                word.group()[0].isupper()
+                and folded not in self._clinical - self._titles
+                and (folded not in self._stop or folded in self._titles)
             ):
                 first = position = word.start()
             else:
