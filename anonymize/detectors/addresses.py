@@ -28,6 +28,7 @@ _BETWEEN = re.compile(
 _HOUSE_FIRST = re.compile(
     r"(?<![\w.,/:\-])\d{1,5} [A-ZÀ-Ý][\w'’.\-]*(?: (?:[a-z]{2} )?[A-ZÀ-Ý][\w'’.\-]*){0,4}(?=,? ?\n|, )"
 )
+_LIST_END = re.compile(r"[,.;)\n]|$| (?:[A-Z]{2},? )?\d{5}| [A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2}")
 _BLOCK_GAP = re.compile(r",? ?(?:(?:\n[ \t>?]*){1,2}(?:, ?)?)?(?<=[\s,>?])")
 _BLOCK_CODE = re.compile(r"(?:[A-Za-z]{2,3},?\s{1,3})?(?:[A-Z]{1,2}-)?\d{4,5}(?:-\d{3,4})?(?![\w%]|[.,]\d)")
 
@@ -47,6 +48,7 @@ class Addresses(Detector):
         self._particles = frozenset(fold(str(word)) for word in names["particles"])
         self._clinical = frozenset(fold(word) for word in pack.words("clinical"))
         kinds = [str(kind) for kind in words.get("streets", [])]
+        self._kinds = frozenset(fold(kind).rstrip(".") for kind in kinds)
         signs = [kind for kind in kinds if not kind[-1].isalnum()]
         plain = [kind for kind in kinds if kind[-1].isalnum()]
         self._kind = re.compile(rf"(?<![\w./])(?:{alternatives(plain)}(?!\w)[. ]{{1,2}}|{alternatives(signs)} ?)")
@@ -183,8 +185,10 @@ class Addresses(Detector):
     def _numbered(self, view: View) -> Iterator[Span]:
         """A name between two numbers, ``9721 Dalmatinova 43``, as forms of many countries print it."""
         for match in _BETWEEN.finditer(view.text):
-            words = words_of(match["name"] or match["second"])
-            if not any(word in self._clinical or word in self._stop - self._particles for word in words):
+            name = match["name"] or match["second"]
+            words = words_of(name)
+            street = name[0].isupper() or words[0] in self._kinds or view.case == "lower"
+            if street and not any(word in self._clinical or word in self._stop - self._particles for word in words):
                 yield Span(*match.span(), "address", 0.7, "addresses.numbered")
 
     def _blocks(self, view: View, streets: list[Span]) -> Iterator[Span]:
@@ -245,7 +249,10 @@ class Addresses(Detector):
         ):
             return False
         if name in self._cued or view.case != "mixed":
-            return bool(self._cue.search(before)) or start == 0
+            cue = self._cue.search(before)
+            if cue and cue.group().strip() in ("", ",", "("):  # in a list or an address: "Barrett, Prague C2" is none
+                return bool(_LIST_END.match(view.text, end))
+            return bool(cue)
         return True
 
     def _postcodes(self, view: View, streets: list[Span], towns: list[Span]) -> Iterator[Span]:
