@@ -15,7 +15,7 @@ from anonymize.languages import Pack
 from anonymize.report import Span
 from anonymize.text import View, alternatives, fold, words_of
 
-_WORD = re.compile(r"(?:\d{1,2}(?= de )|[^\W\d_]+(?:['’\-][^\W\d_]+)*)\.?")
+_WORD = re.compile(r"(?:\d{1,2}(?= de )|[A-Z]{1,3}-?\d{1,4}(?!\w)|[^\W\d_]+(?:['’\-][^\W\d_]+)*)\.?")
 _GAP = re.compile(r",? {1,2}|\.(?! )|(?<=\.) ?")
 _BODY = 9  # words of a street's name
 _HOUSE = r"\d{1,4}(?:[ ]?[\-/][ ]?\d{1,4})?(?: ?[a-z](?![\w.]))?"
@@ -60,8 +60,8 @@ class Addresses(Detector):
         )
         floor = r"\d{1,2}\.?[ºª°oa]?(?: ?[a-h])?(?![\w%]|[.,]\d)"
         self._tail = re.compile(
-            rf"(?:(?:,? ?-? ?|\. ?)(?:{floor}|[a-h](?![\w']|\.\w|-\d)|p\d(?!\w)"
-            rf"|{units}(?!\w)\.?(?: ?\d{{1,3}}[ºª°oa]?(?!\w))?))*"
+            rf"(?:(?:,? ?-? ?|\. ?)(?:{floor}|[a-np-xz](?![\w'\-]|\.\w)|p\d(?!\w)"
+            rf"|{units}(?!\w)\.?(?: ?(?:\d{{1,3}}[ºª°oa]?|[a-z])(?!\w))?))*"
         )
         self._sure = frozenset(fold(str(kind)).rstrip(".") for kind in words.get("sure", []))
         self._line = re.compile(rf"(?<!\w){alternatives(words.get('lines', []))}[ \t]?[:=]\s{{0,3}}")
@@ -132,7 +132,9 @@ class Addresses(Detector):
             letters = word.group().rstrip(".")
             folded = fold(letters)
             usual = folded not in self._clinical and len(letters) > 2
-            if (letters[0].isupper() and len(letters) > 2 and (usual or view.case != "mixed")) or (
+            if letters[-1].isdigit() and letters[0].isupper():
+                named = True  # a road: N-340
+            elif (letters[0].isupper() and len(letters) > 2 and (usual or view.case != "mixed")) or (
                 view.case == "lower" and usual
             ):
                 named = True
