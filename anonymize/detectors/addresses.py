@@ -84,10 +84,10 @@ class Addresses(Detector):
         self._cued = frozenset(" ".join(words_of(str(town))) for town in words.get("towns_cued", []))
         self._towns_after = bool(words.get("town_after_street"))
         self._cue = re.compile(rf"(?:(?<!\w){alternatives(words.get('cues', []))} |[,(] ?|\n[ \t]*)$")
-        self._heads = frozenset(part for head in detectors["protected"]["heads"] for part in words_of(str(head)))
+        scales = words.get("scales", [])
+        self._scales = frozenset(part for scale in scales for part in words_of(str(scale)))
         links = alternatives(detectors["protected"]["links"])
-        heads = alternatives(detectors["protected"]["heads"])
-        self._measured = re.compile(rf"(?<!\w){heads} (?:{links} )?$")
+        self._measured = re.compile(rf"(?<!\w){alternatives(scales)} (?:{links} )?$")
 
     def find(self, view: View) -> Iterable[Span]:
         """Streets and lines first: a loose postcode needs one of them, or a listed town, beside it."""
@@ -245,7 +245,7 @@ class Addresses(Detector):
             return False
         near = view.tokens[following : following + 3]
         if any(
-            token.folded in self._heads
+            token.folded in self._scales
             for token in near
             if token.start - end < 25 and "." not in view.text[end : token.start]
         ):
