@@ -91,13 +91,20 @@ class Institutions(Detector):
 
     def _first_capital(self, view: View, start: int, end: int) -> int | None:
         """Start of the capitalised words that end the range, or None where only its last word has one."""
-        first = None
+        first, skipped = None, False
         words = list(re.finditer(r"[^\W\d_][\w'\-.]*", view.text[start:end]))
         for word in reversed(words[:-1]):
             folded = view.folded[start + word.start() : start + word.end()]
             if folded in self._connectors:
                 continue
-            if not word.group()[0].isupper() or folded in self._stop or folded in self._clinical:
+            if not word.group()[0].isupper():
+                break
+            if folded in self._stop or folded in self._clinical:
+                if first is None and word is words[-2] and not skipped:
+                    skipped = True  # "Example Orthopaedic Hospital"
+                    continue
+                break
+            if skipped and first is None and word is not words[-3]:
                 break
             first = start + word.start()
         return first
