@@ -13,7 +13,7 @@ from typing import Any
 from anonymize.detectors import Detector
 from anonymize.languages import Pack
 from anonymize.report import Span
-from anonymize.text import View, alternatives, fold, words_of
+from anonymize.text import Anchored, View, alternatives, fold, words_of
 
 _WORD = re.compile(r"(?:\d{1,2}(?= de )|[A-Z]{1,3}-?\d{1,4}(?!\w)|[^\W\d_]+(?:['’\-][^\W\d_]+)*)\.?")
 _GAP = re.compile(r",? {1,2}|\.(?! )|(?<=\.) ?")
@@ -28,6 +28,8 @@ _BETWEEN = re.compile(
 _HOUSE_FIRST = re.compile(
     r"(?<![\w.,/:\-])\d{1,5} [A-ZÀ-Ý][\w'’.\-]*(?: (?:[a-z]{2} )?[A-ZÀ-Ý][\w'’.\-]*){0,4}(?=,? ?\n|, )"
 )
+_LABEL = re.compile(r"(?:[ \t]{2,}|[.;] )[^\W\d_][\w ./]{0,25}:")
+_HOUSE_BEFORE = re.compile(r",? ?(?:n[º°.] ?)?(?:\d{1,4}|s ?/ ?n)(?: ?[a-zA-Z])?[.,]? (?:- )? ?\Z")
 _LIST_END = re.compile(r"[,.;)\n]|$| (?:[A-Z]{2},? )?\d{5}| [A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2}")
 _BLOCK_GAP = re.compile(r",? ?(?:(?:\n[ \t>?]*){1,2}(?:, ?)?)?(?<=[\s,>?])")
 _BLOCK_CODE = re.compile(r"(?:[A-Za-z]{2,3},?\s{1,3})?(?:[A-Z]{1,2}-)?\d{4,5}(?:-\d{3,4})?(?![\w%]|[.,]\d)")
@@ -51,7 +53,7 @@ class Addresses(Detector):
         self._kinds = frozenset(fold(kind).rstrip(".") for kind in kinds)
         signs = [kind for kind in kinds if not kind[-1].isalnum()]
         plain = [kind for kind in kinds if kind[-1].isalnum()]
-        self._kind = re.compile(rf"(?<![\w./])(?:{alternatives(plain)}(?!\w)[. ]{{1,2}}|{alternatives(signs)} ?)")
+        self._kind = Anchored(kinds, rf"(?<![\w./])(?:{alternatives(plain)}(?!\w)[. ]{{1,2}}|{alternatives(signs)} ?)")
         marks = alternatives(words.get("number_marks", []))
         units = alternatives(words.get("units", []))
         self._number = re.compile(
@@ -64,18 +66,20 @@ class Addresses(Detector):
             rf"|{units}(?!\w)\.?(?: ?(?:\d{{1,3}}[ºª°oa]?|[a-z])(?!\w))?))*"
         )
         self._sure = frozenset(fold(str(kind)).rstrip(".") for kind in words.get("sure", []))
-        self._line = re.compile(rf"(?<!\w){alternatives(words.get('lines', []))}[ \t]?[:=]\s{{0,3}}")
-        self._labelled = re.compile(
-            rf"(?<!\w){alternatives(words.get('postcode_labels', []))}[ :.º]{{1,4}}(?:is )?"
-            r"(?P<code>(?:[a-z]{1,2}[ \-]|[a-z])?\d{2,5}(?:[\- .]\d{3,4}|[\- ][a-z]{2})?)(?![\w%]|[.,]\d)"
+        lines = words.get("lines", [])
+        self._line = Anchored(lines, rf"(?<!\w){alternatives(lines)}[ \t]?[:=]\s{{0,3}}")
+        codes = words.get("postcode_labels", [])
+        self._labelled = Anchored(
+            codes,
+            rf"(?<!\w){alternatives(codes)}[ :.º]{{1,4}}(?:is )?"
+            r"(?P<code>(?:[a-z]{1,2}[ \-]|[a-z])?\d{2,5}(?:[\- .]\d{3,4}|[\- ][a-z]{2})?)(?![\w%]|[.,]\d)",
         )
-        self._designator = re.compile(
-            rf"(?<!\w){alternatives(words.get('designators', []))}\.? ?#? ?\d{{1,4}}[a-z]?(?!\w)"
-        )
-        self._unit = re.compile(rf"{alternatives(words.get('designators', []))}\.? ?#? ?\d{{1,4}}[a-z]?(?!\w)")
-        military, posts = alternatives(words.get("military", [])), alternatives(words.get("military_posts", []))
-        self._military = re.compile(
-            rf"(?<!\w)(?:{military}\b[^\n]{{0,30}}\s)?{posts},? a[aep] \d{{5}}(?:-\d{{4}})?(?!\w)"
+        flats = words.get("designators", [])
+        self._designator = Anchored(flats, rf"(?<!\w){alternatives(flats)}\.? ?#? ?\d{{1,4}}[a-z]?(?!\w)")
+        units, posts = words.get("military", []), words.get("military_posts", [])
+        self._military = Anchored(
+            [*units, *posts],
+            rf"(?<!\w)(?:{alternatives(units)}\b[^\n]{{0,30}}\s)?{alternatives(posts)},? a[aep] \d{{5}}(?:-\d{{4}})?(?!\w)",
         )
         self._block = bool(words.get("block"))
         self._code = re.compile(r"(?<![\w.,/+\-])(?:es?[ \-])?(?P<code>\d{5}(?:-\d{3})?|\d\d\.\d{3})(?![\w%]|[.,/]\d)")
@@ -96,9 +100,9 @@ class Addresses(Detector):
             streets += self._numbered(view)
             yield from self._blocks(view, streets)
         yield from streets
-        for match in self._military.finditer(view.folded):
+        for match in self._military.finditer(view):
             yield Span(*match.span(), "address", 0.85, "addresses.military")
-        for match in self._labelled.finditer(view.folded):
+        for match in self._labelled.finditer(view):
             yield Span(*match.span("code"), "postcode", 0.9, "addresses.postcode_label")
         towns = list(self._listed(view))
         yield from towns
@@ -109,7 +113,7 @@ class Addresses(Detector):
 
     def _streets(self, view: View) -> Iterator[Span]:
         done = 0
-        for match in self._kind.finditer(view.folded):
+        for match in self._kind.finditer(view):
             if match.start() >= done:
                 end = self._walk(view, match.start(), match.end(), view.line_of(match.start())[1])
                 if end:
@@ -157,13 +161,13 @@ class Addresses(Detector):
 
     def _lines(self, view: View) -> Iterator[Span]:
         """What stands behind ``Domicilio:`` up to the next label, over the lines of one block."""
-        for match in self._line.finditer(view.folded):
-            start = match.end()
-            end = start
+        for match in self._line.finditer(view):
+            start = end = match.end()
             for _ in range(5):
-                line = view.line_of(end)[1]
-                label = re.search(r"(?:[ \t]{2,}|[.;] )[^\W\d_][\w ./]{0,25}:", view.folded[end:line])
-                end = end + label.start() if label else line
+                line = view.text.find("\n", end, end + 140)
+                line = min(end + 140, len(view.text)) if line < 0 else line
+                label = _LABEL.search(view.folded, end, line)
+                end = label.start() if label else line
                 more = re.match(r"\n[ \t]*(?=[^\n:@]{2,50}(?:\n|$))", view.text[end : end + 70])
                 if label or "\n" not in match.group() or not more:
                     break
@@ -174,7 +178,7 @@ class Addresses(Detector):
 
     def _units(self, view: View) -> Iterator[Span]:
         """``12 Example Street Apt. 4``: back from the flat to the house number."""
-        for match in self._designator.finditer(view.folded):
+        for match in self._designator.finditer(view):
             before = view.folded[max(0, match.start() - 60) : match.start()]
             house = None
             for found in re.finditer(r"(?<![\w.,])\d{1,5}[a-z]? (?=[^\W_])", before):
@@ -202,7 +206,7 @@ class Addresses(Detector):
                 gap = _BLOCK_GAP.match(view.text, position)
                 if not gap:
                     break
-                unit = self._unit.match(view.folded, gap.end())
+                unit = self._designator.regex.match(view.folded, gap.end())
                 code = _BLOCK_CODE.match(view.text, gap.end())
                 name = None if unit or code else self._name(view, gap.end())
                 if unit:
@@ -285,8 +289,8 @@ class Addresses(Detector):
         """``Xubias de Arriba, 84 15006``: a name without a street word, its number, a postcode."""
         line = view.line_of(code)[0]
         before = view.text[max(line, code - 60) : code]
-        found = re.search(r",? ?(?:n[º°.] ?)?(?:\d{1,4}|s ?/ ?n)(?: ?[a-zA-Z])?[.,]? (?:- )? ?$", before)
-        if not found:
+        found = _HOUSE_BEFORE.search(before, max(0, len(before) - 14))
+        if not found or not any(map(str.isupper, before)):
             return None
         start = code - len(before) + found.start()
         words = list(re.finditer(r"[^\W\d_]+", before[: found.start()]))
