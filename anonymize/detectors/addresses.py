@@ -57,7 +57,7 @@ class Addresses(Detector):
         marks = alternatives(words.get("number_marks", []))
         units = alternatives(words.get("units", []))
         self._number = re.compile(
-            rf"(?:[,.]? ?|-)(?:{marks}[. ]{{0,2}}(?:{_HOUSE})?|{_HOUSE}|km\.? ?\d{{1,4}}(?:[.,]\d{{1,3}})?)"
+            rf"(?:[,.]? ?|-)(?:km\.? ?\d{{1,4}}(?:[.,]\d{{1,3}})?|{marks}[. ]{{0,2}}(?:{_HOUSE})?|{_HOUSE})"
             r"(?![\w%]|[.,]\d| ?(?:mg|mm|cm|ml|g|km)\b)"
         )
         floor = r"\d{1,2}\.?[ºª°oa]?(?: ?[a-h])?(?![\w%]|[.,]\d)"
