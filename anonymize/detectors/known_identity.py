@@ -19,7 +19,6 @@ from anonymize.text import Anchored, Token, View, collapse, fold, words_of
 
 _SPELLED = re.compile(r"(?<![^\W\d_])[^\W\d_](?:[ .\-_]{1,3}[^\W\d_](?![^\W\d_])){2,25}")
 _DIGITS = re.compile(r"\d(?:[ .\-/_()\u00a0]{0,3}\d)*")
-_CODE = re.compile(r"[^\W_](?:[\w\-./]*[^\W_])?")
 _DIALLED = re.compile(r"(?:\(?\+ ?\d{2,3}|00 ?\d{2,3})?[ .\-/]{0,2}(?:\(?0?\)?)?[ .]?$")
 _INITIAL_BEFORE = re.compile(r"(?<![^\W\d_])([^\W\d_]\.?(?:[ ]?-[ ]?[^\W\d_]\.?)?)[ ]?$")
 _INITIAL_AFTER = re.compile(r",? ([^\W\d_]\.(?:[ ]?-?[ ]?[^\W\d_]\.)?)(?!\w)")
@@ -84,6 +83,7 @@ class KnownIdentity(Detector):
             for value, kind in self._id_values(identity)
             if len(collapse(value)) >= 4 and not collapse(value).isdigit()
         }
+        self._code_starts = _beginnings(self._codes)
         self._street = [
             word
             for word in words_of(identity.address)
@@ -350,10 +350,25 @@ class KnownIdentity(Detector):
                     lead = _DIALLED.search(view.text, max(0, start - 12), start)
                     start = lead.start() if lead else start
                 yield Span(start, end, kind, 0.98, f"known.{kind}")
-        for token in _CODE.finditer(view.folded) if self._codes else ():
-            kind = self._codes.get(collapse(token.group()))
-            if kind:
-                yield Span(*token.span(), kind, 0.98, f"known.{kind}")
+        yield from self._codes_in(view)
+
+    def _codes_in(self, view: View) -> Iterable[Span]:
+        """Identifiers with letters, whatever stands between their parts: ``PAT-12/3`` and ``pat123``."""
+        words = view.words
+        for index in _places_of(view, self._code_starts):
+            start, joined = view.starts[index], ""
+            if start and view.text[start - 1].isalnum():
+                continue
+            for stop in range(index, min(index + 12, len(words))):
+                if stop > index and view.gap(stop - 1).strip("-./_"):
+                    break
+                joined += _spelled_out(words[stop])
+                if joined not in self._code_starts:
+                    break
+                end = view.ends[stop]
+                if joined in self._codes and not view.text[end : end + 1].isalnum():
+                    yield Span(start, end, self._codes[joined], 0.98, f"known.{self._codes[joined]}")
+                    break
 
     @staticmethod
     def _whole_date(digits: str, known: str, view: View, places: list[int], at: int) -> bool:

@@ -78,8 +78,12 @@ class Names(Detector):
     ) -> Iterable[Span]:
         """Names behind the matches of ``pattern``; ``line``: only of those that begin a line."""
         chained: set[int] = set()  # "Dr A / Dr B / Dr C" is walked once, not again from B and from C
+        covered = nested = 0
         for match in pattern.finditer(view):
             start = match.end()
+            nested = nested + 1 if match.start() < covered else 0
+            if nested > 2:
+                continue  # no name holds that many cues; each would be read to its end again
             if line and not view.opens_line(match.start()):
                 continue
             if rule == "names.title" and not self._plausible_title(view, match):
@@ -93,6 +97,7 @@ class Names(Detector):
                 continue  # an abbreviation: "frère HLA compatible"
             while end is not None:
                 yield Span(start, end, "name", score, rule)
+                covered = end
                 joined = _JOIN.match(view.folded, end)  # Dr X / Y, MM. X et Y
                 if not joined or rule in ("names.relative", "names.greeting"):
                     break

@@ -1,6 +1,6 @@
 """What is known about a word without its context: how frequent it is, and whether people or towns bear it.
 
-The lists and their licences: ``anonymize/languages/names.tsv.gz`` and ``<code>/words.tsv.gz``, written by
+The lists and their licences: ``anonymize/languages/{names,ranks}.tsv.gz`` and ``<code>/words.tsv.gz``, written by
 ``scripts/build_lexicon.py``.
 """
 
@@ -13,9 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from anonymize.languages import FOLDER, Pack
-from anonymize.text import fold, words_of
 
-NAMES = FOLDER / "names.tsv.gz"
+NAMES, RANKS = FOLDER / "names.tsv.gz", FOLDER / "ranks.tsv.gz"
 KINDS = "fmst"  # female and male given names, surnames, towns
 _FUNCTION_WORD = 58  # Zipf frequency times ten from which a part of a longer name tells nothing ("saint" is below)
 _RARE = 4  # class of a word that only stands in longer names
@@ -47,37 +46,31 @@ class Lexicon:
 
     def __init__(self, pack: Pack) -> None:
         path = pack.folder / "words.tsv.gz"
-        self.frequency: dict[str, int] = {}
-        if path.is_file():
-            for line in _lines(path):
-                word, zipf = line.split("\t")
-                self.frequency[word] = int(zipf)
-        self.ranks = _ranks()
+        self._frequency = _table(path) if path.is_file() else {}
+        self._ranks = _table(RANKS)
 
     def codes(self, word: str) -> tuple[int, int, int, int]:
         """Of a folded word: frequency class 0-8, given-name class 0-4, surname class 0-4, town class 0-4; 0 = not listed.
 
         Name classes: 1 common to 3 rare, 4 = only as a part of a longer name.
         """
-        zipf = self.frequency.get(word, 0)
+        zipf = int(self._frequency.get(word, "0"))
         frequency = 0 if not zipf else max(1, min(8, zipf // 8))
-        given, surname, town = self.ranks.get(word, (0, 0, 0))
+        given, surname, town = map(int, self._ranks.get(word, "000"))
         if zipf >= _FUNCTION_WORD:
             given, surname, town = (0 if rank == _RARE else rank for rank in (given, surname, town))
         return frequency, given, surname, town
 
+    def words(self) -> list[str]:
+        """All words with a frequency."""
+        return list(self._frequency)
 
-@lru_cache(maxsize=1)
-def _ranks() -> dict[str, tuple[int, int, int]]:
-    found: dict[str, list[int]] = {}
-    for name in read_names():
-        index = 0 if name.kind in "fm" else 1 if name.kind == "s" else 2
-        parts = words_of(name.form) if not name.form.isalpha() else [fold(name.form)]
-        for part in parts:
-            ranks = found.setdefault(part, [0, 0, 0])
-            rank = name.rank if len(parts) == 1 else _RARE
-            ranks[index] = min(ranks[index], rank) if ranks[index] else rank
-    return {word: (ranks[0], ranks[1], ranks[2]) for word, ranks in found.items()}
+
+@lru_cache(maxsize=8)
+def _table(path: Path) -> dict[str, str]:
+    """Word → value, both as written."""
+    with gzip.open(path, "rt", encoding="utf-8") as stream:
+        return dict(line.split("\t") for line in stream.read().splitlines() if line[0] != "#")
 
 
 def _lines(path: Path) -> Iterator[str]:

@@ -11,7 +11,7 @@ import os
 import random
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from anonymize.languages import load_pack
 from anonymize.ner.grammar import Grammar, Labelled, Split
 from anonymize.ner.lexicon import NAMES, Lexicon
 from anonymize.ner.network import Network, Shape, load_network, save_network
-from anonymize.ner.noise import disturb
+from anonymize.ner.noise import Vocabulary, disturb
 from anonymize.ner.tokens import COLUMNS, CONTEXTS, LEXICON_COLUMNS, ROWS, WORD_COLUMNS, Features, tokenize
 
 LABELS = ("nothing", "name", "town", "institution", "address", "date", "number", "contact")
@@ -46,7 +46,9 @@ class NerConfig(Config):
 
     language: str = "fr"
     documents: int = Field(default=40_000, ge=10, description="generated documents for training")
-    tuning: int = Field(default=2_000, ge=5, description="generated documents, with other names, that set the threshold")
+    tuning: int = Field(
+        default=2_000, ge=5, description="generated documents, with other names, that set the threshold"
+    )
     epochs: int = Field(default=4, ge=1)
     batch: int = Field(default=24, ge=1, description="windows of text in a step")
     window: int = Field(default=320, ge=64, description="tokens in a window")
@@ -59,10 +61,13 @@ class NerConfig(Config):
     seed: int = 0
 
 
-def train(config: NerConfig, out: Path, console: Console, more: Sequence[Labelled] = ()) -> dict[str, Any]:
+def train(
+    config: NerConfig, out: Path, console: Console, more: Sequence[Labelled] = (), start: Path | None = None
+) -> dict[str, Any]:
     """Write a model folder to ``out``.
 
     Args:
+        start: a model folder to go on from; None trains from nothing.
         more: labelled documents beside the generated ones (``anonymize adapt``).
 
     Returns:
@@ -79,6 +84,8 @@ def train(config: NerConfig, out: Path, console: Console, more: Sequence[Labelle
     train_set = [*generate(config, "train", config.documents), *more]
     words, data = _numbered(train_set, features)
     model = _Model(Shape(LABELS))
+    if start is not None:
+        model.load(start)
     steps_per_epoch = len(data[0]) // (config.batch * config.window)
     total = max(1, steps_per_epoch * config.epochs)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=1e-4, betas=(0.9, 0.98))
@@ -88,7 +95,9 @@ def train(config: NerConfig, out: Path, console: Console, more: Sequence[Labelle
     table = torch.from_numpy(words)
     losses: list[float] = []
     model.train()
-    for types, contexts, labels in console.track(_batches(config, data, draw, steps_per_epoch), total, "train-ner", "steps"):
+    for types, contexts, labels in console.track(
+        _batches(config, data, draw, steps_per_epoch), total, "train-ner", "steps"
+    ):
         rows = table[torch.from_numpy(types)]  # [batch, window, columns]
         keep = torch.ones(rows.shape)
         keep[..., WORD_COLUMNS] = (torch.rand(*rows.shape[:2], 1, generator=dropper) >= config.word_dropout).float()
@@ -121,14 +130,20 @@ def train(config: NerConfig, out: Path, console: Console, more: Sequence[Labelle
     }
     save_network(out, weights, shape, report)
     load_network(out, features)
-    return {**report, "seconds": round(time.monotonic() - began, 1), "bytes": (out / "model.safetensors").stat().st_size}
+    return {
+        **report,
+        "shape": asdict(shape),
+        "seconds": round(time.monotonic() - began, 1),
+        "bytes": (out / "model.safetensors").stat().st_size,
+    }
 
 
 def generate(config: NerConfig, split: Split, count: int) -> Iterable[Labelled]:
     """Documents of a split, disturbed."""
-    grammar = Grammar(load_pack(config.language), split)
+    pack = load_pack(config.language)
+    grammar, vocabulary = Grammar(pack, split), Vocabulary(Lexicon(pack))
     for index, document in enumerate(grammar.documents(count, config.seed)):
-        yield disturb(document, random.Random(f"noise {split} {config.seed} {index}"))
+        yield disturb(document, random.Random(f"noise {split} {config.seed} {index}"), vocabulary)
 
 
 def labels_of(document: Labelled, starts: Sequence[int], ends: Sequence[int]) -> np.ndarray:
@@ -256,6 +271,15 @@ class _Model:
         for index in range(1, 1 + len(shape.dilations)):
             self._p[f"layer{index}.weight"] = parameter(3, w, w, scale=(1 / (3 * w)) ** 0.5)
             self._p[f"layer{index}.bias"] = parameter(w, scale=0.0)
+
+    def load(self, folder: Path) -> None:
+        """Weights of a model folder of the same shape."""
+        import torch
+        from safetensors.numpy import load_file
+
+        for name, array in load_file(folder / "model.safetensors").items():
+            with torch.no_grad():
+                self._p[name].copy_(torch.from_numpy(array.astype(np.float32)))
 
     def parameters(self) -> list[Any]:
         return list(self._p.values())
