@@ -201,9 +201,6 @@ def resolve(view: View, spans: Iterable[Span]) -> list[Span]:
         ):
             out[-1] = _trim(view.text, replace(last, end=span.start))
             out.append(span)
-            rest = _trim(view.text, replace(last, start=span.end)) if last.end > span.end else span
-            if rest.end > rest.start and rest is not span:  # the number goes on behind what looked like a date
-                out.append(rest)
         elif span.end > last.end:
             strong = last if last.end - last.start >= span.end - span.start else span
             out[-1] = Span(last.start, span.end, strong.kind, max(last.score, span.score), strong.rule)
