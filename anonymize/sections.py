@@ -1,13 +1,40 @@
-"""Sections of a report: titles inline or on their own line, without the letterhead and the signature."""
+"""Sections of a report: titles inline or on their own line, without the letterhead and the signature.
+
+A report without titles (a letter) gives its body as ``results``; a conclusion that only a cue opens ("in summary") is
+told apart from the running text. All words come from ``sections.yaml`` of the pack.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from anonymize.languages import Pack
 from anonymize.report import SECTIONS
-from anonymize.text import View, alternatives, fold
+from anonymize.text import View, alternatives, collapse, fold
+
+
+# A line that may be a title with blanks inside ("C O N C L U S I O N"), a Roman number or a frame around it.
+_LOOSE = re.compile(
+    r"(?m)^[ \t*#_>=\-•|]*(?:(?:\d{1,2}|[ivx]{1,4}|[a-h])[ ]?[.)/°\-][ .)\-]*)?"
+    r"(?P<title>[^\W\d_][^\n:.;,?!]{3,45}?)[ \t*_=\-|]*(?::|$)"
+)
+_RULE = re.compile(r"[ \t]*[=\-_*~.]{3,}[ \t]*(?:\n|$)")  # the line drawn under a title
+_SENTENCE = re.compile(r"[^\W\d_]{2,}(?:[^\w\n]+[\w'’\-]+){3,}[^\n]*[.!?][ \t]*$|(?:[^\W\d_]+[^\w\n]+){7,}")
+_NEXT_LINE = re.compile(r"\n\s*(?=[^\W\d_a-zß-öø-ÿ]|[\-–*•])")  # a line that begins with a capital or as a list item
+_NUMBERS = re.compile(r"(?:[^\n]*\d){6}[^\n]*")  # dates, phones and identifiers of a header line
+
+
+@dataclass(frozen=True)
+class SectionSpan:
+    """``text[start:end]`` belongs to section ``name``; a section may have several."""
+
+    name: str  # one of SECTIONS
+    start: int
+    end: int
 
 
 class SectionParser:
@@ -20,13 +47,27 @@ class SectionParser:
         bare = alternatives(words["bare"])
         # a title with a colon or dash, a title alone on its line, or one of the plain titles before a sentence
         self._title = re.compile(
-            rf"(?:^|(?<=\n)|(?<=\. )|(?<=\.\t))[ \t*#_>\-•]*(?:\d{{1,2}}[.)/][ ]?)?"
+            rf"(?:^|(?<=\n)|(?<=[.?!] )|(?<=\.\t))[ \t*#_>\-•]*(?:\d{{1,2}}[.)/][ ]?)?"
             rf"(?:(?P<colon>{titles})[ \t*_]*(?:[:]|[\-–.]+(?=[ \t]*(?:\n|$))|- )[ \t*_]*"
             rf"|(?P<alone>{titles})[ \t*_=\-]*(?=\n|$)|(?P<bare>{bare}) +(?=[^\W\d_]))"
         )
         self._closing = re.compile(rf"(?:^|\n)[ \t\-*]*(?:{alternatives(words['closing'])})(?!\w)")
         titles_of_persons = alternatives(pack["detectors"]["names"]["titles"])
         self._signature = re.compile(rf"(?:^|\n)[ \t\-*]*(?:{titles_of_persons})(?!\w)\.? ?[^\n]{{2,60}}(?=\n|$)")
+        self._letters = {collapse(str(title)): name for name in SECTIONS for title in words[name]}
+        self._closing_inline = re.compile(rf"(?<=[.!;] )(?:{alternatives(words['closing'])})(?!\w)[^\n]{{0,60}}\s*$")
+        self._salutation = re.compile(
+            rf"(?:^|\n)[ \t]*(?:{alternatives(words.get('salutation', []))})(?!\w)[^\n,.:;]{{0,60}}(?:,[ \t]*|(?=\n|$))"
+        )
+        self._opening = re.compile(rf"\s*(?:{alternatives(words.get('opening', []))})(?!\w)")
+        self._cue = re.compile(
+            rf"(?:^|[\n.!?;][ \t\n]*)(?P<cue>(?:{alternatives(words.get('conclusion_cues', []))})(?!\w)[ ,:]*)"
+        )
+        persons = rf"(?:{titles_of_persons})(?!\w)[^\n]{{2,60}}$"
+        self._head_line = re.compile(
+            rf"[ \t\-*|#]*(?:(?:{alternatives(words.get('letterhead', []))})(?!\w)|{persons})"
+        )
+        self._tail_line = re.compile(rf"[ \t\-*]*(?:(?:{alternatives(words.get('signature', []))})(?!\w)|{persons})")
 
     def titles(self, view: View) -> list[tuple[int, int, str]]:
         """Start and end of each title, and the section that it opens."""
@@ -74,18 +115,98 @@ class SectionParser:
 
     def parse(self, text: str) -> dict[str, str]:
         """Text of each section of :data:`SECTIONS`; without any title all of the body is ``results``."""
-        view = View(text)
         found: dict[str, str] = dict.fromkeys(SECTIONS, "")
-        titles = self.titles(view)
-        if not titles:
-            found["results"] = text[: self.signature(view, len(text) // 2)].strip()
-            return found
-        end_of_body = self.signature(view, titles[-1][1])
-        for (_, start, name), following in zip(titles, [*(t[0] for t in titles[1:]), end_of_body], strict=True):
-            body = text[start:following].strip()
-            if body:
-                found[name] = f"{found[name]}\n{body}" if found[name] else body
+        for span in self.spans(text):
+            body = text[span.start : span.end]
+            found[span.name] = f"{found[span.name]}\n{body}" if found[span.name] else body
         return found
+
+    def spans(self, text: str) -> list[SectionSpan]:
+        """Where each section stands in ``text``, in order, without its title and without blanks at the ends."""
+        view = View(text)
+        titles = self._with_loose(view, self.titles(view))
+        first = titles[0][0] if titles else len(text)
+        end = self.tail(view, titles[-1][1] if titles else self.head(view, len(text)))
+        bounds = [(name, start, following) for (_, start, name), (following, _, _) in pairwise([*titles, (end, end, "")])]
+        names = {name for name, _, _ in bounds}
+        if not titles or names == {"conclusion"}:
+            # a letter, or a body that only its conclusion is titled in
+            bounds = [*self._letter(view, self.head(view, first), min(first, end)), *bounds]
+        elif "results" not in names:
+            last = max(index for index, bound in enumerate(bounds) if bound[0] != "conclusion")
+            bounds[last : last + 1] = self._untitled_body(view, *bounds[last])
+        if "conclusion" not in names:
+            bounds = [part for bound in bounds for part in self._by_cue(view, *bound)]
+        return [span for bound in bounds if (span := _trimmed(text, *bound)).end > span.start]
+
+    def head(self, view: View, limit: int) -> int:
+        """Where the body of a report without titles begins, before ``limit``: behind salutation or letterhead."""
+        salutations = [m for m in self._salutation.finditer(view.folded, 0, limit) if m.start() < 0.6 * len(view.text)]
+        if salutations:
+            return salutations[-1].end()
+        begin = 0
+        gap = 0
+        for start, end in view.lines[:30]:
+            line = view.folded[start:end]
+            if start >= limit:
+                break
+            sentence = line.rstrip()[-1:] in ".!?" and _SENTENCE.search(line)
+            if not sentence and (self._head_line.match(line) or "@" in line or _NUMBERS.match(line)):
+                begin, gap = end, 0
+            elif line.strip():
+                gap += 1
+                if gap > 2 or sentence:
+                    break
+        return min(begin, limit)
+
+    def tail(self, view: View, after: int) -> int:
+        """Where salutation and signature begin behind ``after``; the end of the text where there are none."""
+        match = self._closing.search(view.folded, max(0, after - 1))
+        if match:
+            return match.start() + 1 if view.folded[match.start()] == "\n" else match.start()
+        match = self._closing_inline.search(view.folded, after)
+        end = match.start() if match else len(view.text)
+        lines = [line for line in view.lines if line[0] >= after and line[1] <= end][-6:]
+        for start, stop in lines:
+            line = view.folded[start:stop]
+            if self._tail_line.match(line) and not (line.rstrip()[-1:] in ".!?" and _SENTENCE.search(line)):
+                return start
+        return end
+
+    def _with_loose(self, view: View, titles: list[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
+        """``titles`` and those with blanks inside, a Roman number or a frame."""
+        more = []
+        for match in _LOOSE.finditer(view.folded):
+            name = self._letters.get(collapse(match["title"]))
+            if name and not any(start < match.end() and match.start() < end for start, end, _ in titles):
+                more.append((match.start(), match.end(), name))
+        return sorted([*titles, *more])
+
+    def _letter(self, view: View, start: int, end: int) -> Iterable[tuple[str, int, int]]:
+        """The body of a letter; its first sentence is the indication where it says why the patient was sent."""
+        opening = self._opening.match(view.folded, start, end) if start < end else None
+        if opening:
+            stop = re.compile(r"[.?!](?=\s|$)|\n\s*\n").search(view.folded, opening.end(), end)
+            if stop and view.folded[stop.end() : end].strip():
+                yield "indication", start, stop.end()
+                start = stop.end()
+        yield "results", start, end
+
+    def _untitled_body(self, view: View, name: str, start: int, end: int) -> Iterable[tuple[str, int, int]]:
+        """Findings that follow indication or technique without a title: from the next paragraph or full line on."""
+        lead = start + len(view.text[start:end]) - len(view.text[start:end].lstrip())
+        cut = _NEXT_LINE.search(view.text, lead, end)
+        if cut is None or not view.folded[cut.end() : end].strip():
+            yield name, start, end
+            return
+        yield name, start, cut.start()
+        yield "results", cut.start(), end
+
+    def _by_cue(self, view: View, name: str, start: int, end: int) -> Iterable[tuple[str, int, int]]:
+        cue = list(self._cue.finditer(view.folded, start, end))[-1:] if name == "results" else []
+        yield name, start, cue[0].start("cue") if cue else end
+        if cue:
+            yield "conclusion", cue[0].end("cue"), end
 
     def _name(self, title: str) -> str:
         plain = re.sub(r"[ \-]+", " ", title)
@@ -94,6 +215,20 @@ class SectionParser:
     @staticmethod
     def _lines_from_top(view: View, count: int) -> int:
         return view.lines[min(count, len(view.lines)) - 1][1] if view.lines else 0
+
+
+def _trimmed(text: str, name: str, start: int, end: int) -> SectionSpan:
+    """The span without blanks at its ends and without the line drawn under its title."""
+    end = max(start, end)
+    while start < end and text[start].isspace():
+        start += 1
+    rule = _RULE.match(text, start, end)
+    start = rule.end() if rule else start
+    while start < end and text[start].isspace():
+        start += 1
+    while start < end and text[end - 1].isspace():
+        end -= 1
+    return SectionSpan(name, start, end)
 
 
 _BUILT: dict[Path, SectionParser] = {}
