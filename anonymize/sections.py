@@ -126,7 +126,9 @@ class SectionParser:
         view = View(text)
         titles = self._with_loose(view, self.titles(view))
         first = titles[0][0] if titles else len(text)
-        end = self.tail(view, titles[-1][1] if titles else self.head(view, len(text)))
+        # a letter can begin with the words that close another ("thank you for ..."): look in its second half only
+        body = titles[-1][1] if titles else self.head(view, len(text))
+        end = self.tail(view, body if titles else (body + len(text)) // 2)
         bounds = [(name, start, following) for (_, start, name), (following, _, _) in pairwise([*titles, (end, end, "")])]
         names = {name for name, _, _ in bounds}
         if not titles or names == {"conclusion"}:

@@ -40,6 +40,7 @@ class Finding:
     persists: bool  # an old one is still there (a prosthesis)
     abnormal: bool  # present means that the study is not normal
     sections: tuple[str, ...]  # where it counts beside results and conclusion
+    not_with: re.Pattern[str]  # words in the same sentence that show that something else is meant
     elsewhere: Elsewhere | None
 
 
@@ -120,11 +121,14 @@ class Miner:
         sentence = plain[start:end]
         for finding in self.findings:
             healthy = [m.span() for m in finding.normal.finditer(sentence)]
+            named = list(finding.terms.finditer(sentence))
+            if (healthy or named) and finding.not_with.search(sentence):
+                continue
             for a, b in healthy:
                 qualifiers = Qualifiers(negated=True, laterality=self._side(self._scope.clause(sentence, a, b)))
                 value = Value.ABSENT if self._counts(finding, section) else Value.NOT_MENTIONED
                 yield Mention(finding.name, value, start + a, start + b, section, qualifiers)
-            for match in finding.terms.finditer(sentence):
+            for match in named:
                 a, b = match.span()
                 # "heart not enlarged" holds a term inside a normal wording: the normal wording decides
                 if not any(a < d and c < b for c, d in healthy):
@@ -253,6 +257,7 @@ def _finding(name: str, rules: Mapping[str, Any]) -> Finding:
         persists=bool(rules.get("persists", False)),
         abnormal=bool(rules.get("abnormal", True)),
         sections=tuple(rules.get("sections") or ()),
+        not_with=compile_patterns(rules.get("not_with")),
         elsewhere=_elsewhere(rules["elsewhere"]) if rules.get("elsewhere") else None,
     )
 
