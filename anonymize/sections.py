@@ -124,11 +124,7 @@ class SectionParser:
     def spans(self, text: str) -> list[SectionSpan]:
         """Where each section stands in ``text``, in order, without its title and without blanks at the ends."""
         view = View(text)
-        titles = self._with_loose(view, self.titles(view))
-        first = titles[0][0] if titles else len(text)
-        # a letter can begin with the words that close another ("thank you for ..."): look in its second half only
-        body = titles[-1][1] if titles else self.head(view, len(text))
-        end = self.tail(view, body if titles else (body + len(text)) // 2)
+        titles, first, end = self._frame(view)
         bounds = [(name, start, following) for (_, start, name), (following, _, _) in pairwise([*titles, (end, end, "")])]
         names = {name for name, _, _ in bounds}
         if not titles or names == {"conclusion"}:
@@ -140,6 +136,22 @@ class SectionParser:
         if "conclusion" not in names:
             bounds = [part for bound in bounds for part in self._by_cue(view, *bound)]
         return [span for bound in bounds if (span := _trimmed(text, *bound)).end > span.start]
+
+    def body(self, text: str) -> tuple[int, int]:
+        """Where the letterhead ends (the first title, or the body of a letter) and where closing and signature begin."""
+        view = View(text)
+        titles, first, end = self._frame(view)
+        names = {name for _, _, name in titles}
+        begin = self.head(view, first) if names <= {"conclusion"} else first
+        return min(begin, end), end
+
+    def _frame(self, view: View) -> tuple[list[tuple[int, int, str]], int, int]:
+        """Titles, the start of the first one (or the end of the text) and the end of the body."""
+        titles = self._with_loose(view, self.titles(view))
+        length = len(view.text)
+        # a letter can begin with the words that close another ("thank you for ..."): look in its second half only
+        after = titles[-1][1] if titles else (self.head(view, length) + length) // 2
+        return titles, (titles[0][0] if titles else length), self.tail(view, after)
 
     def head(self, view: View, limit: int) -> int:
         """Where the body of a report without titles begins, before ``limit``: behind salutation or letterhead."""
