@@ -64,9 +64,7 @@ class SectionParser:
             rf"(?:^|[\n.!?;][ \t\n]*)(?P<cue>(?:{alternatives(words.get('conclusion_cues', []))})(?!\w)[ ,:]*)"
         )
         persons = rf"(?:{titles_of_persons})(?!\w)[^\n]{{2,60}}$"
-        self._head_line = re.compile(
-            rf"[ \t\-*|#]*(?:(?:{alternatives(words.get('letterhead', []))})(?!\w)|{persons})"
-        )
+        self._head_line = re.compile(rf"[ \t\-*|#]*(?:(?:{alternatives(words.get('letterhead', []))})(?!\w)|{persons})")
         self._tail_line = re.compile(rf"[ \t\-*]*(?:(?:{alternatives(words.get('signature', []))})(?!\w)|{persons})")
 
     def titles(self, view: View) -> list[tuple[int, int, str]]:
@@ -125,7 +123,9 @@ class SectionParser:
         """Where each section stands in ``text``, in order, without its title and without blanks at the ends."""
         view = View(text)
         titles, first, end = self._frame(view)
-        bounds = [(name, start, following) for (_, start, name), (following, _, _) in pairwise([*titles, (end, end, "")])]
+        bounds = [
+            (name, start, following) for (_, start, name), (following, _, _) in pairwise([*titles, (end, end, "")])
+        ]
         names = {name for name, _, _ in bounds}
         if not titles or names == {"conclusion"}:
             # a letter, or a body that only its conclusion is titled in
@@ -136,6 +136,11 @@ class SectionParser:
         if "conclusion" not in names:
             bounds = [part for bound in bounds for part in self._by_cue(view, *bound)]
         return [span for bound in bounds if (span := _trimmed(text, *bound)).end > span.start]
+
+    def is_title(self, line: str) -> bool:
+        """Whether ``line`` begins with a title of a section."""
+        view = View(line)
+        return bool(self._with_loose(view, self.titles(view)))
 
     def body(self, text: str) -> tuple[int, int]:
         """Where the letterhead ends (the first title, or the body of a letter) and where closing and signature begin."""

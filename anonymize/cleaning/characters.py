@@ -9,9 +9,7 @@ from collections.abc import Iterator
 from anonymize.cleaning.offsets import Edit
 
 # Windows-1252 shows the lead bytes C2-F4 of UTF-8 as these letters, and continuation bytes 80-BF as those.
-_CONTINUATION = "".join(
-    bytes([byte]).decode("cp1252", errors="ignore") or chr(byte) for byte in range(0x80, 0xC0)
-)
+_CONTINUATION = "".join(bytes([byte]).decode("cp1252", errors="ignore") or chr(byte) for byte in range(0x80, 0xC0))
 _SPOILED = re.compile(f"[\u00c2-\u00f4][{re.escape(_CONTINUATION)}]{{1,3}}")
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060\ufeff]")
 _BLANK = re.compile(r"[^\S\n\r \t]|\t")

@@ -50,7 +50,9 @@ def near_duplicates(
     try:
         from datasketch import MinHash, MinHashLSH
     except ImportError:
-        raise ConfigError("near-duplicates need the package datasketch; install it or set near_duplicates=false") from None
+        raise ConfigError(
+            "near-duplicates need the package datasketch; install it or set near_duplicates=false"
+        ) from None
     index = MinHashLSH(threshold=threshold, num_perm=permutations)
     first: dict[int, MinHash] = {}
     members: list[tuple[str, int, float]] = []

@@ -100,7 +100,7 @@ class Layout:
         """The lines before the body, except the one that names the examination."""
         begin, _ = self._parser.body(text)
         for line in _lines(text[:begin]):
-            if line.text.strip() and not self._exam.match(fold(line.text)):
+            if not self._exam.match(fold(line.text)):
                 yield Edit(line.start, line.end)
 
     def signature(self, text: str) -> Iterator[Edit]:
@@ -116,11 +116,8 @@ class Layout:
             known = self._known.search(fold(line.text))
             inside = any(span.start < line.end and line.start < span.end for span in spans)
             shared = not inside and line_key(line.text) in repeated and not self._exam.match(fold(line.text))
-            if known or (shared and not self._is_title(line.text)):
+            if known or (shared and not self._parser.is_title(line.text)):
                 yield Edit(line.start, line.end)
-
-    def _is_title(self, line: str) -> bool:
-        return bool(self._parser.spans(f"{line.strip()}\n.")) and self._parser.parse(f"{line.strip()}\n.")["results"] == ""
 
 
 def _lines(text: str) -> Iterable[_Line]:

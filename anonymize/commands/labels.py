@@ -61,7 +61,9 @@ def labels(
         if not as_json:
             result = {
                 "reports": result["reports"],
-                **{f"F1 {name}": _line(scores) for name, scores in {"all": result["all"], **result["by_label"]}.items()},
+                **{
+                    f"F1 {name}": _line(scores) for name, scores in {"all": result["all"], **result["by_label"]}.items()
+                },
                 "grades": result["grades"],
                 "qualifiers": result["qualifiers"],
             }

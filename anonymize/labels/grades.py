@@ -53,9 +53,7 @@ class Grades:
                 if own:
                     best = max(own, key=lambda read: read.grade)
                     qualifiers = Qualifiers(laterality=best.side)
-                    result[label] = Mention(
-                        label, Value.PRESENT, best.start, best.end, section, qualifiers, best.grade
-                    )
+                    result[label] = Mention(label, Value.PRESENT, best.start, best.end, section, qualifiers, best.grade)
                     break
         self._whole_knee(result, found)
         return result

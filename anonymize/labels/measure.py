@@ -80,7 +80,9 @@ def measure_labels(rules: Miner, gold: Sequence[GoldLabels], *, draws: int = 100
         "by_value": {str(value): _scores(counts[:, :, i].sum(axis=1), samples) for i, value in enumerate(_VALUES)},
         "by_label": {name: _scores(counts[:, i].sum(axis=1), samples) for i, name in enumerate(names)},
         "present_by_label": {name: _scores(counts[:, i, 0], samples) for i, name in enumerate(names)},
-        "grades": _share([_grade(m, name) == grade for g, m in zip(gold, read, strict=True) for name, grade in g.grades.items()]),
+        "grades": _share(
+            [_grade(m, name) == grade for g, m in zip(gold, read, strict=True) for name, grade in g.grades.items()]
+        ),
         "qualifiers": _share([_has(m, *pair) for g, m in zip(gold, read, strict=True) for pair in g.qualifiers]),
     }
 

@@ -64,7 +64,9 @@ class Miner:
         self._sentences = sentences_of(pack)
         try:
             self.findings = [_finding(name, rules) for name, rules in need(topic, "findings", place).items()]
-            self._scope = Scope(need(topic, "scope_end", place), topic.get("list_joins") or [], topic.get("list_ends") or [])
+            self._scope = Scope(
+                need(topic, "scope_end", place), topic.get("list_joins") or [], topic.get("list_ends") or []
+            )
             self._negation = Cue.of(need(topic, "negation", place))
             self._uncertainty = Cue.of(need(topic, "uncertainty", place))
             self._question = Cue.of(topic.get("question"))
@@ -95,7 +97,9 @@ class Miner:
             for start, end in self._sentences.split(text, span.start, span.end):
                 found += self._in_sentence(plain, start, end, span.name)
         found = [
-            replace(m, label=rule.label) if (rule := other.get(m.label)) and not rule.explicit.match(folded, m.end) else m
+            replace(m, label=rule.label)
+            if (rule := other.get(m.label)) and not rule.explicit.match(folded, m.end)
+            else m
             for m in found
         ]
         return sorted(found, key=lambda mention: (mention.start, mention.label))
@@ -228,9 +232,7 @@ class Miner:
             for span in spans:
                 match = self._normal_study.search(folded, span.start, span.end) if span.name == name else None
                 if match:
-                    return Mention(
-                        "abnormal", Value.ABSENT, match.start(), match.end(), name, Qualifiers(negated=True)
-                    )
+                    return Mention("abnormal", Value.ABSENT, match.start(), match.end(), name, Qualifiers(negated=True))
         return None
 
 
