@@ -16,7 +16,6 @@ from anonymize.languages import Pack
 from anonymize.report import SECTIONS
 from anonymize.text import View, alternatives, collapse, fold
 
-
 # A line that may be a title with blanks inside ("C O N C L U S I O N"), a Roman number or a frame around it.
 _LOOSE = re.compile(
     r"(?m)^[ \t*#_>=\-•|]*(?:(?:\d{1,2}|[ivx]{1,4}|[a-h])[ ]?[.)/°\-][ .)\-]*)?"
@@ -57,7 +56,7 @@ class SectionParser:
         self._letters = {collapse(str(title)): name for name in SECTIONS for title in words[name]}
         self._closing_inline = re.compile(rf"(?<=[.!;] )(?:{alternatives(words['closing'])})(?!\w)[^\n]{{0,60}}\s*$")
         self._salutation = re.compile(
-            rf"(?:^|\n)[ \t]*(?:{alternatives(words.get('salutation', []))})(?!\w)[^\n,.:;]{{0,60}}(?:,[ \t]*|(?=\n|$))"
+            rf"(?:^|\n)[ \t]*(?:{alternatives(words.get('salutation', []))})(?!\w)[^\n,.:;]{{0,60}}(?:[,:][ \t]*|(?=\n|$))"
         )
         self._opening = re.compile(rf"\s*(?:{alternatives(words.get('opening', []))})(?!\w)")
         self._cue = re.compile(
@@ -169,12 +168,13 @@ class SectionParser:
             line = view.folded[start:end]
             if start >= limit:
                 break
-            sentence = line.rstrip()[-1:] in ".!?" and _SENTENCE.search(line)
-            if not sentence and (self._head_line.match(line) or "@" in line or _NUMBERS.match(line)):
+            stopped = line.rstrip()[-1:] in (".", "!", "?")
+            known = self._head_line.match(line) or "@" in line or _NUMBERS.match(line)
+            if known and not (stopped and _SENTENCE.search(line)):
                 begin, gap = end, 0
             elif line.strip():
                 gap += 1
-                if gap > 2 or sentence:
+                if gap > 2 or stopped:
                     break
         return min(begin, limit)
 

@@ -62,6 +62,6 @@ def _cased(short: str, long: str, text: str) -> str:
     letters = [char for char in short if char.isalpha()]
     if len(letters) > 3 and all(char.isupper() for char in letters) and text.isupper():
         return long.upper()
-    if letters and letters[0].isupper() and (len(letters) == 1 or letters[1].islower()):
+    if letters and letters[0].isupper() and len(letters) > 1 and letters[1].islower():
         return long[:1].upper() + long[1:]
     return long

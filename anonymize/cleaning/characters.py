@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator
 
 from anonymize.cleaning.offsets import Edit
@@ -34,7 +33,8 @@ def _decoded(spoiled: str) -> tuple[str, int] | None:
             char = b"".join(_byte(letter) for letter in spoiled[:length]).decode("utf-8")
         except UnicodeError:
             continue
-        if len(char) == 1 and unicodedata.category(char) != "Cc":
+        # letters of Europe, typographic signs and the euro: anything else is more likely two letters that belong there
+        if len(char) == 1 and ("\u00a0" <= char < "\u0180" or "\u2010" <= char <= "\u20ac"):
             return char, length
     return None
 

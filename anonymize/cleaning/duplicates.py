@@ -62,7 +62,7 @@ def near_duplicates(
             continue
         sketch = MinHash(num_perm=permutations, seed=_SEED, hashfunc=zlib.crc32)
         sketch.update_batch(list(parts))
-        near = [(sketch.jaccard(first[key]), -key) for key in index.query(sketch)]
+        near = [(sketch.jaccard(first[key]), -key) for key in index.query(sketch) if isinstance(key, int)]
         best = max((pair for pair in near if pair[0] >= threshold), default=None)
         if best is None:
             group = len(first)

@@ -43,7 +43,7 @@ class Sentences:
                     ends.add(match.end())
         bounds, begin = [], start
         for stop in sorted(ends):
-            if begin < stop < end:
+            if begin < stop < end and not text[begin:stop].isspace():
                 bounds.append((begin, stop))
                 begin = stop
         return [*bounds, (begin, end)] if begin < end or not bounds else bounds

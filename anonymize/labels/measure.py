@@ -1,8 +1,8 @@
 """How well labels are mined: precision, recall and F1 per label against labels that a person has checked.
 
 Gold is JSON Lines: ``text``, ``labels`` (label → present, absent or uncertain; a label that is missing is not
-mentioned), optional ``grades`` (label → 0-4), ``half`` (name of a part) and ``qualifiers`` ("label:qualifier"). A label is right where its value is the
-same. Intervals are 95 % bootstrap percentiles over reports.
+mentioned), optional ``grades`` (label → 0-4), ``half`` (name of a part) and ``qualifiers`` ("label:qualifier"). A label
+is right where its value is the same. Intervals are 95 % bootstrap percentiles over reports.
 """
 
 from __future__ import annotations

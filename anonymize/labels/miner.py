@@ -72,7 +72,7 @@ class Miner:
             self._question = Cue.of(topic.get("question"))
             self._family = Cue.of(topic.get("family"))
             self._history = Cue.of(topic.get("history"))
-            self._other = compile_patterns(topic.get("other"))
+            self._other = re.compile(compile_patterns(topic.get("other")).pattern + r"\s*$")
             self._pseudo = compile_patterns(need(topic, "pseudo", place))
             self._normal_study = compile_patterns(topic.get("normal_study"))
             self._sides = {name: compile_patterns(words) for name, words in (topic.get("laterality") or {}).items()}
@@ -156,9 +156,6 @@ class Miner:
 
     def _qualify(self, finding: Finding, clause: Clause) -> tuple[Qualifiers, bool]:
         """The qualifiers of a mention, and whether it is about another one than those named before."""
-        other = bool(self._other.search(clause.sentence, max(0, clause.start - 30), clause.start)) and bool(
-            self._other.fullmatch(clause.sentence[max(0, clause.start - 30) : clause.start].strip().split(" ")[-1])
-        )
         open_end = _leads(self._uncertainty.after, clause)  # "cannot be excluded" holds a negation, and is none
         negated = bool(
             self._scope.reaches(self._negation.before, clause)
@@ -180,6 +177,7 @@ class Miner:
         )
         if clause.sentence.rstrip().endswith("?") and not negated:
             qualifiers = replace(qualifiers, hypothetical=True)
+        other = negated and self._other.search(clause.before) is not None
         return qualifiers, other
 
     def _side(self, clause: Clause) -> str:
@@ -265,11 +263,8 @@ def _finding(name: str, rules: Mapping[str, Any]) -> Finding:
 
 
 def _elsewhere(rules: Mapping[str, Any]) -> Elsewhere:
-    return Elsewhere(
-        rules["label"],
-        *(compile_patterns(rules[key]) for key in ("words", "unless")),
-        re.compile(r"\s*" + compile_patterns(rules["explicit"]).pattern),
-    )
+    words, unless, explicit = (compile_patterns(rules[key]) for key in ("words", "unless", "explicit"))
+    return Elsewhere(rules["label"], words, unless, re.compile(r"\s*" + explicit.pattern))
 
 
 @lru_cache(maxsize=16)

@@ -92,11 +92,10 @@ class Scope:
 
     def reaches(self, cue: re.Pattern[str], clause: Clause) -> re.Match[str] | None:
         """The last match of ``cue`` before the finding, if it reaches the finding."""
-        found = None
-        for found in cue.finditer(clause.sentence, clause.left, clause.start):
-            pass
-        if found is None:
+        cues = list(cue.finditer(clause.sentence, clause.left, clause.start))
+        if not cues:
             return None
+        found = cues[-1]
         comma = clause.sentence.rfind(",", found.end(), clause.start)
         if comma < 0:
             return found
