@@ -23,7 +23,7 @@ _LOOSE = re.compile(
 )
 _RULE = re.compile(r"[ \t]*[=\-_*~.]{3,}[ \t]*(?:\n|$)")  # the line drawn under a title
 _SENTENCE = re.compile(r"[^\W\d_]{2,}(?:[^\w\n]+[\w'’\-]+){3,}[^\n]*[.!?][ \t]*$|(?:[^\W\d_]+[^\w\n]+){7,}")
-_NEXT_LINE = re.compile(r"\n\s*(?=[^\W\d_a-zß-öø-ÿ]|[\-–*•])")  # a line that begins with a capital or as a list item
+_NEXT_LINE = re.compile(r"\n[ \t]*(?=[^\W\d_a-zß-öø-ÿ]|[\-–*•])")  # a line that begins with a capital or as a list item
 _NUMBERS = re.compile(r"(?:[^\n]*\d){6}[^\n]*")  # dates, phones and identifiers of a header line
 
 
@@ -60,7 +60,7 @@ class SectionParser:
         )
         self._opening = re.compile(rf"\s*(?:{alternatives(words.get('opening', []))})(?!\w)")
         self._cue = re.compile(
-            rf"(?:^|[\n.!?;][ \t\n]*)(?P<cue>(?:{alternatives(words.get('conclusion_cues', []))})(?!\w)[ ,:]*)"
+            rf"(?:^|[\n.!?;][ \t]*)(?P<cue>(?:{alternatives(words.get('conclusion_cues', []))})(?!\w)[ ,:]*)"
         )
         persons = rf"(?:{titles_of_persons})(?!\w)[^\n]{{2,60}}$"
         self._head_line = re.compile(rf"[ \t\-*|#]*(?:(?:{alternatives(words.get('letterhead', []))})(?!\w)|{persons})")

@@ -40,17 +40,20 @@ def main() -> None:
     out: dict[str, Any] = {"reports": len(reports), "reports_per_cpu_second": round(len(reports) / seconds, 1)}
     shown = 0
     for label in LABELS:
-        pairs = []
+        pairs: list[tuple[bool, bool]] = []
+        lenient: list[tuple[bool, bool]] = []
         for report, mentions in zip(reports, read, strict=True):
             truth = studies[report["accession"]][label]
             value = mentions[label].value if label in mentions else Value.NOT_MENTIONED
             if truth is None or (options.named and value is Value.NOT_MENTIONED):
                 continue
             pairs.append((truth >= 0.5, value is Value.PRESENT))
+            lenient.append((truth >= 0.5, value in (Value.PRESENT, Value.UNCERTAIN)))
             if (truth >= 0.5) != (value is Value.PRESENT) and shown < options.errors:
                 shown += 1
                 print("-" * 80, label, "truth", truth, "read", value, report["text"], sep="\n")
         out[label] = scores(np.asarray(pairs, dtype=int).reshape(-1, 2))
+        out[label]["f1_uncertain_as_present"] = scores(np.asarray(lenient, dtype=int).reshape(-1, 2)).get("f1")
     graded = [
         (studies[report["accession"]]["kl_read"], mentions["kl_grade"].grade)
         for report, mentions in zip(reports, read, strict=True)

@@ -20,7 +20,7 @@ _END = re.compile(
     r"(?<!\d)(?P<dot>\.)(?=\s|$)|\d\.(?=\s|$)|[!;](?=\s|$)|\?(?=\s|$)|\n[ \t]*\n"
     r"|\n(?=[ \t]*(?:[\-–*•#>]|\d{1,2}[.)] ))|\n(?=[ \t]*[^\W\d][^\n:]{0,40}:)"
 )
-_CAPITAL_LINE = re.compile(r"\n(?=[ \t]*[^\W\d_]+)")
+_CAPITAL_LINE = re.compile(r"\n(?=[ \t]*(?P<first>[^\W\d_])(?P<second>.?))")
 
 
 class Sentences:
@@ -30,6 +30,8 @@ class Sentences:
         topic = pack["labels"]
         self._abbreviation = re.compile(rf"\b(?:{'|'.join(topic['abbreviations'])})$")
         self._capital_nouns = bool(topic.get("capital_nouns", False))
+        spoken = "|".join(map(re.escape, topic.get("spoken_stops") or ()))
+        self._spoken = re.compile(rf"(?<!\w)(?:{spoken})(?=\s+(?P<next>[^\W\d_]))") if spoken else None
 
     def split(self, text: str, start: int = 0, end: int | None = None) -> list[tuple[int, int]]:
         """Start and end of each sentence in ``text[start:end]``, in order; together they cover the range."""
@@ -37,10 +39,11 @@ class Sentences:
         ends = {m.end() for m in _END.finditer(text, start, end) if not self._inside_abbreviation(text, start, m)}
         if not self._capital_nouns:
             for match in _CAPITAL_LINE.finditer(text, start, end):
-                word = text[match.end() :].lstrip()[:2]
                 # a line that begins like a sentence; in capitals only where the line before is not full
-                if word[:1].isupper() and (word[1:].islower() or _short_line(text, match.start())):
+                if match["first"].isupper() and (match["second"].islower() or _short_line(text, match.start())):
                     ends.add(match.end())
+        if self._spoken:  # the dictated name of the full stop, before a capital
+            ends |= {m.end() for m in self._spoken.finditer(text, start, end) if m["next"].isupper()}
         bounds, begin = [], start
         for stop in sorted(ends):
             if begin < stop < end and not text[begin:stop].isspace():

@@ -15,6 +15,7 @@ from anonymize.config import ConfigError
 
 _NOTHING = re.compile(r"(?!)")
 _WORD = re.compile(r"\w+")
+_REACH = 300  # characters; keeps the work linear in the length of the text
 _COLON = re.compile(r":(?=\s*(?:\S+\s+){2}\S)")  # a statement of its own follows, not an answer
 _LOOK_BEHIND = re.compile(r"(\(\?<[!=][^)]*\))")
 
@@ -83,7 +84,9 @@ class Scope:
         self._last = compile_patterns(lasts)
 
     def clause(self, sentence: str, start: int, end: int) -> Clause:
-        """The clause around ``sentence[start:end]``."""
+        """The clause around ``sentence[start:end]``, no further than :data:`_REACH` characters away."""
+        begin = max(0, start - _REACH)
+        sentence, start, end = sentence[begin : end + _REACH], start - begin, end - begin
         stops = [stop.end() for stop in self._ends.finditer(sentence, 0, start)]
         stop = self._ends.search(sentence, end)
         rest = _COLON.split(sentence[end : stop.start() if stop else len(sentence)], maxsplit=1)[0]
