@@ -24,6 +24,9 @@ _LOOSE = re.compile(
 _RULE = re.compile(r"[ \t]*[=\-_*~.]{3,}[ \t]*(?:\n|$)")  # the line drawn under a title
 _SENTENCE = re.compile(r"[^\W\d_]{2,}(?:[^\w\n]+[\w'’\-]+){3,}[^\n]*[.!?][ \t]*$|(?:[^\W\d_]+[^\w\n]+){7,}")
 _NEXT_LINE = re.compile(r"\n[ \t]*(?=[^\W\d_a-zß-öø-ÿ]|[\-–*•])")  # a line that begins with a capital or as a list item
+_STOPPED = re.compile(r"[\w)]{2}[.!?]\s*$")  # not an initial
+# the end of a sentence, not of an abbreviation: a word of four letters before, a capital or a break behind
+_FIRST_STOP = re.compile(r"(?<=[^\W\d_]{4})[.?!](?=\s+[^\W\d_a-zß-öø-ÿ])|(?<=\w{2})[.?!](?=[ \t]*\n|\s*$)|\n\s*\n")
 _NUMBERS = re.compile(r"(?:[^\n]*\d){6}[^\n]*")  # dates, phones and identifiers of a header line
 
 
@@ -55,13 +58,13 @@ class SectionParser:
         self._signature = re.compile(rf"(?:^|\n)[ \t\-*]*(?:{titles_of_persons})(?!\w)\.? ?[^\n]{{2,60}}(?=\n|$)")
         self._letters = {collapse(str(title)): name for name in SECTIONS for title in words[name]}
         self._closing_inline = re.compile(rf"(?<=[.!;] )(?:{alternatives(words['closing'])})(?!\w)[^\n]{{0,60}}\s*$")
-        self._salutation = re.compile(
-            rf"(?:^|\n)[ \t]*(?:{alternatives(words.get('salutation', []))})(?!\w)[^\n,.:;]{{0,60}}(?:[,:][ \t]*|(?=\n|$))"
-        )
+        greeting = rf"(?:{alternatives(words.get('salutation', []))})(?!\w)[^\n,.:;]{{0,60}}"
+        self._salutation = re.compile(rf"(?:^|\n)[ \t]*{greeting}(?:,[ \t]*{greeting})?(?:[,:][ \t]*|(?=\n|$))")
         self._opening = re.compile(rf"\s*(?:{alternatives(words.get('opening', []))})(?!\w)")
         self._cue = re.compile(
             rf"(?:^|[\n.!?;][ \t]*)(?P<cue>(?:{alternatives(words.get('conclusion_cues', []))})(?!\w)[ ,:]*)"
         )
+        self._after_body = re.compile(rf"[ \t\-*]*(?:{alternatives(words.get('after_body', []))})(?!\w)")
         persons = rf"(?:{titles_of_persons})(?!\w)[^\n]{{2,60}}$"
         self._head_line = re.compile(rf"[ \t\-*|#]*(?:(?:{alternatives(words.get('letterhead', []))})(?!\w)|{persons})")
         self._tail_line = re.compile(rf"[ \t\-*]*(?:(?:{alternatives(words.get('signature', []))})(?!\w)|{persons})")
@@ -180,15 +183,18 @@ class SectionParser:
 
     def tail(self, view: View, after: int) -> int:
         """Where salutation and signature begin behind ``after``; the end of the text where there are none."""
+        end = len(view.text)
         match = self._closing.search(view.folded, max(0, after - 1))
         if match:
-            return match.start() + 1 if view.folded[match.start()] == "\n" else match.start()
-        match = self._closing_inline.search(view.folded, after)
-        end = match.start() if match else len(view.text)
+            end = match.start() + 1 if view.folded[match.start()] == "\n" else match.start()
+        elif match := self._closing_inline.search(view.folded, after):
+            end = match.start()
         lines = [line for line in view.lines if line[0] >= after and line[1] <= end][-6:]
         for start, stop in lines:
             line = view.folded[start:stop]
-            if self._tail_line.match(line) and not (line.rstrip()[-1:] in ".!?" and _SENTENCE.search(line)):
+            sentence = _STOPPED.search(line) and _SENTENCE.search(line)
+            alone = view.folded[max(0, start - 2) : start] == "\n\n"
+            if self._after_body.match(line) or (self._tail_line.match(line) and (alone or not sentence)):
                 return start
         return end
 
@@ -205,7 +211,7 @@ class SectionParser:
         """The body of a letter; its first sentence is the indication where it says why the patient was sent."""
         opening = self._opening.match(view.folded, start, end) if start < end else None
         if opening:
-            stop = re.compile(r"[.?!](?=\s|$)|\n\s*\n").search(view.folded, opening.end(), end)
+            stop = _FIRST_STOP.search(view.text, opening.end(), end)
             if stop and view.folded[stop.end() : end].strip():
                 yield "indication", start, stop.end()
                 start = stop.end()

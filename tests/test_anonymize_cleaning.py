@@ -122,9 +122,8 @@ def test_abbreviations_need_their_context(text: str, wanted: str) -> None:
 def test_repeated_lines_count_reports_in_bounded_memory() -> None:
     counts = LineCounts(share=0.1)
     for number in range(3000):
-        counts.add(
-            f"Groupe hospitalier des Deux Rives, poste {number}\nligne unique {chr(97 + number % 26) * (number % 97 + 4)}x{'y' * (number // 97)}\n"
-        )
+        letters = chr(97 + number % 26) * (number % 97 + 4)
+        counts.add(f"Groupe hospitalier des Deux Rives, poste {number}\nligne unique {letters}{'y' * (number // 97)}\n")
     assert counts.repeated() == {line_key("groupe hospitalier des deux rives, poste 7")}
     assert len(counts._counts) < 400
 
@@ -156,7 +155,7 @@ def test_sentences_by_rules_and_by_eds_nlp() -> None:
 
 def test_near_duplicates_are_grouped() -> None:
     pytest.importorskip("datasketch")
-    base = "pas de fracture visible sur les deux incidences ".split() + [f"mot{i}" for i in range(60)]
+    base = ["pas", "de", "fracture", "visible", "sur", "les", "deux", "incidences"] + [f"mot{i}" for i in range(60)]
     reports = [
         ("a", " ".join(base)),
         ("b", "un autre compte rendu qui ne ressemble en rien au premier " * 3),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -101,4 +103,4 @@ def test_a_body_before_the_only_title_is_results() -> None:
 def test_spans_are_in_the_text_in_order_and_apart(text: str, language: str) -> None:
     spans = parser_of(load_pack(language)).spans(text)
     assert all(span.name in SECTIONS and 0 <= span.start < span.end <= len(text) for span in spans)
-    assert all(a.end <= b.start for a, b in zip(spans, spans[1:], strict=False))
+    assert all(a.end <= b.start for a, b in itertools.pairwise(spans))
