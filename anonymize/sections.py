@@ -190,13 +190,26 @@ class SectionParser:
         elif match := self._closing_inline.search(view.folded, after):
             end = match.start()
         lines = [line for line in view.lines if line[0] >= after and line[1] <= end][-6:]
-        for start, stop in lines:
-            line = view.folded[start:stop]
-            sentence = _STOPPED.search(line) and _SENTENCE.search(line)
+        for index, (start, _) in enumerate(lines):
             alone = view.folded[max(0, start - 2) : start] == "\n\n"
-            if self._after_body.match(line) or (self._tail_line.match(line) and (alone or not sentence)):
+            # a finding below it: not the end after all
+            if self._around(view, lines[index], alone) and not any(
+                self._says_something(view, line) for line in lines[index + 1 :]
+            ):
                 return start
         return end
+
+    def _around(self, view: View, line: tuple[int, int], alone: bool) -> bool:
+        """Whether a line behind the body belongs to what follows it: a signature, who came along, copies."""
+        text = view.folded[line[0] : line[1]]
+        if self._after_body.match(text):
+            return True
+        sentence = _STOPPED.search(text) and _SENTENCE.search(text)
+        return bool(self._tail_line.match(text)) and (alone or not sentence)
+
+    def _says_something(self, view: View, line: tuple[int, int]) -> bool:
+        text = view.folded[line[0] : line[1]]
+        return bool(_STOPPED.search(text) and _SENTENCE.search(text)) and not self._around(view, line, True)
 
     def _with_loose(self, view: View, titles: list[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
         """``titles`` and those with blanks inside, a Roman number or a frame."""

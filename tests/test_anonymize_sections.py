@@ -104,3 +104,13 @@ def test_spans_are_in_the_text_in_order_and_apart(text: str, language: str) -> N
     spans = parser_of(load_pack(language)).spans(text)
     assert all(span.name in SECTIONS and 0 <= span.start < span.end <= len(text) for span in spans)
     assert all(a.end <= b.start for a, b in itertools.pairwise(spans))
+
+
+def test_a_finding_below_a_line_like_a_signature_stays() -> None:
+    text = (
+        "RESULTATS :\nPas de fracture.\nContact os sur os du compartiment interne.\nDr Morvec prévenu\n"
+        "Gonarthrose gauche de grade 4 selon Kellgren et Lawrence.\nDr Alban Morvec"
+    )
+    found = FRENCH.parse(text)["results"]
+    assert found.endswith("Kellgren et Lawrence.")
+    assert "Contact os sur os" in found
