@@ -68,7 +68,7 @@ class Anonymizer:
         self.keys = keys
         self.pack = load_pack(config.language)
         known = gazetteer if gazetteer and config.use_export_names else Gazetteer()
-        self.detectors = build(self.pack, known)
+        self.detectors = build(self.pack, known, config.identifiers)
         self.words = KnownWords(self.pack)
         self.sections = parser_of(self.pack)
         self.surrogates = Surrogates(self.pack, keys, gazetteer or Gazetteer(), avoid)

@@ -35,6 +35,9 @@ class Cues:
         self._most = max((phrase.count(" ") + 1 for phrase in self._kinds), default=0)
         self._lasts = frozenset(phrase.rsplit(" ", 1)[-1] for phrase in self._kinds) | self._fillers
 
+    def __contains__(self, phrase: object) -> bool:
+        return normal(str(phrase)) in self._kinds
+
     def before(self, folded: str, position: int, gap: int = 8, breaks: int = 1) -> tuple[str, str] | None:
         """Kind and phrase of the longest cue that ends before ``position``.
 
