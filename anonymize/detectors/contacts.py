@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 import phonenumbers
 
@@ -17,7 +18,7 @@ _DATE = re.compile(
     r"(?<!\d)\d{1,2}[/.\- ]\d{1,2}[/.\- ](?:19|20)\d\d(?!\d)|(?<!\d)(?:19|20)\d\d[/.\-]\d\d[/.\-]\d\d(?!\d)"
 )
 _SEP = r"(?: ?[.\-/()_] ?|[ \u00a0]{1,3}| ?\(0\) ?)"
-_NUMBER = re.compile(rf"(?:\(?\+ ?|00 ?|\()?\d(?:{_SEP}?[\do]){{4,16}}(?!\d)")
+_NUMBER = re.compile(rf"(?:\(?\+ ?|00 ?|\()?\d(?:{_SEP}?(?:\d|o(?![a-z]))){{4,16}}(?!\d)")
 _SHORT = re.compile(rf"\d(?:{_SEP}?\d){{2,15}}(?!\d)")
 _RUN = re.compile(r"\d+")
 _MEASURE = re.compile(r"\d+[.,]\d+$|\d[.,]\d{1,2} ")
@@ -35,6 +36,7 @@ class Contacts(Detector):
         super().__init__(pack)
         self._regions: list[str] = pack["pack"]["phone_regions"]
         words = pack["detectors"]["contacts"]
+        self._valid = lru_cache(maxsize=4096)(self._is_valid)  # letterheads repeat
         extension = alternatives(words["extensions"])
         self._extension = re.compile(rf",? {{0,2}}{extension} ?:? ?\d{{2,5}}(?!\d)")
         self._tail = re.compile(rf" ?(?:[\-/,]|{alternatives(words.get('and', ['/']))}) ?(?P<tail>\d{{2,4}})(?![\d./]|[.,]\d)")
@@ -105,7 +107,7 @@ class Contacts(Detector):
         return [
             digits[count - 1] + 1
             for count in range(min(len(digits) - 1, 12), 8, -1)
-            if not value[digits[count - 1] + 1].isdigit()
+            if re.match(r"(?: {1,3}|[/,] ?)[\d(+]", value[digits[count - 1] + 1 :])
         ]
 
     def _span(self, folded: str, start: int, end: int, rule: str) -> Span:
@@ -124,7 +126,7 @@ class Contacts(Detector):
     def _possible(self, number: str) -> bool:
         return any(self._parsed(number, region, phonenumbers.is_possible_number) for region in self._regions)
 
-    def _valid(self, number: str) -> bool:
+    def _is_valid(self, number: str) -> bool:
         number = re.sub(r"(?<=[\d .\-])o|o(?=\d)", "0", number)
         digits = len(re.findall(r"\d", number))
         if _DATE.search(number) or digits < 8:

@@ -10,13 +10,13 @@ from anonymize.detectors import Detector
 from anonymize.detectors.cues import Cues
 from anonymize.languages import Pack
 from anonymize.report import Span
-from anonymize.text import View
+from anonymize.text import View, alternatives, fold
 
 _UID = re.compile(r"(?<![\w.])[0-2](?:\.(?:0|[1-9]\d*)){4,}(?![\w])")  # PS3.5 section 9: at most 64 characters
 _UUID = re.compile(r"(?<![\w\-])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?!\w)")
-_HASH = re.compile(r"(?<!\w)(?=[a-f]*\d)[0-9a-f]{32,64}(?!\w)")
 _GS1 = re.compile(r"\(01\) ?\d{14}(?: ?\((?:10|11|17|21|240)\) ?[\w\-./]{1,20})*")
-_PATH = re.compile(r"(?:\\\\[\w.$\-]{1,60}|(?<!\w)[A-Za-z]:)\\[^\s\"<>|;,]{2,200}|(?<![\w/])/(?:home|users|mnt|media|var|data|srv)/[^\s\"<>|;,]{2,200}", re.I)
+_PATH = re.compile(r"(?:\\\\[\w.$\-]{1,60}|(?<!\w)[A-Za-z]:)\\[^\s\"<>|;,]{2,200}")
+_UNIX = re.compile(r"/(?:home|users|mnt|media|var|data|srv)/[^\s\"<>|;,]{2,200}", re.I)
 _ACCOUNT = re.compile(r"(?<![\w\\])[A-Z][A-Z0-9\-]{2,14}\\[a-z][\w.\-]{2,30}(?![\w\\])", re.I)
 _BIC = re.compile(r"(?<!\w)(?:bic|swift)\W{1,4}(?P<code>[a-z]{6}[a-z0-9]{2}(?:[a-z0-9]{3})?)(?!\w)")  # ISO 9362
 _USER = re.compile(r"[a-z][\w.\-]{2,30}")
@@ -59,6 +59,7 @@ class Devices(Detector):
         self._cued = [re.compile(rf"(?:{PLATES[name][0]})(?!\w)") for name in names]
         self._cue_words = [str(word) for key in ("plate_cues", "user_cues") for word in words.get(key, [])]
         self._cue = _any_word(self._cue_words)
+        self._stems = {fold(word).split()[0] for word in self._cue_words}
 
     def find(self, view: View) -> Iterable[Span]:
         """Spans of whole identifiers."""
@@ -69,30 +70,34 @@ class Devices(Detector):
         if "-" in folded:
             for match in _UUID.finditer(folded):
                 yield Span(*match.span(), "id", 0.95, "devices.uuid")
-            for pattern in self._free:
-                for hyphen in _PLATE_START.finditer(text):
-                    match = pattern.match(folded, hyphen.start())
-                    if match:
-                        yield Span(*match.span(), "id", 0.9, "devices.plate")
+            for middle in _PLATE_MIDDLE.finditer(text) if self._free else ():
+                for start in (middle.start() - 2, middle.start() - 1):
+                    if start < 0 or text[start - 1 : start].isalnum() or text[start - 1 : start] == "-":
+                        continue
+                    for pattern in self._free:
+                        match = pattern.match(folded, start)
+                        if match and match.group().upper() == text[start : match.end()]:
+                            yield Span(*match.span(), "id", 0.9, "devices.plate")
         if "(01)" in folded:
             for match in _GS1.finditer(folded):
                 yield Span(*match.span(), "id", 0.95, "devices.udi")
-        if "\\" in text or "/" in text:
-            for match in _PATH.finditer(text):
+        for match in _UNIX.finditer(text):
+            if not text[match.start() - 1 : match.start()].isalnum():
                 yield Span(match.start(), match.start() + len(match.group().rstrip(".:)")), "id", 0.9, "devices.path")
         if "\\" in text:
+            for match in _PATH.finditer(text):
+                yield Span(match.start(), match.start() + len(match.group().rstrip(".:)")), "id", 0.9, "devices.path")
             for match in _ACCOUNT.finditer(text):
                 yield Span(*match.span(), "id", 0.9, "devices.account")
         if "bic" in folded or "swift" in folded:
             for match in _BIC.finditer(folded):
                 yield Span(*match.span("code"), "id", 0.9, "devices.bic")
-        if len(folded) >= 32:
-            for match in _HASH.finditer(folded):
-                yield Span(*match.span(), "id", 0.9, "devices.hash")
         yield from self._announced(folded)
 
     def _announced(self, folded: str) -> Iterable[Span]:
-        for cue in self._cue.finditer(folded) if self._cue else ():
+        if not self._cue or not any(stem in folded for stem in self._stems):
+            return
+        for cue in self._cue.finditer(folded):
             value = _VALUE.match(folded, cue.end())
             kind = self._cues.before(folded, value.end(), gap=6, breaks=0) if value else None
             if not value or not kind:
@@ -107,11 +112,9 @@ class Devices(Detector):
                         break
 
 
-_PLATE_START = re.compile(r"(?<![\w\-])(?=[A-Z1-9][A-Z\d]?-[A-Z\d]{3}-[A-Z\d]{2,3})")
+_PLATE_MIDDLE = re.compile(r"-(?:\d{3}|[A-Z]{3})-")
 _VALUE = re.compile(r"[ :=\-]{0,4}(?:n[°o]? ?:? ?)?")
 
 
 def _any_word(entries: list[str]) -> re.Pattern[str] | None:
-    from anonymize.text import alternatives
-
     return re.compile(rf"(?<!\w){alternatives(entries)}(?!\w)") if entries else None

@@ -24,13 +24,18 @@ _SPOKEN = re.compile(
     re.I,
 )
 _SCHEME = re.compile(r"(?:https?|ftp|sftp)://[^\s<>\"']{3,200}|(?<!\w)www\.[^\s<>\"']{3,200}", re.I)
-_DOT = re.compile(r"\.(?=[a-z])")
 # Host names without a scheme: only under common top-level domains, in lower case, so that glued sentences stay.
 _TOP = (
     "fr|be|ch|com|org|net|eu|ca|lu|de|es|uk|nl|at|pt|info|mc|io|health|med|quebec|brussels|paris|app|gouv|gov|edu|int|local"
     "|invalid|example|cat|ie|us|biz|cloud|swiss|bzh"
 )
-_HOST = re.compile(rf"(?<![\w.@\-])(?:[a-z0-9][a-z0-9\-]{{0,62}}\.){{1,4}}(?:{_TOP})(?![\w\-])(?:[/:][^\s<>\"']{{0,200}})?")
+_TAIL = re.compile(rf"\.(?:{_TOP})(?![\w\-])")
+_LEFT = re.compile(r"(?<![\w.@\-])(?:[a-z0-9][a-z0-9\-]{0,62}\.){0,4}[a-z0-9][a-z0-9\-]{1,62}$")
+_RIGHT = re.compile(r"(?:[/:][^\s<>\"']{0,200})?")
+_BRACKET = re.compile(r"[(\[{<] ?(?:at|chez|a[r]{1,2}oba|a|@|ät|aet|apen|chio)", re.I)
+_COLONS = re.compile(r":[0-9a-fA-F]{0,4}:")
+_DOTS = re.compile(r"\.\d{1,3}\.\d{1,3}\.")
+_HYPHENS = re.compile(r"-[0-9a-fA-F]{2}-[0-9a-fA-F]{2}-[0-9a-fA-F]{2}-")
 _HANDLE = re.compile(r"(?<![\w@./])@[a-z_][\w.]{2,29}(?!\w)", re.I)
 _IP4 = re.compile(r"(?<![\w.\-/,])\d{1,3}(?:\.\d{1,3}){3}(?:/\d{1,2}|:\d{2,5})?(?![\w.]\d|\w)")
 _IP6 = re.compile(r"(?<![\w:.])(?:[0-9a-f]{1,4}:){2,7}(?::?[0-9a-f]{1,4})+(?![\w:])|(?<![\w:])(?:[0-9a-f]{1,4})?::(?:[0-9a-f]{1,4}:?){1,6}(?!\w)", re.I)
@@ -57,31 +62,34 @@ class Online(Detector):
                 yield from self._email(match)
             for match in _HANDLE.finditer(text):
                 yield Span(match.start(), match.end() - (match.group()[-1] == "."), "url", 0.85, "online.handle")
-        if "(" in text or "[" in text or "{" in text or "<" in text:
+        if _BRACKET.search(text):
             for match in _DISGUISED.finditer(text):
                 if "." in match.group() or re.search(r"[(\[{<]", match.group()):
                     yield Span(*match.span(), "email", 0.95, "online.email_disguised")
-        for match in _SPOKEN.finditer(text) if " " in text and ("aro" in view.folded or " at " in view.folded) else ():
+        for match in _SPOKEN.finditer(text) if "robas" in view.folded or "arroba" in view.folded or " at " in view.folded else ():
             yield Span(*match.span(), "email", 0.8, "online.email_disguised")
         if "://" in text or "www" in view.folded:
             for match in _SCHEME.finditer(text):
                 yield Span(match.start(), match.start() + len(match.group().rstrip(".,;:)]")), "url", 0.95, "online.url")
-        if _DOT.search(text):
-            for match in _HOST.finditer(text):
-                if len(match.group().split(".")[0]) > 1:
-                    yield Span(match.start(), match.start() + len(match.group().rstrip(".,;:)")), "url", 0.9, "online.host")
-        for match in _IP4.finditer(text) if text.count(".") > 2 else ():
+        for match in _TAIL.finditer(text):
+            left = _LEFT.search(text, max(0, match.start() - 120), match.start())
+            if left:
+                end = _RIGHT.match(text, match.end())
+                stop = end.end() if end else match.end()
+                value = text[left.start() : stop].rstrip(".,;:)")
+                yield Span(left.start(), left.start() + len(value), "url", 0.9, "online.host")
+        for match in _IP4.finditer(text) if _DOTS.search(text) else ():
             numbers = match.group().split("/")[0].split(":")[0].split(".")
             whole = all(int(number) < 256 and (number == "0" or number[0] != "0") for number in numbers)
             if whole and max(map(int, numbers)) > 31:
                 yield Span(*match.span(), "url", 0.96, "online.ip")
-        if ":" in text:
+        if _COLONS.search(text):
             for match in _IP6.finditer(text):
                 if match.group().count(":") >= 3 and self._ip6(match.group()):
                     yield Span(*match.span(), "url", 0.9, "online.ip")
             for match in _MAC.finditer(text):
                 yield Span(*match.span(), "id", 0.9, "online.mac")
-        elif "-" in text:
+        elif _HYPHENS.search(text):
             for match in _MAC.finditer(text):
                 yield Span(*match.span(), "id", 0.9, "online.mac")
         for match in self._cue.finditer(view.folded) if self._cue else ():
