@@ -466,6 +466,12 @@ def parse_iso(pack: Pack, text: str) -> str:
     return written.whole.isoformat() if written and written.whole else ""
 
 
+def whole_weeks(days: int) -> int:
+    """The offset of whole weeks nearest to ``days``, never 0: dates keep their weekday."""
+    weeks = max(1, round(abs(days) / 7))
+    return 7 * weeks if days > 0 else -7 * weeks
+
+
 def age_months(birth: str, exam: str) -> int | None:
     """Completed months between two ISO dates; None where one is missing or birth is after the examination."""
     if not birth or not exam:
