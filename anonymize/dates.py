@@ -61,6 +61,7 @@ class DateForms:
         self._season_names = {int(month): str(name) for name, month in reversed(words.get("seasons", {}).items())}
         self.holidays = {fold(str(name)): int(month) for name, month in words.get("holidays", {}).items()}
         self._ordinals = "|".join(re.escape(fold(str(word))) for word in words["first_of_month"])
+        self._first_only = str(words["first_of_month"][0]) if len(words["first_of_month"]) == 1 else ""
         self._many_ordinals = len(words["first_of_month"]) > 2  # English: each day has its ending
         names = "|".join(sorted(map(re.escape, self.months), key=len, reverse=True))
         links = "|".join(re.escape(fold(str(word))) for word in words.get("date_links", ["de", "del", "of"]))
@@ -127,7 +128,7 @@ class DateForms:
                     int(year),
                     int(month),
                     None,
-                    lambda new: f"{_pad(new.month, month)}{separator}{new.year}",
+                    lambda new: f"{_pad(new.month, month, len(month) > 1)}{separator}{new.year}",
                     "month_year",
                 ),
                 match.end(),
@@ -182,9 +183,10 @@ class DateForms:
         if not ordered:
             return None
         month, day, month_first = ordered
+        zeros = _zeros(first, second)
 
         def render(new: date) -> str:
-            d, m = _pad(new.day, first if not month_first else second), _pad(new.month, second if not month_first else first)
+            d, m = _pad(new.day, first, zeros), _pad(new.month, second, zeros)
             written_year = f"{new.year}" if four else ("'" if y.startswith("'") else "") + f"{new:%y}"
             return f"{m if month_first else d}{s}{d if month_first else m}{t}{written_year}"
 
@@ -203,7 +205,10 @@ class DateForms:
         y, s, m, t, d = match.group("y", "s", "b", "t", "a")
         if not _valid(int(y), int(m), int(d)):
             return None
-        return Written(int(y), int(m), int(d), lambda new: f"{new.year}{s}{_pad(new.month, m)}{t}{_pad(new.day, d)}")
+        zeros = _zeros(m, d)
+        return Written(
+            int(y), int(m), int(d), lambda new: f"{new.year}{s}{_pad(new.month, m, zeros)}{t}{_pad(new.day, d, zeros)}"
+        )
 
     def _roman(self, match: re.Match[str]) -> Written | None:
         d, s, m, t, y = match.group("a", "s", "b", "t", "y")
@@ -246,7 +251,7 @@ class DateForms:
         """``1 6 0 3 2 0 0 9``: each digit in its own box, with separators or without."""
         places = [index for index, char in enumerate(folded) if char.isdigit()]
         digits = "".join(folded[index] for index in places)
-        if len(digits) not in (6, 7, 8) or len(set(digits)) < 3:
+        if len(digits) not in (6, 7, 8) or len(set(digits)) < 2:
             return None
         inner = self._compact(digits.zfill(8) if len(digits) == 7 else digits)
         if not inner:
@@ -273,15 +278,16 @@ class DateForms:
         ordered = self._order(first, second, 2000)
         if ordered and (ordered[2] == (self.order == "mdy")):
             month, day, month_first = ordered
+            zeros = _zeros(first, second)
 
             def render(new: date) -> str:
-                d, m = _pad(new.day, second if month_first else first), _pad(new.month, first if month_first else second)
+                d, m = _pad(new.day, first, zeros), _pad(new.month, second, zeros)
                 return f"{m}{s}{d}{t}" if month_first else f"{d}{s}{m}{t}"
 
             return Written(None, month, day, render, "pair")
         if 1 <= int(first) <= 12 and len(second) == 2 and "-" not in s and not t:
             year, month = _century(int(second)), int(first)
-            return Written(year, month, None, lambda new: f"{_pad(new.month, first)}{s}{new:%y}", "month_short_year")
+            return Written(year, month, None, lambda new: f"{_pad(new.month, first, len(first) > 1)}{s}{new:%y}", "month_short_year")
         return None
 
     # -- forms with words ---------------------------------------------------------------------------------------------
@@ -307,12 +313,14 @@ class DateForms:
                 "month": name,
                 "year": (f"{new.year}" if len(found["year"] or "") == 4 else _short(found["year"], new)) if year else "",
             }
-            if found["dot"] and len(names) == 1:
+            if found["dot"] and fold(name) == fold(names[0]):
                 pieces["dot"] = ""  # "févr." becomes "mars"
             if day:
                 pieces["day"] = _pad(new.day, found["day"])
                 if found.get("ordinal"):
                     pieces["ordinal"] = self._ordinal(new.day, found["ordinal"])
+                elif self._first_only and new.day == 1 and day != 1 and "day" in found:
+                    pieces["day"] += _like(written, self._first_only) if written.isupper() else self._first_only
             out = [
                 pieces.get(group, text[slice(*match.span(group))] if found.get(group) else "")
                 for group in sorted((g for g in found if match.start(g) >= 0), key=match.start)
@@ -499,8 +507,13 @@ def _short(like: str, new: date) -> str:
     return ("'" if like.startswith("'") else "") + f"{new:%y}"
 
 
-def _pad(value: int, like: str) -> str:
-    return f"{value:0{len(like)}d}" if like.startswith("0") or len(like) >= 2 else str(value)
+def _zeros(first: str, second: str) -> bool:
+    """Whether day and month are written with two digits: where both have two, it is the custom."""
+    return first.startswith("0") or second.startswith("0") or (len(first) > 1 and len(second) > 1)
+
+
+def _pad(value: int, like: str, zeros: bool = False) -> str:
+    return f"{value:0{max(2, len(like)) if like.startswith('0') else 2}d}" if zeros or like.startswith("0") else str(value)
 
 
 def _like(written: str, name: str) -> str:

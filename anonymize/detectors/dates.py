@@ -251,8 +251,8 @@ class Dates(Detector):
         if words_after:
             return start, words_after, "dates.spelled"
         if has_day:
-            if not full and view.text[token.start : token.end].islower() and words_before is not None:
-                return None
+            if not full and words_before is not None:
+                return None  # "vingt-sept" is a number
             if folded[end : end + 1] == "." and not full:
                 end += 1
             return start, end, "dates.named" if day else "dates.spelled"
