@@ -319,7 +319,7 @@ class DateForms:
                 pieces["day"] = _pad(new.day, found["day"])
                 if found.get("ordinal"):
                     pieces["ordinal"] = self._ordinal(new.day, found["ordinal"])
-                elif self._first_only and new.day == 1 and day != 1 and "day" in found:
+                elif self._first_only and new.day == 1 and day != 1 and width == 0:
                     pieces["day"] += _like(written, self._first_only) if written.isupper() else self._first_only
             out = [
                 pieces.get(group, text[slice(*match.span(group))] if found.get(group) else "")

@@ -191,7 +191,9 @@ def validates(text: str) -> bool:
     if sum(map(str.isdigit, value)) < 7:
         return False
     return any(
-        number.check is not _always and pattern.fullmatch(value.lower()) and _passes(number, value)
+        number.check is not _always
+        and (pattern.fullmatch(value.lower()) or pattern.fullmatch(text.lower()))
+        and _passes(number, value)
         for number, pattern in _COMPILED
     )
 
