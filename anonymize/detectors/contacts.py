@@ -53,8 +53,10 @@ class Contacts(Detector):
                 continue
             plus = _PLUS.search(folded, max(0, start - 3), start)
             begin = plus.start() if plus else start
-            if not plus and folded[start - 1 : start] in (".", ",") and folded[start - 2 : start - 1].isdigit():
-                continue
+            if not plus and folded[start - 2 : start - 1].isdigit():
+                sign = folded[start - 1]
+                if sign in ".,-_/" or (sign == " " and run.end() - start == 1):
+                    continue  # the middle of something longer
             found = self._at(folded, begin, run)
             if found:
                 yield found

@@ -62,6 +62,10 @@ class Identifiers(Detector):
         for run in _RUN.finditer(folded):
             if run.start() < end:
                 continue
+            if folded[run.start() - 2 : run.start() - 1].isdigit() and folded[run.start() - 1] in " .-/_,":
+                size = run.end() - run.start()
+                if size == 1 or (size < 7 and folded[run.start() - 1] != " "):
+                    continue  # the middle of something longer
             before = folded[max(0, run.start() - 18) : run.start()]
             head = _HEAD.search(before) if before[-1:].isalpha() or before[-1:] in "-_.:/" else None
             start = run.start() - (len(head.group()) if head else 0)
