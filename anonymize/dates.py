@@ -16,7 +16,11 @@ _PIVOT = 35  # two-digit years up to this one are 20xx
 _SEP = r"(?: {0,2}[/.\-|_\\]{1,2} {0,2}| {1,2}|[,:])"
 _FULL = re.compile(rf"(?P<a>0?\d{{1,2}})(?P<s>{_SEP})(?P<b>0?\d{{1,2}})(?P<t>{_SEP})(?P<y>\d{{4}}|'?\d\d)(?!\d)")
 # l, i and o where an optical reader met 1 and 0.
-_SLIP = re.compile(r"(?P<a>[\dlio]{1,2})(?P<s>[/.\-])(?P<b>[\dlio]{1,2})(?P<t>[/.\-])(?P<y>[\dlio]{4}|[\dlio]{2})(?!\w)")
+_SLIP = re.compile(
+    r"(?P<a>[\dlio]{1,2})(?P<s>[/.\-])(?P<b>[\dlio]{1,2})(?P<t>[/.\-])(?P<y>[\dlio]{4}|[\dlio]{2})(?!\w)"
+)
+# Written like a date but impossible: a slip of the keyboard.
+_WRONG = re.compile(r"\d{1,3}([/.\-])\d{1,3}\1(?:19|20)\d\d(?!\d)")
 _YEAR_FIRST = re.compile(rf"(?P<y>\d{{4}})(?P<s>{_SEP})(?P<b>\d{{1,2}})(?P<t>{_SEP})(?P<a>\d{{1,2}})(?!\d)")
 _ROMAN = re.compile(
     r"(?P<a>\d{1,2})(?P<s> ?[/.\-] ?)(?P<b>x?i{1,3}|i?v|vi{1,3}|i?x)(?P<t> ?[/.\-] ?)(?P<y>\d{4}|\d\d)(?!\w)"
@@ -64,8 +68,11 @@ class DateForms:
         self._first_only = str(words["first_of_month"][0]) if len(words["first_of_month"]) == 1 else ""
         self._many_ordinals = len(words["first_of_month"]) > 2  # English: each day has its ending
         names = "|".join(sorted(map(re.escape, self.months), key=len, reverse=True))
-        links = "|".join(re.escape(fold(str(word))) for word in words.get("date_links", ["de", "del", "of"]))
-        link = rf"(?:(?:{links}) |d')?"
+        self.month_regex = rf"(?:{names})\b\.?"
+        self.link_words = frozenset(fold(str(word)) for word in words.get("date_links", []))
+        link = "|".join(re.escape(word) + ("" if word.endswith("'") else " ") for word in sorted(self.link_words))
+        link = self.links = rf"(?:{link})?" if link else ""
+        self.ordinals = self._ordinals
         self._textual = re.compile(
             rf"(?:(?P<day>\d{{1,2}})(?P<ordinal>{self._ordinals})?(?P<s1>[ .,\-/]{{0,3}}{link}))?"
             rf"(?P<month>{names})(?P<dot>\.?)(?P<s2>[ .,\-/]{{0,3}}{link})(?P<year>\d{{4}}|'?\d{{2}})?$"
@@ -75,7 +82,7 @@ class DateForms:
             rf"(?P<s2>,? ?)(?P<year>\d{{4}})$"
         )
         self._year_before = re.compile(
-            rf"(?P<year>\d{{4}})(?P<s0>[ ,\-/]{{1,2}})(?P<month>{names})(?P<dot>\.?)(?P<s2>[ \-/]?)(?P<day>\d{{1,2}})?$"
+            rf"(?P<year>\d{{4}})(?P<s0>[ .,\-/]{{1,2}})(?P<month>{names})(?P<dot>\.?)(?P<s2>[ \-/]?)(?P<day>\d{{1,2}})?$"
         )
         self._month_word = re.compile(rf"(?<![a-z])(?P<month>{names})(?![a-z])(?P<dot>\.?)")
         self._day_words = re.compile(rf"(?P<day>[a-z\- ]*?|\d{{1,2}})(?P<s1>[ \-]{{0,2}}{link})$")
@@ -151,6 +158,12 @@ class DateForms:
         fixed = _FULL.fullmatch(match.group().translate(_SLIPS))
         written = self._full(fixed) if fixed else None
         return (written, match.end()) if written else None
+
+    @staticmethod
+    def mistyped(folded: str, start: int) -> int | None:
+        """End of what has the form of a date and is none (14/14/2014, 301/05/1966)."""
+        match = _WRONG.match(folded, start)
+        return match.end() if match else None
 
     def parse(self, text: str) -> Written | None:
         """``text`` as a date, or None where it is none or impossible (31/02, month 14)."""
@@ -243,9 +256,7 @@ class DateForms:
         if not ordered:
             return None
         month, day, month_first = ordered
-        return Written(
-            year, month, day, lambda new: f"{new:%m%d%Y}" if month_first else f"{new:%d%m%Y}", "compact"
-        )
+        return Written(year, month, day, lambda new: f"{new:%m%d%Y}" if month_first else f"{new:%d%m%Y}", "compact")
 
     def _spaced(self, folded: str) -> Written | None:
         """``1 6 0 3 2 0 0 9``: each digit in its own box, with separators or without."""
@@ -287,7 +298,13 @@ class DateForms:
             return Written(None, month, day, render, "pair")
         if 1 <= int(first) <= 12 and len(second) == 2 and "-" not in s and not t:
             year, month = _century(int(second)), int(first)
-            return Written(year, month, None, lambda new: f"{_pad(new.month, first, len(first) > 1)}{s}{new:%y}", "month_short_year")
+            return Written(
+                year,
+                month,
+                None,
+                lambda new: f"{_pad(new.month, first, len(first) > 1)}{s}{new:%y}",
+                "month_short_year",
+            )
         return None
 
     # -- forms with words ---------------------------------------------------------------------------------------------
@@ -311,7 +328,9 @@ class DateForms:
             name = _like(written, names[min(width, len(names) - 1)])
             pieces = {
                 "month": name,
-                "year": (f"{new.year}" if len(found["year"] or "") == 4 else _short(found["year"], new)) if year else "",
+                "year": (f"{new.year}" if len(found["year"] or "") == 4 else _short(found["year"], new))
+                if year
+                else "",
             }
             if found["dot"] and fold(name) == fold(names[0]):
                 pieces["dot"] = ""  # "févr." becomes "mars"
@@ -362,9 +381,7 @@ class DateForms:
                     return written
         return None
 
-    def _in_words(
-        self, text: str, before: re.Match[str], found: re.Match[str], after: re.Match[str]
-    ) -> Written | None:
+    def _in_words(self, text: str, before: re.Match[str], found: re.Match[str], after: re.Match[str]) -> Written | None:
         day_text, year_text = before["day"].strip(" -"), after["year"].strip(" -")
         day = self.numbers.value(day_text) if day_text else None
         year = self.numbers.value(year_text) if year_text else None
@@ -407,7 +424,9 @@ class DateForms:
         written = text[: match.end("name")]
 
         def render(new: date) -> str:
-            return _like(written, self.weekdays[new.weekday()]) + text[match.end("name") : match.end()] + inner.render(new)
+            return (
+                _like(written, self.weekdays[new.weekday()]) + text[match.end("name") : match.end()] + inner.render(new)
+            )
 
         return Written(inner.year, inner.month, inner.day, render, inner.form)
 
@@ -513,7 +532,9 @@ def _zeros(first: str, second: str) -> bool:
 
 
 def _pad(value: int, like: str, zeros: bool = False) -> str:
-    return f"{value:0{max(2, len(like)) if like.startswith('0') else 2}d}" if zeros or like.startswith("0") else str(value)
+    return (
+        f"{value:0{max(2, len(like)) if like.startswith('0') else 2}d}" if zeros or like.startswith("0") else str(value)
+    )
 
 
 def _like(written: str, name: str) -> str:

@@ -54,7 +54,7 @@ def _fiction(main: str, digits: str, regions: Sequence[str], draw: random.Random
             parsed = phonenumbers.parse(main, region)
         except phonenumbers.NumberParseException:
             continue
-        own = phonenumbers.region_code_for_country_code(parsed.country_code)
+        own = phonenumbers.region_code_for_country_code(parsed.country_code or 0)
         found = phonenumbers.region_code_for_number(parsed) or own
         if not phonenumbers.is_possible_number(parsed) or found not in _FICTION:
             if main.lstrip("( ").startswith(("+", "00")):

@@ -273,7 +273,9 @@ def test_a_hospitals_own_form_needs_no_label() -> None:
     assert {("1234567-b", "patient_id"), ("V2024", "visit_id"), ("771", "visit_id")} <= found
 
 
-@pytest.mark.parametrize("pattern", [r"(\d+)+", r"(a|aa)*\d", r"(", r"\d*", r"\d+\d+\d+\d+", r"(\d)\1", r"(?:\d{1,3}){2,}"])
+@pytest.mark.parametrize(
+    "pattern", [r"(\d+)+", r"(a|aa)*\d", r"(", r"\d*", r"\d+\d+\d+\d+", r"(\d)\1", r"(?:\d{1,3}){2,}"]
+)
 def test_risky_patterns_are_refused(pattern: str) -> None:
     assert risk(pattern)
     with pytest.raises(ConfigError, match="identifiers"):
@@ -286,13 +288,22 @@ def test_safe_patterns_pass() -> None:
 
 
 @settings(max_examples=80, deadline=2000)
-@given(st.lists(st.sampled_from(["12", "/", ".", " ", "-", "mars", "2020", "a", "@", "é", "le", "\n", ":", "0", "l", "(", "IPP"]), max_size=80))
+@given(
+    st.lists(
+        st.sampled_from(
+            ["12", "/", ".", " ", "-", "mars", "2020", "a", "@", "é", "le", "\n", ":", "0", "l", "(", "IPP"]
+        ),
+        max_size=80,
+    )
+)
 def test_any_text_gives_spans_inside(pieces: list[str]) -> None:
     text = "".join(pieces)
     assert all(0 <= span.start < span.end <= len(text) for span in spans(text))
 
 
-@pytest.mark.parametrize("piece", ["1 ", "1.", "a.", "12/", "a@", "1-", "(a", ":a", "mars ", "deux ", "0 1 ", "IPP ", "é-", "1a"])
+@pytest.mark.parametrize(
+    "piece", ["1 ", "1.", "a.", "12/", "a@", "1-", "(a", ":a", "mars ", "deux ", "0 1 ", "IPP ", "é-", "1a"]
+)
 def test_cost_is_linear(piece: str) -> None:
     import time
 

@@ -41,9 +41,7 @@ class Detector(EntityRecognizer):
         ]
 
 
-def build(
-    pack: Pack, gazetteer: Gazetteer | None = None, forms: Sequence[IdentifierForm] = ()
-) -> list[Detector]:
+def build(pack: Pack, gazetteer: Gazetteer | None = None, forms: Sequence[IdentifierForm] = ()) -> list[Detector]:
     """All detectors of a language, without those that need the record (``known_identity``).
 
     ``forms`` are the hospital's own identifiers.

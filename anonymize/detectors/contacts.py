@@ -39,7 +39,9 @@ class Contacts(Detector):
         self._valid = lru_cache(maxsize=4096)(self._is_valid)  # letterheads repeat
         extension = alternatives(words["extensions"])
         self._extension = re.compile(rf",? {{0,2}}{extension} ?:? ?\d{{2,5}}(?!\d)")
-        self._tail = re.compile(rf" ?(?:[\-/,]|{alternatives(words.get('and', ['/']))}) ?(?P<tail>\d{{2,4}})(?![\d./]|[.,]\d)")
+        self._tail = re.compile(
+            rf" ?(?:[\-/,]|{alternatives(words.get('and', ['/']))}) ?(?P<tail>\d{{2,4}})(?![\d./]|[.,]\d)"
+        )
         pagers = [*words.get("pagers", []), *(word for word in words["extensions"] if len(str(word)) > 2)]
         self._cues = Cues({"phone": words["phone_cues"], "pager": pagers}, words.get("fillers", []))
         self._unit = re.compile(rf" ?(?:(?:{alternatives(pack['detectors']['identifiers']['units'])}(?!\w))|%)")
@@ -121,7 +123,9 @@ class Contacts(Detector):
         else:
             tail = self._tail.match(folded, end)
             if tail and rule == "contacts.valid":
-                if not re.match(r" ?\d", folded[tail.end() : tail.end() + 2]) and not self._unit.match(folded, tail.end()):
+                if not re.match(r" ?\d", folded[tail.end() : tail.end() + 2]) and not self._unit.match(
+                    folded, tail.end()
+                ):
                     end = tail.end()
         return Span(start, end, "phone", 0.95, rule)
 

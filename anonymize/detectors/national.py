@@ -163,8 +163,11 @@ NUMBERS: dict[str, Number] = {
     "us.itin": Number(r"9\d\d-[5-9]\d-\d{4}", _stdnum("us.itin")),
     "us.npi": Number(r"[12]\d{9}", lambda text: luhn.is_valid("80840" + text), "professional_id"),
     "us.dea": Number(r"[abcdefghjklmnprstuxz][a-z9]\d{7}", _dea, "professional_id"),
-    "us.mbi": Number(r"[1-9][ac-hjkmnp-rt-y][0-9ac-hjkmnp-rt-y]\d-?[ac-hjkmnp-rt-y][0-9ac-hjkmnp-rt-y]\d-?"
-                     r"[ac-hjkmnp-rt-y]{2}\d\d", _always),
+    "us.mbi": Number(
+        r"[1-9][ac-hjkmnp-rt-y][0-9ac-hjkmnp-rt-y]\d-?[ac-hjkmnp-rt-y][0-9ac-hjkmnp-rt-y]\d-?"
+        r"[ac-hjkmnp-rt-y]{2}\d\d",
+        _always,
+    ),
     "ie.pps": Number(r"\d{7} ?[a-w][a-iw]?", _stdnum("ie.pps")),
     "pt.nif": Number(r"[1-3]\d{2} ?\d{3} ?\d{3}", _stdnum("pt.nif")),
     "iban": Number(
@@ -226,7 +229,9 @@ class NationalNumbers(Detector):
             (name, NUMBERS[name], re.compile(rf"(?:{NUMBERS[name].pattern})(?!\w)"), _exact(NUMBERS[name]))
             for name in names
         ]
-        self._lettered = [row for row in self._rows if row[1].pattern.startswith("[a-z]") or not _starts_with_digit(row[1])]
+        self._lettered = [
+            row for row in self._rows if row[1].pattern.startswith("[a-z]") or not _starts_with_digit(row[1])
+        ]
         self._digits = [row for row in self._rows if _starts_with_digit(row[1])]
 
     def find(self, view: View) -> Iterable[Span]:
@@ -247,7 +252,9 @@ class NationalNumbers(Detector):
             if apart:
                 yield from self._at(folded, start - len(apart.group()), self._lettered)
 
-    def _at(self, folded: str, start: int, rows: list[tuple[str, Number, re.Pattern[str], re.Pattern[str] | None]]) -> Iterable[Span]:
+    def _at(
+        self, folded: str, start: int, rows: list[tuple[str, Number, re.Pattern[str], re.Pattern[str] | None]]
+    ) -> Iterable[Span]:
         for name, number, pattern, exact in rows:
             match = pattern.match(folded, start)
             if match and _passes(number, compact(match.group())):
