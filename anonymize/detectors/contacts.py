@@ -24,6 +24,7 @@ _RUN = re.compile(r"\d+")
 _MEASURE = re.compile(r"\d+[.,]\d+$|\d[.,]\d{1,2} ")
 _PAIRS = re.compile(r"0[1-9]([ .\-/])\d\d(?:\1\d\d){3}(?!\d)")
 _COUNTRY = re.compile(r"\((?:\+|00)?\d{2,3}\) ?$")
+_MORE = re.compile(r" ?\d")
 _PLUS = re.compile(r"(?:\(?\+ ?|\()$")
 
 
@@ -118,15 +119,11 @@ class Contacts(Detector):
         country = _COUNTRY.search(folded, max(0, start - 8), start) if folded[start - 1 : start] in (" ", ")") else None
         start = country.start() if country else start
         extension = self._extension.match(folded, end)
+        tail = self._tail.match(folded, end) if rule == "contacts.valid" else None
         if extension:
             end = extension.end()
-        else:
-            tail = self._tail.match(folded, end)
-            if tail and rule == "contacts.valid":
-                if not re.match(r" ?\d", folded[tail.end() : tail.end() + 2]) and not self._unit.match(
-                    folded, tail.end()
-                ):
-                    end = tail.end()
+        elif tail and not _MORE.match(folded, tail.end()) and not self._unit.match(folded, tail.end()):
+            end = tail.end()
         return Span(start, end, "phone", 0.95, rule)
 
     def _possible(self, number: str) -> bool:

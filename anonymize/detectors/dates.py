@@ -24,6 +24,9 @@ _DIGIT_NEAR = re.compile(r"\d[ .]?\Z")
 _YEAR_BEFORE_MONTH = re.compile(r"(?<![\w.,/\-])(?:19|20)\d\d[ .,\-/]{1,2}\Z")
 _DAY_LAST = re.compile(r"\.?[ \-/]?\d{1,2}(?![\w]|[.,/]\d)")
 _RANGE_HEAD = re.compile(r"(?P<first>\d{1,2})[\-–](?P<last>\d{1,2}[/.]\d{1,2}[/.](?:\d{4}|\d\d))(?![/.]?\d)")
+_GOES_ON = re.compile(r"[/.]?\d|/")
+_NEXT_YEAR = re.compile(r"/ ?(?:1[89]|20)\d\d(?!\d)|/\d\d(?!\d)")
+_LIST = re.compile(r"\d ?, ?\Z")
 _CLOCK = re.compile(r" ?(?:h|:)\d\d")
 _SPINE = re.compile(r"\d+[./\-]\d+")
 
@@ -64,9 +67,7 @@ class Dates(Detector):
         self._day_after_month = re.compile(rf"\.? ?\d{{1,2}}{ordinals}?,? ?(?:19|20)\d\d(?!\d)")
         self._before_number = re.compile(rf"[ \-]{{1,2}}{links}")
         self._season = re.compile(rf"(?:(\w+) )?(?<!\w)([a-z]{{3,12}}) {links}\Z")
-        self._join_only = re.compile(
-            rf"^[ \t]?(?:[\-–/,&+]|[ ]?(?:{joined or '(?!)'})(?: {articles}\b)?)?[ \t]?\Z"
-        )
+        self._join_only = re.compile(rf"^[ \t]?(?:[\-–/,&+]|[ ]?(?:{joined or '(?!)'})(?: {articles}\b)?)?[ \t]?\Z")
         self._list_day = Cues(
             {"date": cues.get("day_articles", ["le", "les", "du", "am", "vom", "el", "del", "los", "the", "on"])}
         )
@@ -159,9 +160,7 @@ class Dates(Detector):
             blanks = not re.search(r"[^\d ]", text)
             if blanks and (re.match(r"[ .]\d", rest) or _DIGIT_NEAR.search(folded[max(0, start - 2) : start])):
                 return not re.match(r" \d\d(?!\d)", rest) and bool(self._cued(folded, start))
-            if blanks and self._unit.match(folded, end):
-                return False
-            return True
+            return not (blanks and self._unit.match(folded, end))
         if form in ("compact", "season"):
             return True
         if form == "spaced":
@@ -176,12 +175,9 @@ class Dates(Detector):
             if " " in text.strip() and "/" not in text and "." not in text and "-" not in text:
                 return len(text) == 7 and bool(self._months.before(folded, start, 2) or self._word_before(view, start))
             return not (text.startswith("1/") and written.year in (2048, 1920))
-        if re.match(r"[/.,\-]?\d|[,/]", rest) and not (chained or re.match(r"[\-,]", rest)):
-            if not (
-                form == "year"
-                and re.match(r"-(?:1[89]|20)\d\d(?!\d)|[,/] ?(?:1[89]|20)\d\d(?!\d)|/\d\d(?!\d)|,(?!\d)", rest)
-            ):
-                return False
+        goes_on = _GOES_ON.match(rest) and not chained
+        if goes_on and not (form == "year" and _NEXT_YEAR.match(rest)):
+            return False
         if form == "year":
             return self._is_year(view, start, end, rest, chained)
         return self._is_pair(view, written, start, text, rest, chained)
@@ -267,8 +263,8 @@ class Dates(Detector):
             ):
                 after = None
             elif bare_two and not has_day and not self._months.before(folded, token.start, 2, 0):
-                if not (folded[start - 1 : start] == "(" and folded[after.end() : after.end() + 1] == ")"):
-                    after = None
+                in_brackets = folded[start - 1 : start] == "(" and folded[after.end() : after.end() + 1] == ")"
+                after = after if in_brackets else None
         if month_first:
             return start, month_first.end(), "dates.named"
         if after and not (has_day is False and not full and len(after["year"]) < 4):
@@ -351,10 +347,8 @@ class Dates(Detector):
         if match and match[1] in self._weekdays:
             return start - len(match.group())
         season = self._season.search(view.folded, max(0, start - 34), start)
-        if season and (season[2] in self._forms.seasons or season[2] in self._forms.holidays):
-            if season[1] not in self._participle:
-                return start - (len(season.group()) - (season.start(2) - season.start()))
-        return start
+        named = season and (season[2] in self._forms.seasons or season[2] in self._forms.holidays)
+        return season.start(2) if season and named and season[1] not in self._participle else start
 
     def _ahead(self, view: View, start: int) -> Iterator[Span]:
         """Days before a date that belong to it: ``3 au 7 mai 2020``, ``3-5/04/2021``, ``2.11. - 24.11.2022``."""
@@ -365,11 +359,10 @@ class Dates(Detector):
                 return
             begin = start - len(before) + match.start("part")
             simple = match["part"].isdigit()
-            if simple and match["join"] not in ("-", "–"):
-                if not self._list_day.before(view.folded, begin, 2, 0) and not re.search(
-                    r"\d ?, ?\Z", view.folded[max(0, begin - 4) : begin]
-                ):
-                    return
+            joined_by_word = simple and match["join"] not in ("-", "–")
+            listed = _LIST.search(view.folded, max(0, begin - 4), begin)
+            if joined_by_word and not listed and not self._list_day.before(view.folded, begin, 2, 0):
+                return
             if simple and re.search(r"[a-z]-?\Z", view.folded[max(0, begin - 2) : begin]):
                 return
             end = begin + len(match["part"].rstrip("er"))

@@ -174,7 +174,8 @@ NUMBERS: dict[str, Number] = {
         r"[a-z]{2}\d\d(?:[ \-]?[a-z0-9]{4}){2,7}(?:[ \-]?[a-z0-9]{1,3})?",
         iban.is_valid,
         "id",
-        exact=r"(?:fr|mc)\d\d(?: ?[a-z0-9]{4}){5} ?[a-z0-9]{3}|(?:be|de|es|it|lu|nl|ch|gb|at|pt)\d\d(?: [a-z0-9]{4}){3,7}(?: [a-z0-9]{1,3})?",
+        exact=r"(?:fr|mc)\d\d(?: ?[a-z0-9]{4}){5} ?[a-z0-9]{3}"
+        r"|(?:be|de|es|it|lu|nl|ch|gb|at|pt)\d\d(?: [a-z0-9]{4}){3,7}(?: [a-z0-9]{1,3})?",
     ),
     "card": Number(r"[3-6]\d{3}([ \-]?)\d{4}\1\d{4}\1\d{1,7}|3[47]\d\d[ \-]?\d{6}[ \-]?\d{5}", _card, "id"),
 }
