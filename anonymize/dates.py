@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -28,6 +28,8 @@ _ROMAN = re.compile(
 _ROMANS = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x", "xi", "xii")
 _SPACED = re.compile(r"\d{1,2}(?:(?: | ?[/.\-] ?)\d){5,7}(?! ?\d)")
 _COMPACT = re.compile(r"(?:\d{14}|\d{12}|\d{8}|\d{6})(?!\d)(?![.,]\d)")
+# A machine's time of day behind a date (ISO 8601): it stays as it is.
+STAMP = re.compile(r"[t ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:z|[+\-]\d\d:?\d\d)?(?![\w:])")
 _MONTH_YEAR = re.compile(r"(?P<b>\d{1,2})(?P<s> ?[/.\-|] ?| )(?P<y>\d{4})(?!\d)")
 _PAIR = re.compile(r"(?P<a>\d{1,2})(?P<s> ?[/.\-] ?)(?P<b>\d{1,2})(?P<t>\.?)(?!\d)")
 _YEAR = re.compile(r"(?:1[89]|20)\d\d(?!\d)")
@@ -173,6 +175,9 @@ class DateForms:
                 found = self.numeric(folded, 0)
                 if found and found[1] == len(folded):
                     return found[0]
+                stamp = STAMP.fullmatch(folded, found[1]) if found else None
+                if found and stamp:
+                    return _with_tail(found[0], text[found[1] :])
             if len(folded) <= 2 and folded.isdigit() and 1 <= int(folded) <= 31:
                 return Written(None, None, int(folded), lambda new: _pad(new.day, folded), "day")
             found = self.slipped(folded, 0)
@@ -516,6 +521,11 @@ def _valid(year: int, month: int, day: int) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _with_tail(written: Written, tail: str) -> Written:
+    inner = written.render
+    return replace(written, render=lambda new: inner(new) + tail)
 
 
 def _century(two: int) -> int:

@@ -12,7 +12,7 @@ from anonymize.detectors import Detector
 from anonymize.detectors.cues import Cues
 from anonymize.languages import Pack
 from anonymize.report import Span
-from anonymize.text import View, alternatives
+from anonymize.text import View, alternatives, fold
 
 _DATE = re.compile(
     r"(?<!\d)\d{1,2}[/.\- ]\d{1,2}[/.\- ](?:19|20)\d\d(?!\d)|(?<!\d)(?:19|20)\d\d[/.\-]\d\d[/.\-]\d\d(?!\d)"
@@ -24,6 +24,7 @@ _RUN = re.compile(r"\d+")
 _MEASURE = re.compile(r"\d+[.,]\d+$|\d[.,]\d{1,2} ")
 _PAIRS = re.compile(r"0[1-9]([ .\-/])\d\d(?:\1\d\d){3}(?!\d)")
 _COUNTRY = re.compile(r"\((?:\+|00)?\d{2,3}\) ?$")
+_WORD_BEHIND = re.compile(r" \(?([a-z]+)(?!\w)")
 _MORE = re.compile(r" ?\d")
 _PLUS = re.compile(r"(?:\(?\+ ?|\()$")
 
@@ -45,6 +46,10 @@ class Contacts(Detector):
         )
         pagers = [*words.get("pagers", []), *(word for word in words["extensions"] if len(str(word)) > 2)]
         self._cues = Cues({"phone": words["phone_cues"], "pager": pagers}, words.get("fillers", []))
+        # "28-64-66-98 office": single words that may stand behind the number
+        self._behind = frozenset(
+            word for word in map(fold, map(str, words["phone_cues"])) if word.isalpha() and len(word) > 2
+        )
         self._unit = re.compile(rf" ?(?:(?:{alternatives(pack['detectors']['identifiers']['units'])}(?!\w))|%)")
 
     def find(self, view: View) -> Iterable[Span]:
@@ -76,7 +81,16 @@ class Contacts(Detector):
                     return self._span(folded, begin, begin + end, "contacts.valid")
         cue = self._cues.before(folded, begin, 10, 1)
         if not cue:
-            return None
+            behind = _WORD_BEHIND.match(folded, match.end()) if match else None
+            if not match or not behind or behind[1] not in self._behind:
+                return None
+            value = match.group()
+            plain = (
+                len(re.findall(r"\d", value)) >= 7
+                and not self._column(folded, begin, value)
+                and not _DATE.search(value)
+            )
+            return self._span(folded, begin, match.end(), "contacts.cue") if plain else None
         match = match or _SHORT.match(folded, begin)
         if not match or _DATE.match(match.group()) or self._unit.match(folded, match.end()):
             return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from anonymize.dates import Written, forms_of
+from anonymize.dates import STAMP, Written, forms_of
 from anonymize.detectors import Detector
 from anonymize.detectors.cues import Cues
 from anonymize.languages import Pack
@@ -149,6 +149,9 @@ class Dates(Detector):
             return None
         if written.form == "month_year" and folded[start + 2] == " ":
             start = self._word_before(view, start) or start
+        if written.whole:
+            stamp = STAMP.match(folded, end)
+            end = stamp.end() if stamp else end
         return start, end, f"dates.{written.form if written.form in ('year', 'pair', 'month_year') else 'numeric'}"
 
     def _is_date(self, view: View, written: Written, start: int, end: int, rest: str, chained: bool) -> bool:
