@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from anonymize.dates import age_months, whole_weeks
-from anonymize.detectors import build
+from anonymize.detectors import build, hospital
 from anonymize.detectors.known_identity import KnownIdentity, KnownWords
 from anonymize.detectors.ner import plausible
 from anonymize.detectors.tagger import open_tagger
@@ -73,7 +73,11 @@ class Anonymizer:
         self.pack = load_pack(config.language)
         known = gazetteer if gazetteer and config.use_export_names else Gazetteer()
         self.tagger, self.model = open_tagger(self.pack, config.ner)
-        self.detectors = [*build(self.pack, known, config.identifiers), *([self.tagger] if self.tagger else [])]
+        self.detectors = build(self.pack, known, config.identifiers)
+        if self.model and (self.model / hospital.FILE).is_file():
+            self.detectors.append(hospital.HospitalTerms(self.pack, self.model))
+        if self.tagger:
+            self.detectors.append(self.tagger)
         self.words = KnownWords(self.pack)
         self.sections = parser_of(self.pack)
         self.surrogates = Surrogates(self.pack, keys, gazetteer or Gazetteer(), avoid)
@@ -130,7 +134,9 @@ class Anonymizer:
         found: set[str] = set()
         for span in spans:
             if span.kind == "name" and span.score >= (0.95 if span.rule == "ner.trained" else 0.6):
-                found.update(words_of(text[span.start : span.end]))
+                name = text[span.start : span.end]
+                if not (len(name) <= 4 and name.isupper() and view.case == "mixed"):  # an abbreviation
+                    found.update(words_of(name))
         ordinary = view.lower_words if view.case != "lower" else frozenset()
         return {
             word
@@ -230,6 +236,9 @@ def resolve(view: View, spans: Iterable[Span]) -> list[Span]:
         ):
             out[-1] = _trim(view.text, replace(last, end=span.start))
             out.append(span)
+            rest = _trim(view.text, replace(last, start=span.end))
+            if rest.end > rest.start:
+                out.append(rest)
         elif span.end > last.end:
             strong = last if last.end - last.start >= span.end - span.start else span
             out[-1] = Span(last.start, span.end, strong.kind, max(last.score, span.score), strong.rule)

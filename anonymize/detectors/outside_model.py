@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from anonymize.config import ConfigError
 from anonymize.detectors import Detector
@@ -38,7 +39,7 @@ class OutsideModel(Detector):
     def find(self, view: View) -> Iterable[Span]:
         """Spans of the model's entities whose label is known."""
         for start, end, label, score in self._find(view.text):
-            kind = self._labels.get(_plain(label))
+            kind = self._labels.get(plain_label(label))
             if kind and start < end:
                 yield Span(start, end, kind, float(score), "ner.outside")
 
@@ -61,10 +62,11 @@ def known_labels() -> dict[str, str]:
     from anonymize.config import read_yaml_mapping
 
     table = read_yaml_mapping(FOLDER / "ner_labels.yaml")
-    return {_plain(str(label)): kind for kind, names in table.items() for label in names}
+    return {plain_label(str(label)): kind for kind, names in table.items() for label in names}
 
 
-def _plain(label: str) -> str:
+def plain_label(label: str) -> str:
+    """Letters only, lower case, without a tagging prefix."""
     return re.sub(r"[^a-z]", "", re.sub(r"^[bilsue]-", "", fold(label)))
 
 
@@ -85,8 +87,9 @@ def _transformers(name: str) -> Callable[[str], Iterable[Entity]]:
 
     def find(text: str) -> Iterable[Entity]:
         for offset, piece in _pieces(text):
-            for entity in tagger(piece):
-                yield offset + entity["start"], offset + entity["end"], entity["entity_group"], entity["score"]
+            entities: list[dict[str, Any]] = tagger(piece)  # type: ignore[assignment]
+            for entity in entities:
+                yield offset + entity["start"], offset + entity["end"], entity["entity_group"], float(entity["score"])
 
     return find
 

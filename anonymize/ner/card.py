@@ -33,18 +33,19 @@ def write_card(folder: Path, report: dict[str, Any], gold: Sequence[Path]) -> di
         the scores on each file of ``gold``: of the rules alone, of the tagger alone and of both.
     """
     scores = {path.stem: _scores(folder, report["language"], path) for path in gold}
-    settings = report["settings"]
+    settings, shape = report["settings"], report["shape"]
     language = Path(report["language"]).name
     lines = [
         f"# Tagger of names, places and institutions: {language}",
         "",
-        f"Trained by `anonymize train-ner --language {language}` (version {report['version']}) on {report['documents']} documents",
-        f"({report['tokens']} tokens) that the pack's grammar generated, {settings['epochs']} epochs, seed {settings['seed']}. Nothing else went in:",
-        "no report of a hospital and no pretrained weights. Names of training, tuning and test text differ.",
+        f"Trained by `anonymize train-ner --language {language}` (version {report['version']}) on {report['documents']}",
+        f"documents ({report['tokens']} tokens) that the pack's grammar generated, {settings['epochs']} epochs, seed",
+        f"{settings['seed']}. Nothing else went in: no report of a hospital and no pretrained weights. Names of training,",
+        "tuning and test text differ.",
         "",
-        f"Architecture: hashed word features, {1 + len(report['shape']['dilations'])} convolutions, {report['shape']['width']} wide; "
-        f"half precision, {report['bytes'] / 1e6:.1f} MB. Runs with numpy.",
-        f"Tags: {', '.join(report['shape']['labels'][1:])}. Threshold {report['threshold']} (set on tuning text).",
+        f"Hashed word features, {1 + len(shape['dilations'])} convolutions, {shape['width']} wide; half precision,",
+        f"{report['bytes'] / 1e6:.1f} MB. Runs with numpy. Tags: {', '.join(shape['labels'][1:])}. Threshold",
+        f"{report['threshold']}, set on tuning text.",
         "",
         "| generated text | words found | false alarms per 1,000 | complete documents |",
         "|---|---:|---:|---:|",
@@ -58,7 +59,8 @@ def write_card(folder: Path, report: dict[str, Any], gold: Sequence[Path]) -> di
         lines += [
             "Sets it never saw (`anonymize measure --gold FILE`, without the patient's identity; 95 % intervals over documents):",
             "",
-            "| set | detectors | words hidden | documents complete | spans wholly missed | false alarms per 1,000 | clinical terms altered per 1,000 |",
+            "| set | detectors | words hidden | documents complete | spans wholly missed | false alarms per 1,000 "
+            "| clinical terms altered per 1,000 |",
             "|---|---|---:|---:|---:|---:|---:|",
         ]
         for name, parts in scores.items():

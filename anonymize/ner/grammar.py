@@ -28,6 +28,7 @@ _SLOT = re.compile(
     r"(?P<case>[\^~!])?(?:\?(?P<chance>[\d.]+))?\}|(?P<bad>[{}])"
 )
 _DEPTH = 24
+_ENDINGS = ("com", "org", "net", "eu", "fr", "be", "ch", "de", "es", "nl", "it")
 
 
 @dataclass(frozen=True)
@@ -165,10 +166,8 @@ class Atoms:
                 h=draw.randrange(24), m=draw.randrange(60)
             ),
             "phone": self._phone,
-            "email": lambda draw: (
-                f"{fold(self._name('s', draw)).replace(' ', '')}@{_letters(draw, 6).lower()}.{draw.choice(('com', 'org', 'net', 'fr', 'be'))}"
-            ),
-            "url": lambda draw: f"www.{_letters(draw, 7).lower()}.{draw.choice(('com', 'org', 'fr'))}",
+            "email": self._email,
+            "url": lambda draw: f"www.{_letters(draw, 7).lower()}.{draw.choice(_ENDINGS)}",
             "postcode": lambda draw: f"{draw.randrange(1000, 99999):05d}",
             "eponym": lambda draw: draw.choice(self._eponyms),
             "clinical": lambda draw: draw.choice(self._clinical),
@@ -205,6 +204,9 @@ class Atoms:
             return f"{day:%Y%m%d}"
         month = names[0] if draw.random() < 0.8 else draw.choice(names)
         return f"{day.day} {month} {day.year}" if form < 0.95 else f"{month} {day.year}"
+
+    def _email(self, draw: random.Random) -> str:
+        return f"{fold(self._name('s', draw)).replace(' ', '')}@{_letters(draw, 6).lower()}.{draw.choice(_ENDINGS)}"
 
     def _phone(self, draw: random.Random) -> str:
         separator = draw.choice((" ", ".", "-", ""))
