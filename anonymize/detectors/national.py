@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from stdnum import iban, luhn, verhoeff
@@ -194,7 +195,7 @@ def validates(text: str) -> bool:
     value = compact(text)
     if sum(map(str.isdigit, value)) < 7:
         return False
-    return any(
+    return any(check(value) for check in _LIBRARY) or any(
         number.check is not _always
         and (pattern.fullmatch(value.lower()) or pattern.fullmatch(text.lower()))
         and _passes(number, value)
@@ -209,6 +210,9 @@ def _passes(number: Number, value: str) -> bool:
         return False
 
 
+# python-stdnum looks at the form itself, and takes more than the patterns above (a NIR that starts with 0). Any nine
+# digits are a social security number of the United States: that one is only asked in its own grouping.
+_LIBRARY = [_stdnum(name) for name in NUMBERS if name != "us.ssn" and find_spec(f"stdnum.{name}")]
 _COMPILED = [(number, re.compile(rf"(?:{number.pattern})")) for number in NUMBERS.values()]
 
 
