@@ -442,11 +442,14 @@ class DateForms:
         if not match or not month or not 1850 <= int(match["year"]) <= 2120:
             return None
 
+        gap = text[match.end("name") : match.end("gap")]
+
         def render(new: date) -> str:
             if match["name"] in self.seasons:
                 name = self._season_names[(1, 4, 7, 10)[(new.month % 12) // 3]]
             else:
-                name = self.month_names[new.month - 1][0]
+                month_name = self.month_names[new.month - 1][0]
+                return f"{month_name.upper() if text.isupper() else month_name}{gap}{new.year}"
             return f"{_like(text[: match.end('name')], name)}{text[match.end('name') : match.end('gap')]}{new.year}"
 
         return Written(int(match["year"]), month, None, render, "season")

@@ -37,14 +37,26 @@ def phone(text: str, regions: Sequence[str], draw: random.Random) -> str:
     digits = "".join("0" if main[place] in "oO" else main[place] for place in places)
     new = _fiction(main, digits, regions, draw)
     if new is None:
-        zeros = 3 if len(digits) > 6 else 1
-        new = "0" * min(zeros, len(digits)) + "".join(str(draw.randrange(10)) for _ in digits[zeros:])
+        kept = _country(main, digits)
+        zeros = min(len(digits) - kept, 3 if len(digits) > 6 else 1)
+        rest_of = len(digits) - kept - zeros
+        new = digits[:kept] + "0" * zeros + "".join(str(draw.randrange(10)) for _ in range(rest_of))
     if new == digits:
         new = new[:-1] + str((int(new[-1]) + 1) % 10)
     chars = list(main)
     for place, digit in zip(places, new, strict=True):
         chars[place] = digit
     return "".join(chars) + re.sub(r"\d+", lambda match: other(match.group(), draw), rest)
+
+
+def _country(main: str, digits: str) -> int:
+    """How many of ``digits`` are the country's: they stay."""
+    try:
+        parsed = phonenumbers.parse(main, None)
+    except phonenumbers.NumberParseException:
+        return 0
+    code = str(parsed.country_code or "")
+    return len(code) if digits.startswith(code) else 0
 
 
 def _fiction(main: str, digits: str, regions: Sequence[str], draw: random.Random) -> str | None:

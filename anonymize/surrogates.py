@@ -24,6 +24,7 @@ from anonymize.text import collapse, fold
 CAP_MONTHS = 1068
 _RUN = re.compile(r"[^\W\d_]+")
 _UID = re.compile(r"[0-2](?:\.(?:0|[1-9]\d*)){4,}")
+_APOSTROPHES = ("'", "’")
 _VOWELS = frozenset("aeiouyh")
 
 
@@ -150,7 +151,14 @@ class Surrogates:
         if len(runs) >= 3 and all(len(run) == 1 for run in runs):
             return _cased(self._name_word(collapse(text), person), text)
         last = text.rstrip().rfind(runs[-1]) if runs else 0
-        return _RUN.sub(lambda match: self._name_part(match.group(), person, match.start() == last), text)
+        return _RUN.sub(
+            lambda match: (
+                match.group()  # d'Albret, D'ALBRET
+                if text[match.end() : match.end() + 1] in _APOSTROPHES and fold(match.group()) in self._particles
+                else self._name_part(match.group(), person, match.start() == last)
+            ),
+            text,
+        )
 
     def _name_part(self, word: str, person: Person, is_last: bool) -> str:
         """A particle stays, unless it ends the name (``NGUYEN VAN``)."""

@@ -122,6 +122,7 @@ def test_2000_dates_are_found_whole_read_and_written_back(form: str) -> None:
         ("de mai à juin 2020", ["mai", "juin 2020"]),
         ("Noël 2019 et l'été 2018", ["Noël 2019", "été 2018"]),
         ("a été 2018 fois noté", []),
+        ("opéré à Noël 2019", ["Noël 2019"]),
         ("le 2021-03-12T10:22:00+01:00", ["2021-03-12T10:22:00+01:00"]),
         ("le 2021-03-12 10:22", ["2021-03-12"]),
         ("le l2/O3/2021", ["l2/O3/2021"]),

@@ -212,6 +212,15 @@ def test_number_of_words_hyphens_and_particles_stay() -> None:
     assert re.fullmatch(r"[^\W\d_]+-[^\W\d_]+ DE LA [^\W\d_]+", new), new
 
 
+def test_an_elided_particle_stays() -> None:
+    assert re.fullmatch(r"d'[AEIOUH][^\W\d_]+", made("name", "d'Albret"))
+    assert re.fullmatch(r"D'[AEIOUH][^\W\d_]+", made("name", "D'ALBRET"))
+
+
+def test_a_country_code_stays() -> None:
+    assert made("phone", "+32 2 345 67 89").startswith("+32 0 00")
+
+
 def test_given_names_keep_their_gender() -> None:
     """From the record, from the list of names, and from a list of the caller."""
     assert gender_of("Odile") == "F"

@@ -73,7 +73,7 @@ class Dates(Detector):
         )
         self._weekdays = forms.weekday_index
         # "a été 2018 fois": the word is no season behind an auxiliary
-        self._participle = frozenset(fold(str(word)) for word in cues.get("season_not_after", []))
+        self._participle = frozenset(str(word) for word in cues.get("season_not_after", []))
         self._join_year = re.compile(rf"(?: ?[,\-–/&] ?|[ ]{joined_or_none(joined)}[ ])(?:en )?(?:1[89]|20)\d\d(?!\d)")
 
     def find(self, view: View) -> Iterable[Span]:
@@ -351,7 +351,10 @@ class Dates(Detector):
             return start - len(match.group())
         season = self._season.search(view.folded, max(0, start - 34), start)
         named = season and (season[2] in self._forms.seasons or season[2] in self._forms.holidays)
-        return season.start(2) if season and named and season[1] not in self._participle else start
+        if not season or not named:
+            return start
+        before = view.text[season.start(1) : season.end(1)].lower() if season[1] else ""  # "à" is no "a"
+        return start if before in self._participle else season.start(2)
 
     def _ahead(self, view: View, start: int) -> Iterator[Span]:
         """Days before a date that belong to it: ``3 au 7 mai 2020``, ``3-5/04/2021``, ``2.11. - 24.11.2022``."""
