@@ -445,12 +445,11 @@ class DateForms:
         gap = text[match.end("name") : match.end("gap")]
 
         def render(new: date) -> str:
-            if match["name"] in self.seasons:
-                name = self._season_names[(1, 4, 7, 10)[(new.month % 12) // 3]]
-            else:
-                month_name = self.month_names[new.month - 1][0]
-                return f"{month_name.upper() if text.isupper() else month_name}{gap}{new.year}"
-            return f"{_like(text[: match.end('name')], name)}{text[match.end('name') : match.end('gap')]}{new.year}"
+            season = self._season_names.get((1, 4, 7, 10)[(new.month % 12) // 3])
+            if match["name"] in self.seasons and season:
+                return f"{_like(text[: match.end('name')], season)}{gap}{new.year}"
+            name = self.month_names[new.month - 1][0]
+            return f"{name.upper() if text.isupper() else name}{gap}{new.year}"
 
         return Written(int(match["year"]), month, None, render, "season")
 

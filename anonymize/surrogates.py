@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import lru_cache
 
@@ -219,7 +219,7 @@ class Surrogates:
             return None
         capped = self._capped_birth(written, kind, person)
         if capped:
-            return written.render(capped)
+            return shift(replace(written, year=capped.year, month=capped.month, day=capped.day), 0, None)
         year, month, following = self._context(written, kind, person, after)
         if written.day and not written.month:
             return self._lone_day(written, person, year, month, following)
