@@ -97,7 +97,9 @@ class Anonymizer:
         known = self.known(identity) if identity else None
         spans = self.combine(text, rules, known)
         extra = self.names_in(text, spans) if self.config.second_pass else ()
-        return self.combine(text, rules, self.known(identity or Identity(), extra)) if extra else spans
+        if not extra:
+            return spans
+        return self.combine(text, rules, known.with_extra(extra) if known else self.known(Identity(), extra))
 
     def fingerprints(self) -> dict[str, str]:
         """What decides on the result: version, policy, language pack and trained model."""

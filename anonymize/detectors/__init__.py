@@ -46,6 +46,7 @@ def build(pack: Pack, gazetteer: Gazetteer | None = None, forms: Sequence[Identi
 
     ``forms`` are the hospital's own identifiers.
     """
+    from anonymize.detectors.addresses import Addresses
     from anonymize.detectors.ages import Ages
     from anonymize.detectors.contacts import Contacts
     from anonymize.detectors.dates import Dates
@@ -63,6 +64,7 @@ def build(pack: Pack, gazetteer: Gazetteer | None = None, forms: Sequence[Identi
         Names(pack, known),
         Dates(pack),
         Places(pack, known),
+        *([Addresses(pack)] if "addresses" in pack["detectors"] else []),
         Institutions(pack),
         Contacts(pack),
         Online(pack),
