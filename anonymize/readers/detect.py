@@ -47,12 +47,12 @@ def _magic(head: bytes, path: Path | None) -> str:
         return _zip_kind(path)
     if head.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
         return "ole"
+    if head[128:132] == b"DICM":
+        return "dicom"
     if b"%PDF-" in head[:1024]:
         return "pdf"
     if head.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{\\rtf"):
         return "rtf"
-    if head[128:132] == b"DICM":
-        return "dicom"
     if _HL7.match(head):
         return "hl7"
     return "image" if head.startswith(_IMAGES) else ""
@@ -82,7 +82,7 @@ def _text_kind(head: bytes) -> str:
         half = head[:2000].count(0)
         if not 0.3 * len(head[:2000]) < half < 0.6 * len(head[:2000]):
             # single NUL bytes stand in damaged tables, many in binary files
-            return "binary" if half > 0.02 * len(head[:2000]) else "text"
+            return "binary" if half > max(4, 0.02 * len(head[:2000])) else "text"
         return "text"  # UTF-16 without its mark
     if text.startswith(("{", "[")):
         return "fhir" if _FHIR_KEY.search(text) else "jsonl" if text.startswith("{") else "text"

@@ -6,6 +6,7 @@ import io
 from typing import Any
 
 import pydicom
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
@@ -29,6 +30,8 @@ def record_of_dicom(data: bytes, config: Files) -> Record:
     """
     try:
         dataset = pydicom.dcmread(io.BytesIO(data))
+        if _is_cut(dataset, len(data)):
+            raise Unreadable("truncated_file")
         kind = str(dataset.get("SOPClassUID", ""))
         if kind in _ENCAPSULATED:
             text = text_of(bytes(dataset.get("EncapsulatedDocument", b"")).rstrip(b"\0"))
@@ -46,6 +49,20 @@ def record_of_dicom(data: bytes, config: Files) -> Record:
         raise Unreadable("damaged_file") from None
     record.text = text
     return record
+
+
+def _is_cut(dataset: Dataset, size: int) -> bool:
+    """Whether an element is shorter than it says, or a few bytes of another one are left; pydicom passes over both."""
+    end = size
+    for tag in sorted(dataset.keys()):
+        raw = dataset.get_item(tag)
+        if isinstance(raw, RawDataElement) and raw.length != 0xFFFFFFFF:
+            if len(raw.value or b"") < raw.length:
+                return True
+            end = raw.value_tell + raw.length
+        else:
+            end = size  # of undefined length: pydicom reads up to its delimiter
+    return 0 < size - end < 8
 
 
 def _item(item: Dataset, lines: list[str], depth: int) -> None:

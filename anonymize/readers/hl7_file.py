@@ -122,15 +122,15 @@ class _Message:
         return {"F": self.separators[0], "S": self.separators[1], "T": self.separators[4:5], "R": self.separators[2],
                 "E": self.separators[3]}.get(code, "")  # fmt: skip
 
-    def repeats(self, segment: hl7.Segment, number: int) -> list[list[list[str]]]:
-        """The repeats of a field: components: subcomponents, not yet unescaped."""
+    def repeats(self, segment: hl7.Segment, number: int, *, blank: bool = False) -> list[list[list[str]]]:
+        """The repeats of a field: components: subcomponents, not yet unescaped. ``blank`` keeps empty ones."""
         if number >= len(segment):
             return []
         found = []
         for repeat in segment[number]:
             components = repeat if isinstance(repeat, hl7.Repetition) else [repeat]
             found.append([list(map(str, c)) if isinstance(c, hl7.Component) else [str(c)] for c in components])
-        return [item for item in found if any(part for component in item for part in component)]
+        return [item for item in found if blank or any(part for component in item for part in component)]
 
     def value(self, segment: hl7.Segment, number: int, component: int = 1) -> str:
         """The first subcomponent of a component of a field's first repeat."""
@@ -182,7 +182,7 @@ def _reports(message: _Message, config: Files) -> Iterator[Record]:
         elif name == "OBX":
             _observation(message, segment, groups[-1])
         elif name == "NTE":
-            text = "\n".join(_joined(message, repeat) for repeat in message.repeats(segment, 3))
+            text = "\n".join(_joined(message, repeat) for repeat in message.repeats(segment, 3, blank=True))
             groups[-1].parts.append(("", text))
     done += _finished(patient, groups, config)
     external = any(group.external for group in groups)
@@ -269,10 +269,10 @@ def _observation(message: _Message, segment: hl7.Segment, group: _Group) -> None
     kind = message.value(segment, 2)
     if message.value(segment, 11) in _DELETED:
         return
-    repeats = message.repeats(segment, 5)
+    repeats = message.repeats(segment, 5, blank=True)
     title = message.value(segment, 3, 2)
     if kind == "ED":
-        for repeat in repeats:
+        for repeat in message.repeats(segment, 5):
             parts = [part[0] for part in repeat]
             group.parts.append(("", text_of(_embedded(message, parts))))
     elif kind == "RP":
@@ -306,13 +306,16 @@ def _joined(message: _Message, repeat: list[list[str]]) -> str:
 
 
 def _xpn(message: _Message, repeat: list[list[str]]) -> Name:
+    """A name; of a family name in parts (FN) the first holds it as a whole."""
     parts = [message.plain(part[0]) for part in repeat] + [""] * 8
     return Name(parts[0], " ".join(filter(None, parts[1:3])), _USES.get(parts[6], "other" if parts[6] else "legal"))
 
 
 def _xcn(message: _Message, repeat: list[list[str]]) -> str:
-    parts = [message.plain(part[0]) for part in repeat] + [""] * 8
-    return str(Name(parts[1], " ".join(filter(None, parts[2:4]))))
+    """A person with an identifier before the name; senders also put a name in the identifier's place."""
+    parts = [message.plain(part[0]).strip() for part in repeat] + [""] * 8
+    first = parts[0] if parts[0] and not re.search(r"\d", parts[0]) else ""
+    return " ".join(filter(None, (first.upper(), str(Name(parts[1], " ".join(filter(None, parts[2:4])))))))
 
 
 def _phone(message: _Message, repeat: list[list[str]]) -> str:

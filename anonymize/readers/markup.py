@@ -95,9 +95,12 @@ def _walk(root: Any, out: list[str]) -> None:
         node, entering = stack.pop()
         tag = node.tag.rpartition("}")[2] if isinstance(node.tag, str) else ""
         if not entering:
-            if tag in _BLOCKS:
+            if tag in _BLOCKS and out and not out[-1].endswith("\n"):
                 out.append("\n")
-            out.append(re.sub(r"\s+", " ", node.tail or "") if node is not root else "")
+            if node is not root and (node.tail or "").strip():
+                out.append(re.sub(r"\s+", " ", node.tail))
+            elif node is not root and node.tail and out and not out[-1].endswith("\n"):
+                out.append(" ")
             continue
         stack.append((node, False))
         if not tag or tag in _SKIPPED:
@@ -109,5 +112,6 @@ def _walk(root: Any, out: list[str]) -> None:
         if tag == "br":
             out.append("\n")
         text = node.text or ""
-        out.append(text if tag == "pre" else re.sub(r"\s+", " ", text))
+        if text.strip():
+            out.append(text if tag == "pre" else re.sub(r"\s+", " ", text))
         stack.extend((child, True) for child in reversed(list(node)))
