@@ -104,12 +104,25 @@ def _people(cells: dict[str, str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*named, *filter(None, others)]))
 
 
+def doubtful_headings(headings: Sequence[str]) -> bool:
+    """Whether the heading row seems to hold values: two or more with a run of digits or of great length."""
+    return sum(map(_doubtful, headings)) > 1
+
+
+def parse_cell_date(pack: Pack, value: str) -> str:
+    """A cell as ISO 8601, or empty."""
+    return parse_iso(pack, unicodedata.normalize("NFC", value).strip())
+
+
+def _doubtful(heading: str) -> bool:
+    return len(heading) > 40 or bool(re.search(r"\d{4}|\d[/.\-]\d", heading))
+
+
 def _shown(headings: Sequence[str]) -> str:
-    """Headings for a message. One with a run of digits or of great length can be a value: its number stands for it."""
-    doubtful = [len(name) > 40 or bool(re.search(r"\d{4}|\d[/.\-]\d", name)) for name in headings]
-    if sum(doubtful) > 1:
+    """Headings for a message. One that can be a value is shown by its number."""
+    if doubtful_headings(headings):
         return f"{len(headings)} columns; the first row seems to hold values instead of headings"
-    return ", ".join(f"column {n}" if odd else h for n, (h, odd) in enumerate(zip(headings, doubtful, strict=True), 1))
+    return ", ".join(f"column {n}" if _doubtful(name) else name for n, name in enumerate(headings, 1))
 
 
 def _plain(heading: str) -> str:
