@@ -78,7 +78,7 @@ def inspect_export(source: Path, config: ReportsConfig, language: str = "") -> I
     found.columns = [_view(column, guesses.get(n, Guess("", "")), len(sample)) for n, column in enumerate(columns)]
     places = {guess.field: n for n, guess in guesses.items() if guess.field}
     _count(opened, places, found, counts)
-    found.mapping = _mapping(opened, places, language, config)
+    found.mapping = _mapping(opened, {} if odd else places, language, config)
     found.warnings = list(_warnings(found, guesses, pack["pack"]["date_order"], odd))
     return found
 

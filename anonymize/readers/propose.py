@@ -17,11 +17,12 @@ from anonymize.readers.record import PREFIX
 from anonymize.text import collapse, fold, words_of
 
 SAMPLE = 6000  # rows from the start: a patient's rows often stand together, which a random sample would part
-_DATE = re.compile(r"(\d{1,2})[/.\- ](\d{1,2})[/.\- ](\d{4}|\d{2})(?:[T ].*)?")
+_DATE = re.compile(r"(\d{1,2})[/.\- ](\d{1,2})[/.\- ](\d{4}|\d{2})(?:[T ]\d{1,2}[:h].*)?")
 _ISO = re.compile(r"(\d{4})[-/.]?(\d{2})[-/.]?(\d{2})(?:[T ]?[\d:.+Z]*)?")
 _NUMBERED = re.compile(r"[A-Za-z]{0,5}[-_/.]?\d[\w\-/.]*")
-_PHONE = re.compile(r"(?:\+|0)[\d .\-/()]{8,19}")
+_PHONE = re.compile(r"[+(\d][\d .\-/()]{8,19}")
 _POSTCODE = re.compile(r"\d{4,5}|\d{4} ?[A-Z]{2}|[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}|[A-Z]\d[A-Z] ?\d[A-Z]\d")
+_HOUSE = re.compile(r"\d{1,4} ?[a-zA-Z]{0,3},? [^\d@]{4,60}|[^\d@]{4,60} \d{1,4} ?[a-zA-Z]?")
 _NAME = re.compile(r"[^\W\d_][^\d_@/:;()=]{0,60}")
 _NATIONAL = ("fr.nir", "be.nn", "ch.ssn", "es.dni", "de.idnr", "nl.bsn", "it.codicefiscale", "gb.nhs")  # of stdnum
 
@@ -151,8 +152,8 @@ class Recogniser:
 
     def run(self) -> dict[int, Guess]:
         """Guesses by column number."""
-        steps = (self._text, self._sex, self._dates, self._contacts, self._national, self._exam, self._staff)
-        for step in (*steps, self._address, self._postcode, self._identifiers, self._names):
+        steps = (self._text, self._sex, self._contacts, self._dates, self._national, self._exam, self._staff)
+        for step in (*steps, self._address, self._identifiers, self._given_name, self._postcode, self._names):
             step()
         return self.found
 
@@ -286,25 +287,41 @@ class Recogniser:
 
     def _address(self) -> None:
         for n in self._free():
-            if self.columns[n].share(self._has_street) > 0.4:
+            column = self.columns[n]
+            if column.share(self._has_street) > 0.4:
                 self._take(n, "address", "have street words and numbers")
+            elif column.share(_HOUSE.fullmatch) > 0.8:
+                self._take(n, "address", "are words beside a house number")
 
     def _has_street(self, value: str) -> bool:
-        return any(map(str.isdigit, value)) and any(collapse(word) in self._words.streets for word in value.split())
+        known = any(collapse(word) in self._words.streets for word in value.split())
+        return known and any(map(str.isdigit, value))
 
     def _postcode(self) -> None:
         for n in self._free() if self._missing("postcode") else ():
             column = self.columns[n]
             if column.share(_POSTCODE.fullmatch) < 0.9 or len(set(column.filled)) < 2:
                 continue
-            towns = [(m, follows(column, self.columns[m]) or 0.0) for m in self._free() if m != n and self._is_name(m)]
-            towns = [(m, share) for m, share in towns if share > 0.75 and self._few(m)]
-            if not towns and self._at("town") is None:
+            towns = {m: self._town_score(column, m) for m in self._free() if m != n and self._is_name(m)}
+            towns = {m: score for m, score in towns.items() if score > 0}
+            if not towns and self._missing("town") and self._missing("address"):
                 continue
             self._take(n, "postcode", "look like postcodes")
             if towns and self._missing("town"):
-                town = max(towns, key=lambda item: (follows(self.columns[item[0]], column) or 0.0, item[1]))[0]
-                self._take(town, "town", "follow from the postcodes")
+                self._take(max(towns, key=lambda m: towns[m]), "town", "follow from the postcodes")
+            return
+
+    def _town_score(self, postcode: Column, number: int) -> float:
+        """How far a column follows from the postcode among different patients, less how often reports name it."""
+        town, patient = self.columns[number], self._at("patient")
+        if patient is not None:
+            first = {key: row for row, key in reversed(list(enumerate(patient.cells)))}
+            rows = sorted(first.values())
+            postcode, alone = (Column(c.heading, [c.cells[row] for row in rows]) for c in (postcode, town))
+        else:
+            alone = town
+        share = follows(postcode, alone)
+        return 0.0 if share is not None and share < 0.7 else (share or 0.5) - town.in_text() + 0.5
 
     def _is_name(self, number: int) -> bool:
         return (
@@ -312,11 +329,10 @@ class Recogniser:
             and self.columns[number].share(lambda v: len(v) < 50) > 0.95
         )
 
-    def _few(self, number: int) -> bool:
-        return self.columns[number].variety < 0.9
-
     def _identifiers(self) -> None:
         numbered = [n for n in self._free() if self._is_identifier(n)]
+        codes = [n for n in numbered if self.columns[n].share(_POSTCODE.fullmatch) > 0.9]
+        numbered = [n for n in numbered if n not in codes] or numbered
         person = [c for c in map(self._at, ("birth_date", "surname", "sex", "given_name")) if c is not None]
         if not person:
             person = [self.columns[n] for n in self._free() if self._is_name(n)][:2]
@@ -350,27 +366,35 @@ class Recogniser:
         )
         return not counting and 3 <= sizes[len(sizes) // 2] <= 24 and len(column.filled) > 0.5 * len(column.cells)
 
-    def _names(self) -> None:
-        names = [n for n in self._free() if self._is_name(n)]
+    def _personal(self) -> list[int]:
+        """Name-like columns that are the same in all rows of a patient."""
         key = self._at("patient")
-        personal = [n for n in names if key is None or (follows(key, self.columns[n]) or 1.0) > 0.8]
-        given = {n: self.columns[n].share(lambda v: _part(self._words.given, words_of(v)) >= 0.5) for n in personal}
-        if self._missing("given_name") and given:
-            best = max(given, key=lambda n: given[n])
-            if given[best] > 0.25 or (len(personal) > 1 and self._missing("surname")):
-                best = best if given[best] > 0.1 else self._fewest(personal)
-                self._take(best, "given_name", "are given names")
-        rest = [n for n in personal if n not in self.found]
-        rest.sort(key=lambda n: (-len(self.columns[n].filled), n))
+        names = [n for n in self._free() if self._is_name(n) and not self._words.is_common(self.columns[n])]
+        return [n for n in names if key is None or (follows(key, self.columns[n]) or 1.0) > 0.8]
+
+    def _given_name(self) -> None:
+        """The column with the most given names of the packs."""
+        known = {
+            n: self.columns[n].share(lambda v: _part(self._words.given, words_of(v)) >= 0.5) for n in self._personal()
+        }
+        best = max(known, key=lambda n: known[n], default=None)
+        if self._missing("given_name") and best is not None and known[best] > 0.25:
+            self._take(best, "given_name", "are given names")
+
+    def _names(self) -> None:
+        """Surnames first, which the reports name most; a second name that varies less is taken as the given one."""
+        rest = self._personal()
+        rest.sort(key=lambda n: (-round(self.columns[n].in_text(), 1), -len(self.columns[n].filled), n))
+        if self._missing("given_name") and len(rest) > 1:
+            self._take(self._fewest(rest[:2]), "given_name", "look like names and vary less than the others")
         for n in rest:
             overlap = self.columns[n].in_text()
-            seen = f", in the report of {overlap:.0%} of rows" if overlap else ""
-            if self._words.is_common(self.columns[n]) and not overlap > 0.2:
+            if n in self.found:
                 continue
             name = next((f for f in ("surname", "birth_name") if self._at(f) is None), "staff")
-            self._take(n, name, f"look like names{seen}")
-        for n in names:
-            if n not in self.found and self.columns[n].in_text() > 0.2:
+            self._take(n, name, "look like names" + (f", in the report of {overlap:.0%} of rows" if overlap else ""))
+        for n in self._free():
+            if self._is_name(n) and self.columns[n].in_text() > 0.2:
                 name = next((f for f in ("radiologist", "prescriber", "staff") if self._at(f) is None), "")
                 self._take(n, name, "look like names of staff: they stand in the reports of several patients")
 
@@ -438,8 +462,11 @@ def _own_words() -> dict[str, str]:
 
 
 def _is_phone(value: str) -> bool:
+    """A prefix or a zero before 9 to 13 digits, or ten digits in three or more groups."""
     digits = re.sub(r"\D", "", value)
-    return bool(_PHONE.fullmatch(value)) and 9 <= len(digits) <= 13
+    if not 9 <= len(digits) <= 13 or not _PHONE.fullmatch(value):
+        return False
+    return value[0] in "+0" or (len(digits) == 10 and len(re.findall(r"\d+", value)) >= 3)
 
 
 def _part(known: set[str], words: list[str]) -> float:
