@@ -223,6 +223,38 @@ def test_index_and_folder_need_not_agree(tmp_path: Path) -> None:
     assert len(rows) == 1
 
 
+def test_compressed_messages_and_names_of_old_servers(tmp_path: Path) -> None:
+    folder = folder_of(
+        tmp_path,
+        {
+            "a.hl7.gz": gzip.compress(make.oru().encode("latin-1")),
+            "b.csv.gz": gzip.compress(b"a;b"),
+            "c.gz": gzip.compress(b"x" * 99)[:20],
+        },
+    )
+    place = os.fsencode(folder) + b"/8000077_LEF\xc8VRE.txt"
+    with open(place, "wb") as stream:
+        stream.write("Vu LEFÈVRE, épanchement modéré du genou.".encode())
+    files = Files(pattern="{patient}_{surname}")
+    summary, rows = run(folder, files=files)
+    assert summary["quarantined"] == {"table_in_folder": 1, "truncated_file": 1, "two_patients": 2}
+    os.remove(folder / "a.hl7.gz")
+    _, rows = run(folder, files=files)
+    assert_safe(rows, ("lefevre",))
+    path = tmp_path / "one.ndjson.gz"
+    path.write_bytes(gzip.compress("\n".join(json.dumps(r) for r in make.fhir()).encode()))
+    assert records_of(path)[0]["patient"] == "8000077"
+
+
+def test_a_folder_of_scans_is_all_quarantine(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, {"a.pdf": make.pdf([[]], images=True), "b.jpg": b"\xff\xd8\xff\xe0" + b"0" * 99})
+    summary, rows = run(folder, files=PATTERN)
+    assert (summary["quarantined"], rows) == ({"scanned_page": 2}, [])
+    (folder / "empty").mkdir()
+    with pytest.raises(UserError, match="no files"):
+        open_source(folder / "empty", ReportsConfig())
+
+
 # -- HL7 ----------------------------------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from anonymize.console import UserError
@@ -71,7 +72,8 @@ def origin_of(origins: Sequence[tuple[int, str]], position: int) -> str:
 
 def _reader_of(path: Path, config: ReportsConfig) -> tuple[Callable, Callable[[Source], Iterator[RawRow]]]:
     from anonymize.readers import csv_file, documents, excel_file, jsonl_file, parquet_file
-    from anonymize.readers.detect import kind_of
+    from anonymize.readers.detect import HEAD, kind_of
+    from anonymize.readers.raw import readable_lines
     from anonymize.readers.zips import ole_reason
 
     if path.is_dir():
@@ -79,13 +81,16 @@ def _reader_of(path: Path, config: ReportsConfig) -> tuple[Callable, Callable[[S
     if not path.is_file():
         raise UserError(f"{path}: no such file or folder")
     kind = kind_of(path)
+    inner = Path(path.stem).suffix.lower() if kind == "gzip" else path.suffix.lower()
     if kind == "gzip":
-        kind = ENDINGS.get(Path(path.stem).suffix.lower(), "csv")
+        kind = kind_of(path.with_suffix(""), b"".join(islice(readable_lines(path), 50))[:HEAD])
+        if kind in ("empty", "binary", "jsonl", "text"):
+            kind = ENDINGS.get(inner, "csv")
     elif kind == "text":
         single = config.files.pattern or config.files.index
-        kind = "document" if single and path.suffix.lower() not in (".csv", ".tsv") else "csv"
-    elif kind == "binary" and path.suffix.lower() in ENDINGS:
-        kind = ENDINGS[path.suffix.lower()]  # a table with many NUL bytes is still a table
+        kind = "document" if single and inner not in (".csv", ".tsv") else "csv"
+    elif kind == "binary" and inner in ENDINGS:
+        kind = ENDINGS[inner]  # a table with many NUL bytes is still a table
     modules = {"csv": csv_file, "jsonl": jsonl_file, "parquet": parquet_file, "xlsx": excel_file}
     if kind in modules:
         return modules[kind].sniff, modules[kind].rows

@@ -40,6 +40,8 @@ def text_of(data: bytes, kind: str = "") -> str:
         return body_of_cda(data)
     if kind in ("zip", "docx"):
         return _text_of_office(data)
+    if kind == "ole":
+        raise Unreadable("old_office_format")
     if kind == "image":
         raise Unreadable("scanned_page")
     if kind in ("text", "hl7", "fhir", "jsonl"):
@@ -69,7 +71,9 @@ def _text_of_office(data: bytes) -> str:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             known = "word/document.xml" in archive.namelist()
-    except (zipfile.BadZipFile, ValueError):
+    except zipfile.BadZipFile:
+        raise Unreadable("truncated_file") from None
+    except ValueError:
         raise Unreadable("damaged_file") from None
     if not known:
         raise Unreadable("unknown_format")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ from typing import TYPE_CHECKING
 from anonymize.console import UserError
 from anonymize.policy import Columns, Files, ReportsConfig
 from anonymize.readers.content import text_of
-from anonymize.readers.detect import is_system_file, kind_of
+from anonymize.readers.detect import HEAD, is_system_file, kind_of
+from anonymize.readers.encoding import decode, is_broken
 from anonymize.readers.problems import MAXIMUM_FILE, MAXIMUM_TEXT, Unreadable
+from anonymize.readers.raw import open_bytes, read_whole
 from anonymize.readers.record import FIELDS, HEADINGS, PREFIX, Record, unique
 from anonymize.text import collapse
 
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 MESSAGES = frozenset(("hl7", "fhir", "cda", "dicom"))
 """Kinds that say themselves whose they are."""
 PLAIN = frozenset(("text", "rtf", "docx", "pdf", "html"))
-_TABLES = frozenset(("parquet", "xlsx", "jsonl", "gzip"))
+_TABLES = frozenset(("parquet", "xlsx", "jsonl"))
 _NAME_HEADINGS = ("file", "filename", "file_name", "path", "document")
 _REFUSED = {
     "empty": "empty_file",
@@ -33,6 +36,7 @@ _REFUSED = {
     "binary": "unknown_format",
     "zip": "unknown_format",
     "xml": "unknown_format",
+    "gzip": "unknown_format",
 }
 _TABLE_FIELDS = ("staff", "numbers", "text")  # what a document adds to its line in the index
 
@@ -69,15 +73,20 @@ def _item(path: Path) -> Item:
         if not stat.S_ISREG(status.st_mode):
             return Item(path, "", "system_file")  # pipes, sockets and devices
         kind = kind_of(path)
+        if kind == "gzip":
+            with open_bytes(path) as stream:
+                kind = kind_of(path.with_suffix(""), stream.read(HEAD))
     except OSError:
         return Item(path, "", "damaged_file")
+    except Unreadable as problem:
+        return Item(path, "", problem.reason)
     if kind in _REFUSED:
         return Item(path, kind, _REFUSED[kind])
     if kind == "ole":
         from anonymize.readers.zips import ole_reason
 
         return Item(path, kind, ole_reason(path))
-    if kind == "text" and path.suffix.lower() in (".csv", ".tsv"):
+    if kind == "text" and {".csv", ".tsv"} & {ending.lower() for ending in path.suffixes[-2:]}:
         return Item(path, kind, "table_in_folder")
     if kind == "jsonl" and path.suffix.lower() == ".json":
         return Item(path, kind, "unknown_format")
@@ -92,14 +101,13 @@ def sniff(path: Path, config: ReportsConfig) -> tuple[list[str], dict[str, str]]
     """Headings, and how many files of each kind there are.
 
     Raises:
-        UserError: no file can be read, or documents that do not name their patient have neither pattern nor index.
+        UserError: there is no file, or documents that do not name their patient have neither pattern nor index.
     """
     items = find_items(path, config.files)
     kinds = Counter(item.kind for item in items if not item.problem)
-    if not kinds:
-        refused = ", ".join(f"{n} {reason}" for reason, n in Counter(item.problem for item in items).most_common())
-        raise UserError(f"{path}: holds no file that can be read ({refused or 'it is empty'})")
-    if set(kinds) <= PLAIN and not config.files.pattern and not config.files.index:
+    if not items:
+        raise UserError(f"{path}: the folder holds no files")
+    if kinds and set(kinds) <= PLAIN and not config.files.pattern and not config.files.index:
         raise UserError(
             f"{path}: these documents do not say whose they are; give files.pattern, such as "
             "files.pattern={patient}_{accession}_{exam_date}, or files.index=INDEX.csv"
@@ -109,7 +117,7 @@ def sniff(path: Path, config: ReportsConfig) -> tuple[list[str], dict[str, str]]
     headings = list(HEADINGS)
     if config.files.index:
         headings = [*_Index(path, config).headings, *(PREFIX + name for name in _TABLE_FIELDS)]
-    whole = "folder" if path.is_dir() else next(iter(kinds))
+    whole = "folder" if path.is_dir() else next(iter(kinds), "document")
     files = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
     return headings, {"format": whole, "files": f"{len(items)} ({files})"}
 
@@ -133,7 +141,7 @@ def rows(source: Source) -> Iterator[RawRow]:
     position = 0
     encodings: Counter[str] = Counter()
     for item in items:
-        source.origins.append((position + 1, str(item.path.relative_to(base))))
+        source.origins.append((position + 1, readable_name(item.path.relative_to(base))))
         for record in _records(item, files, directory, encodings):
             position += 1
             values, problem = _values(record, item, base, named)
@@ -164,7 +172,7 @@ def _opened(item: Item, files: Files, directory: object, encodings: Counter[str]
     if item.kind == "hl7":
         from anonymize.readers.hl7_file import records
 
-        with item.path.open("rb") as stream:
+        with open_bytes(item.path) as stream:
             count = 0
             for count, record in enumerate(records(stream, files), 1):  # noqa: B007
                 yield record
@@ -177,12 +185,7 @@ def _opened(item: Item, files: Files, directory: object, encodings: Counter[str]
         assert isinstance(directory, Directory)
         yield from records(item.path, directory, files)
         return
-    if item.kind == "docx":
-        from anonymize.readers.docx_file import text_of_docx
-
-        yield Record(text=text_of_docx(item.path, item.path.stat().st_size))
-        return
-    data = item.path.read_bytes()
+    data = read_whole(item.path, MAXIMUM_FILE)
     if item.kind == "cda":
         from anonymize.readers.cda_file import record_of_cda
 
@@ -192,11 +195,9 @@ def _opened(item: Item, files: Files, directory: object, encodings: Counter[str]
 
         yield record_of_dicom(data, files)
     elif item.kind == "text":
-        from anonymize.readers.encoding import decode
-
         text, encoding = decode(data)
         encodings[encoding] += 1
-        problem = "nul_byte" if "\0" in text else "wrong_encoding" if "\ufffd" in text else ""
+        problem = "nul_byte" if "\0" in text else "wrong_encoding" if is_broken(text) else ""
         yield Record(text=text, problem=problem)
     else:
         yield Record(text=text_of(data, item.kind))
@@ -242,7 +243,7 @@ class _Pattern:
         self._with_folders = "/" in pattern
 
     def __call__(self, path: Path) -> dict[str, str] | str:
-        name = path.with_suffix("").as_posix()
+        name = readable_name(path.with_suffix(""))
         match = self._regex.fullmatch(name if self._with_folders else name.rpartition("/")[2])
         if match is None:
             return "file_name_unmatched"
@@ -288,8 +289,8 @@ class _Index:
 
         base = path if path.is_dir() else path.parent
         place = base / config.files.index
-        if not place.is_file():
-            raise UserError(f"files.index={config.files.index}: no such file (it is looked for in {base})")
+        if not place.is_file() or not place.resolve().is_relative_to(base.resolve()):
+            raise UserError(f"files.index={config.files.index}: no such file in {base}")
         headings, details = csv_file.sniff(place, config)
         self.headings = tuple(headings)
         self._details = details
@@ -314,7 +315,8 @@ class _Index:
 
     def __call__(self, path: Path) -> dict[str, str] | str:
         """Cells by heading, or the reason why there are none. The whole path counts first, then the name alone."""
-        for key in (_key(path.as_posix()), _key(path.name), _key(path.with_suffix("").as_posix()), _key(path.stem)):
+        whole, bare = readable_name(path), readable_name(path.with_suffix(""))
+        for key in map(_key, (whole, whole.rpartition("/")[2], bare, bare.rpartition("/")[2])):
             if key in self._lines:
                 self._used.add(key)
                 return dict(zip(self.headings, self._lines[key], strict=True))
@@ -325,8 +327,16 @@ class _Index:
         return [key for key in self._lines if key not in self._used]
 
 
+def readable_name(path: Path) -> str:
+    """A relative path as text: bytes that are no UTF-8, from old file servers, are read as Windows-1252."""
+    name = path.as_posix()
+    if any("\udc80" <= char <= "\udcff" for char in name):
+        name = os.fsencode(name).decode("cp1252", "replace")
+    return unicodedata.normalize("NFC", name)
+
+
 def _key(name: str) -> str:
-    return name.strip().replace("\\", "/").removeprefix("./").casefold()
+    return unicodedata.normalize("NFC", name).strip().replace("\\", "/").removeprefix("./").casefold()
 
 
 def _quietly(action: Callable[[Path], None], path: Path) -> None:

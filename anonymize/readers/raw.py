@@ -55,6 +55,19 @@ def open_bytes(path: Path) -> IO[bytes]:
     return io.BufferedReader(_Guarded(path), 1024 * 1024) if packed else path.open("rb")
 
 
+def read_whole(path: Path, limit: int) -> bytes:
+    """All bytes of ``path``, unpacked where it is gzip.
+
+    Raises:
+        Unreadable: too_large, or as :func:`open_bytes`.
+    """
+    with open_bytes(path) as stream:
+        data = stream.read(limit + 1)
+    if len(data) > limit:
+        raise Unreadable("too_large")
+    return data
+
+
 def lines_of(stream: IO[Any]) -> Iterator[Any]:
     """Lines with their ends; of one longer than :data:`LINE_LIMIT` only the start, then None."""
     while line := stream.readline(LINE_LIMIT):
