@@ -625,3 +625,26 @@ def test_any_csv_reads_back(tmp_path: Path, body: list, delimiter: str, quoting:
         tuple(r) for r, row in zip(body, rows, strict=True) if not row.problem
     ]
     assert {row.problem for row in rows} <= {"", "wrong_encoding"}
+
+
+# -- hostile bytes ------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    kind=st.sampled_from(sorted({**DOCUMENTS, **MESSAGES})),
+    cut=st.floats(0.0, 1.0),
+    changes=st.lists(st.tuples(st.floats(0.0, 0.999), st.binary(min_size=1, max_size=4)), max_size=4),
+)
+def test_damaged_files_are_rows_and_never_errors(
+    tmp_path: Path, kind: str, cut: float, changes: list[tuple[float, bytes]]
+) -> None:
+    data = bytearray(({**DOCUMENTS, **MESSAGES}[kind])(tmp_path))
+    for place, new in changes:
+        start = int(place * len(data))
+        data[start : start + len(new)] = new
+    folder = folder_of(tmp_path, {f"{NAME}.bin": bytes(data[: int(cut * len(data)) + 1])})
+    _, rows = rows_of(folder, files=PATTERN)
+    assert rows
+    assert all(row.problem in REMEDIES for row in rows if row.problem)
+    assert all(len(row.values) == len(rows_of(folder, files=PATTERN)[0]) for row in rows if not row.problem)
