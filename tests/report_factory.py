@@ -191,7 +191,7 @@ def cda(body: str | None = None, encoding: str = "utf-8") -> bytes:
         '<birthTime value="19500112"/></patient></patientRole></recordTarget>'
         f"<author><assignedAuthor><assignedPerson>{person.format('Gwenolae', 'Quiberonnec')}</assignedPerson><representedOrganization>"
         "<name>Hopital</name></representedOrganization></assignedAuthor></author>"
-        f"<legalAuthenticator><assignedEntity><assignedPerson>{person.format('Yseult', 'Locronan')}</assignedPerson></assignedEntity></legalAuthenticator>"
+        f"<legalAuthenticator><assignedEntity><assignedPerson><name>Dr Locronan</name></assignedPerson></assignedEntity></legalAuthenticator>"
         f"<participant><associatedEntity><associatedPerson>{person.format('Corentine', 'Plougasnouet')}</associatedPerson></associatedEntity></participant>"
         '<inFulfillmentOf><order><id root="1.2" extension="ACC00001"/></order></inFulfillmentOf>'
         f"<component>{narrative}</component></ClinicalDocument>"

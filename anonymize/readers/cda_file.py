@@ -14,6 +14,8 @@ from anonymize.readers.markup import lines_of_tree
 from anonymize.readers.problems import Unreadable
 from anonymize.readers.record import Name, Record, iso_date, phone_tail, take_names, unique
 
+_PERSONS = frozenset(("informationRecipient", "subject", "relatedSubject"))
+
 
 def record_of_cda(data: bytes, config: Files) -> Record:
     """The document as one record.
@@ -86,15 +88,19 @@ def _take_patient(record: Record, role: Any, config: Files) -> None:
 
 
 def _people(root: Any) -> list[Any]:
-    """Names of everybody but the patient: authors, signers, recipients, relatives, performers."""
+    """Names of everybody but the patient: authors, signers, recipients, relatives, performers.
+
+    A name in parts is a person's wherever it stands; organisations and places have undivided names.
+    """
     patient = root.find("recordTarget/patientRole/patient")
     own = set() if patient is None else set(map(id, patient.findall("name")))
-    return [name for name in root.iter("name") if id(name) not in own and _is_person(name)]
-
-
-def _is_person(name: Any) -> bool:
-    """Names of organisations have no parts."""
-    return name.find("family") is not None or name.find("given") is not None
+    names = [
+        name
+        for parent in root.iter()
+        for name in parent.findall("name")
+        if name.find("family") is not None or parent.tag.endswith("Person") or parent.tag in _PERSONS
+    ]
+    return [name for name in names if id(name) not in own]
 
 
 class _CdaName:
@@ -103,6 +109,8 @@ class _CdaName:
     def __init__(self, node: Any) -> None:
         self.families = [(n.get("qualifier", ""), " ".join((n.text or "").split())) for n in node.findall("family")]
         self.given = " ".join(unique(n.text or "" for n in node.findall("given")))
+        if not self.families and not self.given:
+            self.families = [("", " ".join("".join(node.itertext()).split()))]
         self.use = node.get("use", "")
 
     def versions(self) -> list[Name]:

@@ -112,7 +112,7 @@ class _Message:
         return self._escapes.sub(self._escape, value) if self.separators[3] in value else value
 
     def _escape(self, match: re.Match[str]) -> str:
-        code = match[1]
+        code = match[1].lower() if match[1].startswith(".") else match[1]
         if code.startswith("X"):
             return bytes.fromhex(code[1 : len(code) // 2 * 2 + 1]).decode(self.codec or "latin-1", "replace")
         if code.startswith(".in") or code.startswith(".ti"):
