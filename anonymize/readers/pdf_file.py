@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
+from ctypes import c_double
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -21,12 +23,12 @@ _PROSE = 25  # characters of a line that make a block of lines a column of prose
 
 @dataclass(frozen=True)
 class _Piece:
-    """A run of text with its box in points, y upwards."""
+    """A run of text on one baseline, in points; y grows upwards."""
 
     left: float
-    bottom: float
     right: float
-    top: float
+    base: float
+    height: float  # of its font, from descent to ascent
     text: str
 
 
@@ -52,17 +54,42 @@ def text_of_pdf(data: bytes) -> str:
 
 
 def _page_lines(page: Any) -> list[str]:
-    text_page = page.get_textpage()
-    pieces = []
-    for index in range(text_page.count_rects()):
-        left, bottom, right, top = text_page.get_rect(index)
-        text = text_page.get_text_bounded(left, bottom, right, top)
-        text = re.sub(r"\s+", " ", text.replace("\ufffe", "-").replace("\x02", "-")).strip()
-        if text:
-            pieces.append(_Piece(left, bottom, right, top, text))
+    pieces = [piece for piece in _pieces(page.get_textpage()) if piece.text]
     if sum(len(piece.text) for piece in pieces) < _FEW and _is_picture(page, empty=not pieces):
         raise Unreadable("scanned_page")
     return _lines(list(dict.fromkeys(pieces)))
+
+
+def _pieces(page: Any) -> Iterator[_Piece]:
+    """Runs of characters that stand close to each other on a baseline; blanks are where the gaps are.
+
+    The page's own blanks count; those that pdfium adds do not, as it parts spaced letters (K E R B).
+    """
+    box, x, y = raw.FS_RECTF(), c_double(), c_double()
+    run: list[str] = []
+    left = right = base = height = 0.0
+    for index in range(page.count_chars()):
+        code = raw.FPDFText_GetUnicode(page, index)
+        if raw.FPDFText_IsGenerated(page, index) == 1 or code in (0, 10, 13):
+            continue
+        raw.FPDFText_GetLooseCharBox(page, index, box)
+        raw.FPDFText_GetCharOrigin(page, index, x, y)
+        size = max(1.0, box.top - box.bottom)
+        gap = box.left - right
+        if run and (abs(y.value - base) > 0.3 * size or gap > size or gap < -0.5 * size):
+            yield _Piece(left, right, base, height, _clean(run))
+            run = []
+        if not run:
+            left, base, height = box.left, y.value, size
+        elif gap > 0.13 * size and run[-1] != " ":
+            run.append(" ")
+        run.append("-" if code in (0x02, 0xFFFE) else chr(code))
+        right = box.right
+    yield _Piece(left, right, base, height, _clean(run))
+
+
+def _clean(run: list[str]) -> str:
+    return " ".join("".join(run).encode("utf-16", "surrogatepass").decode("utf-16", "replace").split())
 
 
 def _is_picture(page: Any, *, empty: bool) -> bool:
@@ -98,11 +125,9 @@ def _lines(pieces: list[_Piece]) -> list[str]:
 def _rows(pieces: list[_Piece]) -> list[list[_Piece]]:
     """Pieces that share a line, from left to right; lines from top to bottom."""
     rows: list[list[_Piece]] = []
-    for piece in sorted(pieces, key=lambda p: (-(p.top + p.bottom) / 2, p.left)):
-        middle = (piece.top + piece.bottom) / 2
-        home = rows[-1] if rows else None
-        if home and any(other.bottom <= middle <= other.top for other in home):
-            home.append(piece)
+    for piece in sorted(pieces, key=lambda p: (-p.base, p.left)):
+        if rows and rows[-1][0].base - piece.base < 0.35 * min(piece.height, rows[-1][0].height):
+            rows[-1].append(piece)
         else:
             rows.append([piece])
     return [sorted(row, key=lambda p: p.left) for row in rows]
@@ -139,18 +164,16 @@ def _gap(row: list[_Piece]) -> tuple[float, float] | None:
 
 def _joined(rows: list[list[_Piece]]) -> list[str]:
     lines: list[str] = []
-    heights = [piece.top - piece.bottom for row in rows for piece in row]
-    usual = median(heights) if heights else 0.0
-    floor = None
+    usual = median(piece.height for row in rows for piece in row) if rows else 0.0
+    before = None
     for row in rows:
-        top = max(piece.top for piece in row)
-        if floor is not None and usual and floor - top > 1.6 * usual:
+        if before is not None and before - row[0].base > 2.2 * usual:
             lines.append("")
-        floor = min(piece.bottom for piece in row)
+        before = row[0].base
         line = row[0].text
-        for before, piece in pairwise(row):
-            close = piece.left - before.right < 0.15 * max(1.0, piece.top - piece.bottom)
-            line += ("" if close else "  " if piece.left - before.right > 3 * usual else " ") + piece.text
+        for piece, after in pairwise(row):
+            gap = after.left - piece.right
+            line += ("" if gap < 0.13 * after.height else "  " if gap > 3 * usual else " ") + after.text
         lines.append(line)
     return lines
 
