@@ -467,6 +467,17 @@ def test_pdf_columns_of_prose_and_of_labels(tmp_path: Path) -> None:
     ]
 
 
+def test_pdf_tight_lines_spaced_letters_and_a_stamp_beside_the_text(tmp_path: Path) -> None:
+    lines = [*make.LINES, "TOUT EN CAPITALES ÉÈÀ, jambages jpqgy"]
+    for lead in (14, 11, 8):
+        assert pdf_text(tmp_path, [[(60, 780 - lead * n, line) for n, line in enumerate(lines)]]).split("\n") == lines
+    assert pdf_text(tmp_path, [[(40 + 8 * n, 700, sign) for n, sign in enumerate("KERBRATEC")]]) == "KERBRATEC"
+    data = make.pdf([[*((60, 700 - 16 * n, line) for n, line in enumerate(lines)), (0, 0, "COPIE")]])
+    path = tmp_path / f"{NAME}.pdf"
+    path.write_bytes(data.replace(b"0 0 Td (COPIE)", b"0 1 -1 0 30 660 Tm (COPIE)"))
+    assert records_of(path, files=PATTERN)[0]["text"].split("\n") == [*lines, "COPIE"]
+
+
 def test_docx_holds_every_visible_text_once(tmp_path: Path) -> None:
     path = tmp_path / f"{NAME}.docx"
     make.docx(path)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ctypes import c_double
 from dataclasses import dataclass
 from itertools import pairwise
+from math import pi
 from statistics import median
 from typing import Any
 
@@ -19,6 +20,18 @@ from anonymize.readers.problems import Unreadable
 _FEW = 25  # characters: a stamp or a page number beside a picture of the page
 _EDGE = 6  # lines at the top and at the bottom of a page that can be its header and footer
 _PROSE = 25  # characters of a line that make a block of lines a column of prose
+
+
+@dataclass(frozen=True, slots=True)
+class _Character:
+    """One sign, in points, as if its text ran from left to right."""
+
+    sign: str
+    left: float
+    right: float
+    base: float
+    size: float  # of its font, from descent to ascent
+    turn: int  # quarter turns of its text on the page
 
 
 @dataclass(frozen=True)
@@ -54,38 +67,59 @@ def text_of_pdf(data: bytes) -> str:
 
 
 def _page_lines(page: Any) -> list[str]:
-    pieces = [piece for piece in _pieces(page.get_textpage()) if piece.text]
-    if sum(len(piece.text) for piece in pieces) < _FEW and _is_picture(page, empty=not pieces):
+    """Lines of text that runs as most of the page does, then what runs in another direction."""
+    chars = _characters(page.get_textpage())
+    turns = Counter(char.turn for char in chars)
+    main = turns.most_common(1)[0][0] if turns else 0
+    pieces = {turn: [p for p in _pieces(c for c in chars if c.turn == turn) if p.text] for turn in turns}
+    if sum(len(piece.text) for run in pieces.values() for piece in run) < _FEW and _is_picture(page, empty=not chars):
         raise Unreadable("scanned_page")
-    return _lines(list(dict.fromkeys(pieces)))
+    order = [main, *(turn for turn in turns if turn != main)]
+    return [line for turn in order for line in _lines(list(dict.fromkeys(pieces.get(turn, []))))]
 
 
-def _pieces(page: Any) -> Iterator[_Piece]:
-    """Runs of characters that stand close to each other on a baseline; blanks are where the gaps are.
-
-    The page's own blanks count; those that pdfium adds do not, as it parts spaced letters (K E R B).
-    """
+def _characters(page: Any) -> list[_Character]:
+    """Characters with their places, turned so that their text runs from left to right."""
     box, x, y = raw.FS_RECTF(), c_double(), c_double()
-    run: list[str] = []
-    left = right = base = height = 0.0
+    found = []
     for index in range(page.count_chars()):
         code = raw.FPDFText_GetUnicode(page, index)
         if raw.FPDFText_IsGenerated(page, index) == 1 or code in (0, 10, 13):
             continue
         raw.FPDFText_GetLooseCharBox(page, index, box)
         raw.FPDFText_GetCharOrigin(page, index, x, y)
-        size = max(1.0, box.top - box.bottom)
-        gap = box.left - right
-        if run and (abs(y.value - base) > 0.3 * size or gap > size or gap < -0.5 * size):
-            yield _Piece(left, right, base, height, _clean(run))
-            run = []
-        if not run:
-            left, base, height = box.left, y.value, size
-        elif gap > 0.13 * size and run[-1] != " ":
-            run.append(" ")
-        run.append("-" if code in (0x02, 0xFFFE) else chr(code))
-        right = box.right
-    yield _Piece(left, right, base, height, _clean(run))
+        turn = round(raw.FPDFText_GetCharAngle(page, index) / (pi / 2)) % 4
+        corners = [_turned(*corner, turn) for corner in ((box.left, box.bottom), (box.right, box.top))]
+        (left, right), (low, high) = (sorted(side) for side in zip(*corners, strict=True))
+        size = high - low or raw.FPDFText_GetFontSize(page, index) or 1.0
+        sign = "-" if code in (0x02, 0xFFFE) else chr(code)
+        found.append(_Character(sign, left, right, _turned(x.value, y.value, turn)[1], size, turn))
+    return found
+
+
+def _turned(x: float, y: float, turn: int) -> tuple[float, float]:
+    """A place after ``turn`` quarter turns of the page back to upright."""
+    return ((x, y), (-y, x), (-x, -y), (y, -x))[turn]
+
+
+def _pieces(chars: Iterable[_Character]) -> Iterator[_Piece]:
+    """Runs of characters that stand close to each other on a baseline; blanks are where the gaps are.
+
+    The page's own blanks count; those that pdfium adds do not, as it parts spaced letters (K E R B).
+    """
+    run: list[_Character] = []
+    text: list[str] = []
+    for char in chars:
+        gap = char.left - run[-1].right if run else 0.0
+        if run and (abs(char.base - run[0].base) > 0.3 * char.size or not -0.5 * char.size <= gap <= char.size):
+            yield _Piece(run[0].left, run[-1].right, run[0].base, run[0].size, _clean(text))
+            run, text = [], []
+        if run and gap > 0.13 * char.size:
+            text.append(" ")
+        run.append(char)
+        text.append(char.sign)
+    if run:
+        yield _Piece(run[0].left, run[-1].right, run[0].base, run[0].size, _clean(text))
 
 
 def _clean(run: list[str]) -> str:
