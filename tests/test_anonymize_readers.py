@@ -10,6 +10,8 @@ import gzip
 import io
 import json
 import os
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -412,6 +414,15 @@ def test_dicom_sr_in_reading_order(tmp_path: Path) -> None:
     assert set(record["staff"].split("\n")) == {"PLOUGASNOUET Corentine", "QUIBERONNEC Gwenolae", "LOCRONAN Yseult"}
     make.sr(tmp_path / "ct.dcm", kind="1.2.840.10008.5.1.4.1.1.2")
     assert problems_of(tmp_path / "ct.dcm") == ["not_a_report"]
+
+
+def test_damaged_headers_are_not_quoted(tmp_path: Path) -> None:
+    make.sr(tmp_path / "sr.dcm")
+    data = (tmp_path / "sr.dcm").read_bytes().replace(b"ISO_IR 192", b"ISO_KERBRA")
+    (tmp_path / "sr.dcm").write_bytes(data)
+    code = f"from pathlib import Path; from anonymize.policy import ReportsConfig; from anonymize.readers import open_source; print(len(list(open_source(Path({str(tmp_path / 'sr.dcm')!r}), ReportsConfig()).rows())))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert (done.stdout.strip(), done.stderr) == ("1", "")
 
 
 # -- PDF and Word -------------------------------------------------------------------------------------------------------

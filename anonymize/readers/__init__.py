@@ -5,6 +5,8 @@ Every reader counts the rows that it could not read: none is lost silently.
 
 from __future__ import annotations
 
+import logging
+import warnings
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +16,11 @@ from pathlib import Path
 
 from anonymize.console import UserError
 from anonymize.policy import ReportsConfig
+
+for _library in ("pydicom", "openpyxl", "docx", "hl7"):
+    # their warnings quote values of the file, which can identify people
+    warnings.filterwarnings("ignore", module=rf"{_library}\b")
+    logging.getLogger(_library).setLevel(logging.CRITICAL + 1)
 
 ENDINGS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
