@@ -321,6 +321,9 @@ def test_hl7_batches_and_bad_messages(tmp_path: Path) -> None:
     assert [r["text"] for r in one(tmp_path, data.encode("latin-1"))] == ["Texte 1", "Texte 2", "Texte 3"]
     framed = b"".join(b"\x0b" + m.replace("\r", "\r\n").encode("latin-1") + b"\r\x1c\r" for m in messages)
     assert [r["accession"] for r in one(tmp_path, framed)] == ["ACC00001", "ACC00002", "ACC00003"]
+    path = tmp_path / "cut.hl7"
+    path.write_bytes(framed[:-60])
+    assert problems_of(path) == ["", "", "truncated_file"]
     bad = [
         messages[0],
         make.oru(obx=[]),
@@ -378,6 +381,8 @@ def test_fhir_forms_contained_patient_and_narrative(tmp_path: Path) -> None:
     }
     path.write_text(json.dumps(report))
     assert records_of(path)[0]["text"] == make.LINES[1]
+    path.write_text(json.dumps({"resourceType": "Organization", "id": "o"}))
+    assert problems_of(path) == ["not_a_report"]
     report["text"], report["presentedForm"] = None, [{"url": "http://x/y.pdf"}]
     path.write_text(json.dumps(report))
     assert problems_of(path) == ["external_document"]

@@ -58,8 +58,10 @@ class Directory:
 
 
 def records(path: Path, directory: Directory, config: Files) -> Iterator[Record]:
-    """A record per DiagnosticReport of the file; files with other resources only yield none."""
+    """A record per DiagnosticReport; none of a file that holds only what reports refer to."""
+    used = False
     for resource, _ in _resources(path):
+        used = used or resource is None or resource.get("resourceType") in (*_LINKED, "DiagnosticReport")
         if resource is None:
             yield Record(problem="damaged_file")
         elif resource.get("resourceType") == "DiagnosticReport":
@@ -69,6 +71,8 @@ def records(path: Path, directory: Directory, config: Files) -> Iterator[Record]
                 yield Record(problem=problem.reason)
             except (TypeError, AttributeError, ValueError, KeyError):
                 yield Record(problem="damaged_file")
+    if not used:
+        yield Record(problem="not_a_report")
 
 
 def _resources(path: Path) -> Iterator[tuple[_Resource | None, str]]:

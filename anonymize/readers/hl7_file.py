@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -52,9 +53,14 @@ _SPECIAL = {
 
 def records(stream: IO[bytes], config: Files) -> Iterator[Record]:
     """A record per report of each message, in order; a message without one is a record with its problem."""
+    start = stream.peek(1)[:1] if isinstance(stream, io.BufferedReader) else b""
+    framed = start == b"\x0b"
     for message in _messages(stream):
         if message is None:
             yield Record(problem="too_large")
+            continue
+        if framed and b"\x1c" not in message:
+            yield Record(problem="truncated_file")  # an MLLP frame that is not closed
             continue
         try:
             yield from _reports(_Message(message), config)
