@@ -137,7 +137,9 @@ class Anonymizer:
         found: set[str] = set()
         for span in spans:
             if span.kind == "name" and span.score >= (0.95 if span.rule == "ner.trained" else 0.6):
-                found.update(words_of(text[span.start : span.end]))
+                name = text[span.start : span.end]
+                if not (len(name) <= 4 and name.isupper() and view.case == "mixed"):  # an abbreviation
+                    found.update(words_of(name))
         ordinary = view.lower_words if view.case != "lower" else frozenset()
         return {
             word
@@ -233,6 +235,9 @@ def resolve(view: View, spans: Iterable[Span]) -> list[Span]:
         ):
             out[-1] = _trim(view.text, replace(last, end=span.start))
             out.append(span)
+            rest = _trim(view.text, replace(last, start=span.end))
+            if rest.end > rest.start:
+                out.append(rest)
         elif span.end > last.end:
             strong = last if last.end - last.start >= span.end - span.start else span
             out[-1] = Span(last.start, span.end, strong.kind, max(last.score, span.score), strong.rule)

@@ -40,6 +40,12 @@ class Recurrence:
 
     def __init__(self, pack: Pack, minimum: int = 3, share: float = 0.005) -> None:
         self._words = KnownWords(pack)
+        names = pack["detectors"]["names"]
+        roles = words_of(
+            " ".join(str(word) for topic in ("labels", "cues", "roles", "titles") for word in names[topic])
+        )
+        words = self._words
+        self._plain = words.common | words.clinical | words.protected.words | words.particles | frozenset(roles)
         self._minimum, self._share = minimum, share
         self._terms: dict[tuple[str, str], set[str]] = defaultdict(set)
         self._lines: Counter[str] = Counter()
@@ -81,8 +87,7 @@ class Recurrence:
         words = [word for word in words_of(text) if len(word) > 2]
         if kind in ("phone", "email", "url", "professional_id", "postcode"):
             return len(text) >= 5
-        plain = self._words.common | self._words.clinical | self._words.protected.words | self._words.particles
-        return any(word not in plain for word in words) and (len(text) > 4 or kind == "institution")
+        return any(word not in self._plain for word in words) and (len(text) > 4 or kind == "institution")
 
 
 def normal(text: str) -> str:

@@ -11,7 +11,11 @@ from anonymize.languages import Pack
 from anonymize.report import Span
 from anonymize.text import Anchored, Endings, View, alternatives, fold
 
-_STEP = re.compile(r"(?:(?P<gap>[ \u00a0]|['’]|-| - |, (?=site))(?P<word>[^\W\d_]+(?:-[^\W\d_]+)*\.?))")
+# a word, also "O'Connor", in quotes, or the day of a date that a hospital bears
+_STEP = re.compile(
+    r"(?:(?P<gap>[ \u00a0][\"“«]?|['’]|-| - |, (?=site))"
+    r"(?P<word>(?:O['’](?=[A-Z]))?[^\W\d_]+(?:-[^\W\d_]+)*\.?|\d{1,2}(?= de )))"
+)
 _CODE = re.compile(r"(?<![ ,\-–|(])[ ,\-–|(]+(?:[a-z]{1,2}[ \-]?)?\d{4,}")
 _LAST = re.compile(r"[^\W\d_][\w'\-.]*\Z")
 MAXIMUM = 10
@@ -35,6 +39,8 @@ class Institutions(Detector):
         self._tail = Anchored(tails, rf"(?<= ){alternatives(tails)}(?!\w)")
         self._below = re.compile(rf"[ \t]*{alternatives(words['below'])}(?!\w)")
         self._own = Anchored(words["own_names"], rf"(?<![\w\-]){alternatives(words['own_names'])}(?!\w)")
+        whole = words.get("whole_heads") or []
+        self._whole = Anchored(whole, rf"(?<![\w\-]){alternatives(whole)}(?!\w)")
         self._clinical = frozenset(fold(word) for word in pack.words("clinical"))
 
     def find(self, view: View) -> Iterable[Span]:
@@ -55,11 +61,16 @@ class Institutions(Detector):
         yield from self._letterhead(view)
         done = 0
         for match in self._tail.finditer(view):
+            if view.case == "mixed" and not view.text[match.start()].isupper():
+                continue  # "date of surgery"
             start = self._words_before(view, match.start(), done)
             start = None if start is None else self._first_capital(view, start, match.end())
             if start is not None:
                 done = match.end()
                 yield Span(start, match.end(), "institution", 0.8, "institutions.tail")
+        for match in self._whole.finditer(view):  # "the Hospital Clínico": a name where each word has a capital
+            if all(word[0].isupper() for word in view.text[slice(*match.span())].split()):
+                yield Span(*match.span(), "institution", 0.7, "institutions.whole")
         done = 0
         for match in self._own.finditer(view):
             if match.start() >= done:
@@ -82,13 +93,20 @@ class Institutions(Detector):
 
     def _first_capital(self, view: View, start: int, end: int) -> int | None:
         """Start of the capitalised words that end the range, or None where only its last word has one."""
-        first = None
+        first, skipped = None, False
         words = list(re.finditer(r"[^\W\d_][\w'\-.]*", view.text[start:end]))
         for word in reversed(words[:-1]):
             folded = view.folded[start + word.start() : start + word.end()]
             if folded in self._connectors:
                 continue
-            if not word.group()[0].isupper() or folded in self._stop or folded in self._clinical:
+            if not word.group()[0].isupper():
+                break
+            if folded in self._stop or folded in self._clinical:
+                if first is None and word is words[-2] and not skipped:
+                    skipped = True  # "Example Orthopaedic Hospital"
+                    continue
+                break
+            if skipped and first is None and word is not words[-3]:
                 break
             first = start + word.start()
         return first
@@ -131,7 +149,7 @@ class Institutions(Detector):
             folded = view.folded[first : first + len(word)]
             if folded in self._stop:
                 break
-            if folded in self._connectors:
+            if folded in self._connectors or word.isdigit():
                 pass
             elif len(word) == 1 and not step["word"].endswith("."):  # noqa: SIM114 - two reasons
                 break
@@ -148,6 +166,8 @@ class Institutions(Detector):
                 ):
                     break
                 end = step.end() - (step["word"].endswith(".") and len(word) > 3)
+                if step["word"].endswith(".") and len(word) > 5 and view.case == "mixed":
+                    break  # the end of a sentence
             else:
                 break
             taken += 1
