@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
-from anonymize.dates import age_months
+from anonymize.dates import age_months, whole_weeks
 from anonymize.detectors import build, hospital
 from anonymize.detectors.known_identity import KnownIdentity, KnownWords
 from anonymize.detectors.ner import plausible
@@ -19,7 +19,7 @@ from anonymize.policy import ReportsConfig
 from anonymize.presidio import RecognizerRegistry
 from anonymize.report import Gazetteer, Identity, Report, SafeReport, Span
 from anonymize.sections import parser_of
-from anonymize.surrogates import CAP_MONTHS, Person, Surrogates
+from anonymize.surrogates import CAP_MONTHS, Person, Surrogates, originals
 from anonymize.text import View, view_of, words_of
 
 # At equal extent the more telling kind wins.
@@ -73,7 +73,7 @@ class Anonymizer:
         self.pack = load_pack(config.language)
         known = gazetteer if gazetteer and config.use_export_names else Gazetteer()
         self.tagger, self.model = open_tagger(self.pack, config.ner)
-        self.detectors = build(self.pack, known)
+        self.detectors = build(self.pack, known, config.identifiers)
         if self.model and (self.model / hospital.FILE).is_file():
             self.detectors.append(hospital.HospitalTerms(self.pack, self.model))
         if self.tagger:
@@ -158,9 +158,11 @@ class Anonymizer:
         identity = report.identity
         known = known or self.known(identity)
         offset = self.keys.date_offset_days(identity.patient_id)
+        if self.config.keep_weekdays:
+            offset = whole_weeks(offset)
         age = age_months(identity.birth_date, report.exam_date)
-        person = Person(identity, offset, report.exam_date, age)
         spans = self.combine(report.text, self.by_rule(report.text) if by_rule is None else by_rule, known)
+        person = Person(identity, offset, report.exam_date, age, originals(report.text, spans))
         counts = Counter(span.kind for span in spans)
         text, residual = self._replace(report.text, spans, person, known)
         exam, more = self._replace(report.exam, self.detect(report.exam, known), person, known)
@@ -206,7 +208,9 @@ class Anonymizer:
             action = getattr(self.config.policy, span.kind)
             pieces += [
                 text[position : span.start],
-                self.surrogates.replace(span, text[span.start : span.end], person, action),
+                self.surrogates.replace(
+                    span, text[span.start : span.end], person, action, text[span.end : span.end + 48]
+                ),
             ]
             position = span.end
         return "".join([*pieces, text[position:]])
