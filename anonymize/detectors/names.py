@@ -88,7 +88,7 @@ class Names(Detector):
         for match in pattern.finditer(view):
             start = match.end()
             nested = nested + 1 if match.start() < covered else 0
-            if nested > 2:
+            if nested > 1:
                 continue  # no name holds that many cues; each would be read to its end again
             if line and not view.opens_line(match.start()):
                 continue
