@@ -218,7 +218,8 @@ class Names(Detector):
 
     def _ordinary(self, words: list[str]) -> bool:
         """Whether words of a title line or an eponym make this line something else than a name."""
-        known = self._reader.clinical | self._protected.words if len(words) > 1 else self._reader.clinical
+        alone = len(words) == 1 or len(words[0]) == 1  # "N. Roy" signs; "Roy-Camille" alone is an eponym
+        known = self._reader.clinical if alone else self._reader.clinical | self._protected.words
         return any(word in known or not set(word.split("-")).isdisjoint(self._reader.clinical) for word in words)
 
     def _from_gazetteer(self, view: View) -> Iterable[Span]:
