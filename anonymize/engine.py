@@ -86,9 +86,10 @@ class Anonymizer:
         """The recognizers as a Presidio registry, for use in an ``AnalyzerEngine``."""
         return RecognizerRegistry(recognizers=self.detectors, supported_languages=[self.pack.language])
 
-    def known(self, identity: Identity, extra: Iterable[str] = ()) -> KnownIdentity:
-        """The recognizer of one patient. Build it once for all reports of the patient."""
-        return KnownIdentity(self.pack, identity, self.words, extra=extra, fuzzy=self.config.fuzzy)
+    def known(self, identity: Identity, extra: Iterable[str] = (), others: Iterable[Identity] = ()) -> KnownIdentity:
+        """The recognizer of one patient, with the identities of the patient's ``others`` records and the names found in
+        them. Build it once for all reports of the patient."""
+        return KnownIdentity(self.pack, identity, self.words, extra=extra, others=others, fuzzy=self.config.fuzzy)
 
     def find(self, text: str, identity: Identity | None = None) -> list[Span]:
         """All that would be replaced in a document that stands alone: rules, the record's ``identity`` where given, and a

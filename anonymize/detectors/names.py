@@ -88,7 +88,7 @@ class Names(Detector):
         for match in pattern.finditer(view):
             start = match.end()
             nested = nested + 1 if match.start() < covered else 0
-            if nested > 2:
+            if nested > 1:
                 continue  # no name holds that many cues; each would be read to its end again
             if line and not view.opens_line(match.start()):
                 continue
@@ -218,7 +218,8 @@ class Names(Detector):
 
     def _ordinary(self, words: list[str]) -> bool:
         """Whether words of a title line or an eponym make this line something else than a name."""
-        known = self._reader.clinical | self._protected.words if len(words) > 1 else self._reader.clinical
+        alone = len(words) == 1 or len(words[0]) == 1  # "N. Roy" signs; "Roy-Camille" alone is an eponym
+        known = self._reader.clinical if alone else self._reader.clinical | self._protected.words
         return any(word in known or not set(word.split("-")).isdisjoint(self._reader.clinical) for word in words)
 
     def _from_gazetteer(self, view: View) -> Iterable[Span]:
