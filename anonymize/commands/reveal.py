@@ -48,7 +48,9 @@ def reveal(
         from anonymize.report import KINDS
         from anonymize.vault import Vault
 
-        asked = {name: value for name, value in (("report_id", report), ("patient", patient), ("study", study)) if value}
+        asked = {
+            name: value for name, value in (("report_id", report), ("patient", patient), ("study", study)) if value
+        }
         if len(asked) != 1:
             raise UserError("say whose original is wanted: one of --report, --patient, --study")
         if not reason.strip():
