@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
 
+from rapidfuzz.distance import OSA
+
 from anonymize.dates import forms_of, shift
 from anonymize.keys import Keys
 from anonymize.languages import Pack
@@ -146,7 +148,8 @@ class Surrogates:
         for attempt in range(200):
             middle = "".join(draw.choice(parts["middle"]) for _ in range(attempt // 40))
             word = f"{draw.choice(starts)}{middle}{draw.choice(parts['end'])}"
-            if fold(word) not in self._avoid and fold(word) != folded:
+            # nor one that resembles the original: a reader would take it for a misspelling
+            if fold(word) not in self._avoid and OSA.normalized_similarity(fold(word), folded) < 0.7:
                 return word
         raise ValueError(f"the language pack's syllables for '{kind}' are too few")
 
