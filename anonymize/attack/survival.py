@@ -245,8 +245,8 @@ class Survival:
             return
         before = {tokens[place].folded for place in range(max(0, index - 4), index)}
         led = any(collapse(word) in self.words.streets for word in before) or before & values.house_numbers
-        own = len(street) > 1 or not (self._is_ordinary(street[0]) or tokens[index].shape == "lower")
-        verdict = "leak" if led or (own and any(len(word) > 4 for word in street)) else "ambiguous"
+        telling = len(street) > 1 or not (self._is_ordinary(tokens[index].folded) or tokens[index].shape == "lower")
+        verdict = "leak" if led or (telling and any(len(word) > 4 for word in street)) else "ambiguous"
         yield tokens[index].start, tokens[last].end, "address", "street", verdict
 
 
