@@ -63,11 +63,11 @@ def run_reports(config: ReportsConfig, source: Path, out: Path, keys: Keys, cons
     with _alone(out):
         state = private_folder(out) / "reports"
         _discard_other_run(state, out, run)
-        spool = Spool(state, keys, run)
+        spool = Spool(state, keys, run, pack)
         plan = spool.plan()
         if plan is None or not _complete(plan, spool, out, config):
             plan = spool.deal(
-                opened, pack, config.shard_mb, lambda rows, about: console.track(rows, about, "first pass", "rows")
+                opened, config.shard_mb, lambda rows, about: console.track(rows, about, "first pass", "rows")
             )
             write_json(state / "run.json", run)
         dump_config(config, out / "reports" / "config.yaml")
@@ -125,7 +125,7 @@ class ShardWorker:
 
     def __init__(self, config: ReportsConfig, keys: Keys, state: Path, out: Path, run: str) -> None:
         self.state, self.out, self.run = state, out, run
-        self.spool = Spool(state, keys, run)
+        self.spool = Spool(state, keys, run, load_pack(config.language))
         self.vault = Vault(out, keys) if config.vault else None
         names, avoid = self.spool.names()
         self.engine = Anonymizer(config, keys, names, avoid)

@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from typing import IO
 
 from rapidfuzz.distance import OSA
 
 from anonymize.detectors.known_identity import KnownWords
-from anonymize.files import open_atomic, read_json, write_bytes_atomic, write_json
+from anonymize.files import open_atomic, read_json, write_json
 from anonymize.keys import Keys, normalise_identifier
 from anonymize.languages import Pack
 from anonymize.readers import RawRow, Source
@@ -26,10 +27,13 @@ from anonymize.readers.rows import RowReader, map_columns
 from anonymize.report import Gazetteer, Identity, Report
 from anonymize.sealing import Sealer
 from anonymize.text import collapse, fold, words_of
+from anonymize.wordsets import WordPool, united
 
 _BUFFER = 32 * 1024 * 1024
 _MAXIMUM_SHARDS = 4096
 _SAMPLE = 500
+_PIECE = 20_000
+_POOLS = ("surnames", "given_names", "staff", "towns", "streets")
 
 Progress = Callable[[Iterable[RawRow], int], Iterable[RawRow]]
 
@@ -58,11 +62,11 @@ class NameCollector:
 
     def __init__(self, words: KnownWords) -> None:
         self._words = words
-        self.surnames: set[str] = set()
-        self.given_names: set[str] = set()
-        self.staff: set[str] = set()
-        self.towns: set[str] = set()
-        self.streets: set[str] = set()
+        self.surnames = WordPool()
+        self.given_names = WordPool()
+        self.staff = WordPool()
+        self.towns = WordPool()
+        self.streets = WordPool()
 
     def add(self, identity: Identity) -> None:
         """Take in one record."""
@@ -87,18 +91,27 @@ class NameCollector:
     def gazetteer(self) -> Gazetteer:
         """The names as the detectors use them."""
         return Gazetteer(
-            *(frozenset(part) for part in (self.surnames | self.staff, self.given_names, self.staff, self.towns))
+            united(self.surnames, self.staff), united(self.given_names), united(self.staff), united(self.towns)
         )
 
-    def avoid(self) -> set[str]:
+    def avoid(self) -> frozenset[str]:
         """All words that no surrogate may equal."""
-        return (
-            self.surnames
-            | self.given_names
-            | self.staff
-            | self.streets
-            | {word for town in self.towns for word in town.split()}
-        )
+        parts = WordPool()
+        parts.update(word for town in self.towns for word in town.split())
+        return united(self.surnames, self.given_names, self.staff, self.streets, parts)
+
+    def write(self, stream: IO[bytes], sealer: Sealer, label: str) -> None:
+        """Write the words, sealed, in pieces of bounded size."""
+        for name in _POOLS:
+            words = iter(getattr(self, name))
+            while piece := list(islice(words, _PIECE)):
+                sealer.append(stream, json.dumps((name, piece)).encode(), label)
+
+    def read(self, stream: IO[bytes], sealer: Sealer, label: str) -> None:
+        """Take in what :meth:`write` wrote."""
+        for frame in sealer.frames(stream, label):
+            name, words = json.loads(frame)
+            getattr(self, name).update(words)
 
     def _significant(self, name: str) -> list[str]:
         return [word for word in words_of(name) if len(word) > 2 and word not in self._words.particles]
@@ -107,19 +120,20 @@ class NameCollector:
 class Spool:
     """The first pass's files in the private folder of one run. ``run`` is the fingerprint of source, settings and key."""
 
-    def __init__(self, folder: Path, keys: Keys, run: str) -> None:
-        self.folder, self.run = folder, run
+    def __init__(self, folder: Path, keys: Keys, run: str, pack: Pack) -> None:
+        self.folder, self.run, self.pack = folder, run, pack
+        self._words = KnownWords(pack)
         self._keys = keys
         self._sealer = Sealer(keys, "spool")
 
-    def deal(self, source: Source, pack: Pack, shard_mb: float, progress: Progress = lambda rows, about: rows) -> Plan:
+    def deal(self, source: Source, shard_mb: float, progress: Progress = lambda rows, about: rows) -> Plan:
         """Read ``source`` once; write buckets, ``names.sealed``, ``refused.tsv`` and, last, ``plan.json``.
 
         ``progress`` passes the rows on; its second argument is about how many there are.
         """
-        columns = map_columns(source.headings, source.config.columns, pack)
-        reader = RowReader(columns, pack)
-        collector = NameCollector(KnownWords(pack))
+        columns = map_columns(source.headings, source.config.columns, self.pack)
+        reader = RowReader(columns, self.pack)
+        collector = NameCollector(self._words)
         size = size_of(source)
         shards = max(1, min(_MAXIMUM_SHARDS, round(size / (shard_mb * 1024 * 1024))))
         for old in self.folder.glob("bucket-*"):
@@ -145,10 +159,8 @@ class Spool:
                     self._flush(buffers)
                     held = 0
             self._flush(buffers)
-        names = collector.gazetteer()
-        content = {**{k: sorted(v) for k, v in asdict(names).items()}, "avoid": sorted(collector.avoid())}
-        sealed = self._sealer.seal(json.dumps(content).encode(), {"run": self.run})
-        write_bytes_atomic(self.folder / "names.sealed", sealed, permissions=0o600)
+        with open_atomic(self.folder / "names.sealed", permissions=0o600) as names:
+            collector.write(names, self._sealer, f"{self.run}/names")
         mapping = {field: source.headings[index] for field, index in columns.items()}
         plan = Plan(count, shards, dict(refused), mapping, source.details)
         write_json(self.folder / "plan.json", asdict(plan))
@@ -172,9 +184,10 @@ class Spool:
 
     def names(self) -> tuple[Gazetteer, frozenset[str]]:
         """The gazetteer of the export, and the words that surrogates avoid."""
-        data = json.loads(self._sealer.open((self.folder / "names.sealed").read_bytes())[0])
-        avoid = frozenset(data.pop("avoid"))
-        return Gazetteer(**{name: frozenset(words) for name, words in data.items()}), avoid
+        collector = NameCollector(self._words)
+        with (self.folder / "names.sealed").open("rb") as stream:
+            collector.read(stream, self._sealer, f"{self.run}/names")
+        return collector.gazetteer(), collector.avoid()
 
     def bucket(self, shard: int) -> Path:
         """Where the reports of a shard wait."""

@@ -93,7 +93,8 @@ class Surrogates:
     def _look_alike(self, kind: str, text: str, person: Person) -> str:
         patient = person.identity.patient_id
         if kind in ("name", "initials"):
-            return self._name(text, person)
+            # a span that grew over a number must not leave it
+            return self._digits(self._name(text, person), kind, patient)
         if kind == "town":
             kept = [match for match in _RUN.finditer(text) if fold(match.group()) in self._keep_place - self._particles]
             stop = kept[0].start() if kept else len(text)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from anonymize import batch
+from anonymize import batch, wordsets
 from anonymize.audit import broken_line
 from anonymize.console import Console, UserError
 from anonymize.files import read_json, read_rows
@@ -281,3 +281,30 @@ def test_dry_run_writes_nothing(tmp_path: Path) -> None:
     assert found["columns"]["text"] == "TEXTE"
     assert found["spans"]["name"] > 10
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_many_names_need_little_memory_and_are_found_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wordsets, "SMALL", 500)
+    pool, other = wordsets.WordPool(), wordsets.WordPool()
+    words = [f"nom{(number * 7919) % 4000:04d}é" for number in range(5000)]
+    for word in words:
+        pool.add(word)
+    other.update(words[:10], ["ailleurs"])
+    assert sorted(set(words)) == list(pool)
+    both = wordsets.united(pool, other)
+    assert isinstance(both, wordsets.PackedWords)
+    assert len(both) == len(set(words)) + 1
+    assert set(both) == {*words, "ailleurs"}
+    assert all(word in both for word in words)
+    assert not any(word in both for word in ("", "nom", "zzz", "nom0001", "nom9999é", "\U0001f600"))
+    assert len(both._data) + both._ends.itemsize * len(both._ends) < 20 * len(both)
+    monkeypatch.setattr(wordsets, "SMALL", 10**6)
+    assert wordsets.united(pool, other) == set(both)
+
+
+def test_packed_names_give_the_same_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write(tmp_path / "export.csv", broken_rows())
+    run(source, tmp_path / "sets", shard_mb=0.002)
+    monkeypatch.setattr(wordsets, "SMALL", 2)
+    run(source, tmp_path / "packed", shard_mb=0.002)
+    assert bytes_of(tmp_path / "packed") == bytes_of(tmp_path / "sets")

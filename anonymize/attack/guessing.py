@@ -14,7 +14,7 @@ from rapidfuzz.distance import OSA
 from anonymize.attack.chance import binomial_tail, correlation
 from anonymize.attack.originals import Case
 from anonymize.attack.survival import Survival
-from anonymize.text import View
+from anonymize.text import View, words_of
 
 _VOWELS = frozenset("aeiouyh")
 _CLOSE = 0.7  # least similarity (1 - OSA distance / longer length) of two names that are close
@@ -28,11 +28,14 @@ class Pair:
     patient: str
     original: str
     surrogate: str
+    group: str = ""  # given names by sex, surnames, staff: each has its own sounds
 
 
 def pairs_of(case: Case, survival: Survival) -> set[Pair]:
     """Names of the patient and of staff with the words that took their place."""
-    names = survival.values(case).words
+    values = survival.values(case)
+    given = {word for report in case.originals for word in words_of(report.identity.given_name)}
+    sex = next((report.identity.sex for report in case.originals), "")
     found: set[Pair] = set()
     for number, original in case.linked.items():
         source = [token.folded for token in View(original.text).tokens]
@@ -41,8 +44,9 @@ def pairs_of(case: Case, survival: Survival) -> set[Pair]:
             if kind != "replace" or i2 - i1 != j2 - j1:
                 continue
             for old, new in zip(source[i1:i2], safe[j1:j2], strict=True):
-                if old in names and len(old) > 2 and len(new) > 2 and new.isalpha() and old != new:
-                    found.add(Pair(case.patient, old, new))
+                if old in values.words and len(old) > 2 and len(new) > 2 and new.isalpha() and old != new:
+                    group = f"given {sex}" if old in given else "surname" if old in values.names else "staff"
+                    found.add(Pair(case.patient, old, new, group))
     return found
 
 
@@ -51,8 +55,9 @@ def guessing(pairs: Iterable[Pair]) -> dict[str, Any]:
 
     Returns:
         pairs; close (count); first_letter with expected count and p, given that a vowel stays a vowel (elision needs
-        it); length_correlation; same_name (pairs of patients who share a name: shared surrogates, expected, p); rank (of the
-        commonest names, how many have the surrogate of equal rank; 1 is expected by chance).
+        it); length_correlation; same_name (pairs of patients who share a name: shared surrogates, expected from pairs
+        with other names of the same sound, p); rank (of the commonest names, how many have the surrogate of equal
+        rank, and how many a random matching has).
     """
     pairs = sorted(set(pairs), key=lambda pair: (pair.patient, pair.original, pair.surrogate))
     if not pairs:
@@ -87,24 +92,38 @@ def _first_letters(pairs: list[Pair]) -> dict[str, Any]:
 
 
 def _same_names(pairs: list[Pair]) -> dict[str, Any]:
-    held: dict[str, dict[str, str]] = defaultdict(dict)
-    frequency: Counter[str] = Counter()
+    held: dict[tuple[str, bool, str], dict[str, str]] = defaultdict(dict)
     for pair in pairs:
-        held[pair.original].setdefault(pair.patient, pair.surrogate)
-        frequency[pair.surrogate] += 1
-    total = frequency.total()
-    by_chance = sum((count / total) ** 2 for count in frequency.values())
+        if pair.group != "staff":
+            key = (pair.group, pair.original[0] in _VOWELS, pair.original)
+            held[key].setdefault(pair.patient, pair.surrogate)
+    # of two patients whose names differ but sound of a kind, the share with equal surrogates is chance
+    sounds: dict[tuple[str, bool], list[Counter[str]]] = defaultdict(list)
+    for (group, vowel, _), surrogates in held.items():
+        sounds[group, vowel].append(Counter(surrogates.values()))
+    by_chance = {sound: _shared(counters) for sound, counters in sounds.items()}
     trials = equal = 0
-    for surrogates in held.values():
+    expected = 0.0
+    for (group, vowel, _), surrogates in held.items():
         several = sorted(surrogates.items())[:200]
-        trials += len(several) * (len(several) - 1) // 2
+        tried = len(several) * (len(several) - 1) // 2
+        trials += tried
+        expected += tried * by_chance[group, vowel]
         equal += sum(a == b for (_, a), (_, b) in combinations(several, 2))
     return {
         "patient_pairs": trials,
         "equal_surrogate": equal,
-        "expected": round(trials * by_chance, 2),
-        "p": round(binomial_tail(equal, trials, by_chance), 4),
+        "expected": round(expected, 2),
+        "p": round(binomial_tail(equal, trials, expected / trials), 4) if trials else 1.0,
     }
+
+
+def _shared(counters: list[Counter[str]]) -> float:
+    """Share of pairs of draws from two different counters that are equal."""
+    total = sum(counters, Counter())
+    whole = total.total() ** 2 - sum(counter.total() ** 2 for counter in counters)
+    within = sum(count * count for counter in counters for count in counter.values())
+    return (sum(count * count for count in total.values()) - within) / whole if whole else 0.0
 
 
 def _ranks(pairs: list[Pair]) -> dict[str, Any]:
@@ -114,4 +133,5 @@ def _ranks(pairs: list[Pair]) -> dict[str, Any]:
     names = [name for name, _ in sorted(originals.items(), key=lambda item: (-item[1], item[0]))[:_RANKS]]
     guesses = [name for name, _ in sorted(surrogates.items(), key=lambda item: (-item[1], item[0]))[:_RANKS]]
     hits = sum(guess in truth for guess in zip(names, guesses, strict=False))
-    return {"tried": min(len(names), len(guesses)), "right": hits}
+    likely = sum((name, guess) in truth for name in names for guess in guesses) / max(1, max(len(names), len(guesses)))
+    return {"tried": min(len(names), len(guesses)), "right": hits, "expected": round(likely, 1)}

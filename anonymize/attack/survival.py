@@ -52,6 +52,9 @@ class Survival:
         weekdays = {fold(str(name)) for name in pack["pack"]["weekdays"]}
         self._listed = self.words.common | self.words.protected.words | months | weekdays
         self._ordinary, self._frequent = _vocabulary(cases)
+        # listed as ordinary, but nobody here writes it in lower case: a capital says that it is a name
+        sure = self._ordinary | self.words.clinical | self.words.stop | self.words.protected.words | months | weekdays
+        self._doubtful = self.words.common - sure
         self.leaks: list[Finding] = []
         self.ambiguous: list[Finding] = []
         self.chance = 0
@@ -164,6 +167,8 @@ class Survival:
             return True
         if token.shape == "lower" and view.case == "mixed":
             return False
+        if token.folded in self._doubtful and view.case == "mixed" and not self._opens(view, index):
+            return True
         for step in (-2, -1, 1, 2):
             other = index + step
             if 0 <= other < len(view.tokens):
@@ -177,14 +182,25 @@ class Survival:
                     return True
         return False
 
+    @staticmethod
+    def _opens(view: View, index: int) -> bool:
+        """Whether a capital is owed to the beginning of a sentence: a word in lower case follows directly."""
+        token = view.tokens[index]
+        before = view.text[: token.start].rstrip()
+        follows = index + 1 < len(view.tokens) and view.tokens[index + 1].shape == "lower"
+        close = follows and view.text[token.end : view.tokens[index + 1].start] == " "
+        return token.shape == "title" and close and (not before or before[-1] in ".:;!?-•*\n")
+
     def _judge_typo(self, place: _Place, index: int, name: str, names: Collection[str]) -> str:
         token = place.view.tokens[index]
         kind, aligned = place.aligned(index)
         if kind == "equal":  # the original has the word too: a name misspelt there, or a rare word
             lower = token.shape == "lower" and place.view.case == "mixed"
             return "leak" if not lower or self._is_name(place.view, index, names, []) else "ambiguous"
-        if kind == "replace" and aligned and aligned != name and not self._is_ordinary(aligned):
-            return "chance"  # the surrogate of something else
+        if kind == "replace" and aligned is not None and aligned.folded != name:
+            alike = aligned.shape == token.shape != "lower" and place.view.case == "mixed"
+            if aligned.folded in names or not self._is_ordinary(aligned.folded) or alike:
+                return "chance"  # the surrogate of something else
         return "leak"
 
     def _numbers(self, view: View, values: Values) -> Iterator[tuple[int, int, str, str, str]]:
@@ -257,7 +273,7 @@ class _Place:
         self.report_id, self.column, self.view, self.offset = report_id, column, view, offset
         self._original = original
         self._blocks: Sequence[tuple[str, int, int, int, int]] | None = None
-        self._words: list[str] = []
+        self._source: list[Token] = []
 
     def finding(self, start: int, end: int, kind: str, how: str) -> Finding:
         """A finding at ``text[start:end]``."""
@@ -268,21 +284,21 @@ class _Place:
         ]
         return Finding(self.report_id, self.column, start, end, kind, how, " ".join(shapes), self.view.text[start:end])
 
-    def aligned(self, index: int) -> tuple[str, str]:
+    def aligned(self, index: int) -> tuple[str, Token | None]:
         """What became of the original around a word: equal, insert or replace, and the word that stood there."""
         if self._original is None or self.column not in ("text", "exam"):
-            return "", ""
+            return "", None
         if self._blocks is None:
-            source: list[Token] = View(getattr(self._original, self.column)).tokens
-            self._words = [token.folded for token in source]
+            self._source = View(getattr(self._original, self.column)).tokens
+            words = [token.folded for token in self._source]
             safe = [token.folded for token in self.view.tokens]
-            self._blocks = list(SequenceMatcher(None, self._words, safe, autojunk=False).get_opcodes())
+            self._blocks = list(SequenceMatcher(None, words, safe, autojunk=False).get_opcodes())
         for kind, i1, i2, j1, j2 in self._blocks:
             if j1 <= index < j2:
                 if kind == "replace" and i2 - i1 < j2 - j1:
-                    return "insert", ""
-                return kind, self._words[min(i1 + index - j1, i2 - 1)] if i2 > i1 else ""
-        return "", ""
+                    return "insert", None
+                return kind, self._source[min(i1 + index - j1, i2 - 1)] if i2 > i1 else None
+        return "", None
 
 
 def _offset(safe: str, original: Report | None) -> int | None:
