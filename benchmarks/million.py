@@ -160,8 +160,17 @@ def main() -> None:
     secret = options.out / "secret.key"
     secret.write_text(hashlib.sha256(b"benchmark").hexdigest(), encoding="utf-8")
 
+    shard_mb = round(min(2.0, max(0.05, result["bytes"] / 2**20 / 200)), 2)  # small trials need many shards too
+
     def command(out: Path) -> list[str]:
-        values = [f"workers={options.workers}", f"language={options.language}", "--secret-file", str(secret), "--quiet"]
+        values = [
+            f"workers={options.workers}",
+            f"shard_mb={shard_mb}",
+            f"language={options.language}",
+            "--secret-file",
+            str(secret),
+            "--quiet",
+        ]
         return [sys.executable, "-m", "anonymize.cli", "reports", str(source), "--out", str(out), *values]
 
     outs = [options.out / name for name in ("undisturbed", "killed")]
