@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from anonymize import attack, batch
 from anonymize.attack.chance import binomial_tail
 from anonymize.attack.guessing import Pair, guessing
-from anonymize.attack.originals import Case
+from anonymize.attack.originals import Case, link_by_content, read_safe
 from anonymize.attack.rarity import rarity
 from anonymize.attack.written_dates import finder_of
 from anonymize.cli import app
@@ -277,3 +277,15 @@ def test_rare_combinations_are_counted() -> None:
     assert [cell["alone"] for cell in cells] == [1, 1, 1]
     assert [cell["below_5"] for cell in cells] == [3, 3, 3]
     assert cells[2]["columns"] == ["age_band", "sex", "exam", "month"]
+
+
+def test_reports_are_linked_by_their_words_alone(phantom: Path, tmp_path: Path) -> None:
+    shutil.copytree(phantom / "safe", tmp_path / "copy")
+    for path in (tmp_path / "copy" / "reports").glob("part-*.parquet"):
+        write_table(path, [{**item, "sex": "", "age_months": None} for item in read_rows(path)], SAFE_SCHEMA)
+    by_study = original_reports(phantom)
+    cases = read_safe(tmp_path / "copy", 0)
+    link_by_content(cases, by_study.values())
+    pairs = [(case.safe[number], report) for case in cases.values() for number, report in case.linked.items()]
+    right = sum(by_study[safe.study].position == report.position for safe, report in pairs)
+    assert right == len(pairs) >= 0.95 * len(by_study)

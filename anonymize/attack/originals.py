@@ -19,6 +19,7 @@ from anonymize.report import Report, SafeReport
 from anonymize.surrogates import CAP_MONTHS
 from anonymize.text import words_of
 
+_FEW = 5000  # originals that are all compared with a report whose sex and age fit none
 _ALIKE = 0.15  # least share of common word triples of two reports that are one
 
 
@@ -93,11 +94,15 @@ def link_by_content(cases: dict[str, Case], originals: Iterable[Report]) -> None
         key = (report.identity.sex, None if age is None else min(age, CAP_MONTHS))
         blocks[key].append((report, triples(report.text)))
         records[normalise_identifier(report.identity.patient_id)].append(report)
+    every = [item for block in blocks.values() for item in block]
     for case in cases.values():
         votes: Counter[str] = Counter()
         found: dict[int, tuple[str, Report]] = {}
         for number, safe in enumerate(case.safe):
-            best = _best(triples(safe.text), blocks.get((safe.sex, safe.age_months), ()))
+            wanted = triples(safe.text)
+            best = _best(wanted, blocks.get((safe.sex, safe.age_months), ()))
+            if best is None and len(every) <= _FEW:
+                best = _best(wanted, every)
             if best is not None:
                 patient = normalise_identifier(best[1].identity.patient_id)
                 votes[patient] += 1
