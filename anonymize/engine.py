@@ -8,8 +8,11 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from anonymize.dates import age_months
-from anonymize.detectors import build
+from anonymize.detectors import build, hospital
 from anonymize.detectors.known_identity import KnownIdentity, KnownWords
+from anonymize.detectors.ner import plausible
+from anonymize.detectors.tagger import open_tagger
+from anonymize.files import fingerprint
 from anonymize.keys import Keys
 from anonymize.languages import load_pack
 from anonymize.policy import ReportsConfig
@@ -34,6 +37,7 @@ _PROTECTABLE = frozenset(
         "names.cue",
         "known.typo",
         "institutions.head",
+        "ner.trained",
     )
 )
 
@@ -79,7 +83,12 @@ class Anonymizer:
         self.keys = keys
         self.pack = load_pack(config.language)
         known = gazetteer if gazetteer and config.use_export_names else Gazetteer()
+        self.tagger, self.model = open_tagger(self.pack, config.ner)
         self.detectors = build(self.pack, known)
+        if self.model and (self.model / hospital.FILE).is_file():
+            self.detectors.append(hospital.HospitalTerms(self.pack, self.model))
+        if self.tagger:
+            self.detectors.append(self.tagger)
         self.words = KnownWords(self.pack)
         self.sections = parser_of(self.pack)
         self.surrogates = Surrogates(self.pack, keys, gazetteer or Gazetteer(), avoid)
@@ -92,6 +101,28 @@ class Anonymizer:
         """The recognizer of one patient. Build it once for all reports of the patient."""
         return KnownIdentity(self.pack, identity, self.words, extra=extra, fuzzy=self.config.fuzzy)
 
+    def find(self, text: str, identity: Identity | None = None) -> list[Span]:
+        """All that would be replaced in a document that stands alone: rules, the record's ``identity`` where given, and a
+        second look for the names that the first one found."""
+        rules = self.by_rule(text)
+        known = self.known(identity) if identity else None
+        spans = self.combine(text, rules, known)
+        extra = self.names_in(text, spans) if self.config.second_pass else ()
+        if not extra:
+            return spans
+        return self.combine(text, rules, known.with_extra(extra) if known else self.known(Identity(), extra))
+
+    def fingerprints(self) -> dict[str, str]:
+        """What decides on the result: version, policy, language pack and trained model."""
+        from anonymize import __version__
+
+        return {
+            "version": __version__,
+            "policy_fingerprint": fingerprint(self.config.model_dump(mode="json", exclude={"workers", "columns"})),
+            "pack_fingerprint": fingerprint(*sorted(p for p in self.pack.folder.iterdir() if p.is_file())),
+            "model_fingerprint": fingerprint(self.model / "model.safetensors") if self.model else "none",
+        }
+
     def detect(self, text: str, known: KnownIdentity | None = None) -> list[Span]:
         """Spans in ``text``, in order, without overlaps."""
         return self.combine(text, self.by_rule(text), known)
@@ -103,7 +134,7 @@ class Anonymizer:
         phrases = self.words.protected.phrases(view)
         if phrases:
             spans = [span for span in spans if not (span.rule in _PROTECTABLE and _inside(span, phrases))]
-        return spans
+        return plausible(spans, view) if self.tagger else spans
 
     def combine(self, text: str, spans: Sequence[Span], known: KnownIdentity | None) -> list[Span]:
         """The spans of :meth:`by_rule` and those of the patient's identity, in order, without overlaps."""
@@ -115,8 +146,10 @@ class Anonymizer:
         view, words = view_of(text), self.words
         found: set[str] = set()
         for span in spans:
-            if span.kind == "name" and span.score >= 0.6:
-                found.update(words_of(text[span.start : span.end]))
+            if span.kind == "name" and span.score >= (0.95 if span.rule == "ner.trained" else 0.6):
+                name = text[span.start : span.end]
+                if not (len(name) <= 4 and name.isupper() and view.case == "mixed"):  # an abbreviation
+                    found.update(words_of(name))
         ordinary = view.lower_words if view.case != "lower" else frozenset()
         return {
             word
@@ -286,6 +319,9 @@ def resolve(view: View, spans: Iterable[Span]) -> list[Span]:
         ):
             out[-1] = _trim(view.text, replace(last, end=span.start))
             out.append(span)
+            rest = _trim(view.text, replace(last, start=span.end))
+            if rest.end > rest.start:
+                out.append(rest)
         elif span.end > last.end:
             strong = last if last.end - last.start >= span.end - span.start else span
             out[-1] = Span(last.start, span.end, strong.kind, max(last.score, span.score), strong.rule)

@@ -42,6 +42,7 @@ class Detector(EntityRecognizer):
 
 def build(pack: Pack, gazetteer: Gazetteer | None = None) -> list[Detector]:
     """All detectors of a language, without those that need the record (``known_identity``)."""
+    from anonymize.detectors.addresses import Addresses
     from anonymize.detectors.ages import Ages
     from anonymize.detectors.contacts import Contacts
     from anonymize.detectors.dates import Dates
@@ -56,6 +57,7 @@ def build(pack: Pack, gazetteer: Gazetteer | None = None) -> list[Detector]:
         Names(pack, known),
         Dates(pack),
         Places(pack, known),
+        *([Addresses(pack)] if "addresses" in pack["detectors"] else []),
         Institutions(pack),
         Contacts(pack),
         Identifiers(pack),
