@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ from anonymize import __version__
 from anonymize.audit import append_audit
 from anonymize.config import dump_config
 from anonymize.console import Console, UserError
-from anonymize.detectors.known_identity import KnownIdentity
 from anonymize.engine import Anonymizer, Outcome
 from anonymize.files import fingerprint, open_atomic, read_json, write_json, write_table
 from anonymize.keys import Keys, private_folder
@@ -34,7 +32,7 @@ from anonymize.policy import ReportsConfig
 from anonymize.quarantine import Quarantined, write_quarantine
 from anonymize.readers import open_source
 from anonymize.readers.rows import REMEDIES, RowReader, map_columns
-from anonymize.report import SAFE_SCHEMA, SECTIONS, Identity, Report, Span
+from anonymize.report import SAFE_SCHEMA, SECTIONS, Report, Span
 from anonymize.spool import Plan, Refused, Spool, by_patient, strangers
 from anonymize.vault import Vault
 
@@ -244,21 +242,17 @@ def _ray(config: ReportsConfig, keys: Keys, state: Path, out: Path, run: str, to
 
 
 def _patient(engine: Anonymizer, reports: list[Report]) -> Iterator[tuple[Outcome, int]]:
-    """All reports of one patient: names found in any of them are searched in all of them."""
+    """All reports of one patient: the columns of each record, and names found in any report, are searched in all."""
     if not reports:
         return
-    staff = tuple(sorted({name for report in reports for name in report.identity.staff}))
     found: list[list[Span]] = [engine.by_rule(report.text) for report in reports]
     extra: set[str] = set()
     if engine.config.second_pass:
         for report, spans in zip(reports, found, strict=True):
             extra |= engine.names_in(report.text, spans)
-    known_by_identity: dict[Identity, KnownIdentity] = {}
+    known = engine.known(reports[0].identity, extra, [report.identity for report in reports])
     for report, spans in zip(reports, found, strict=True):
-        identity = replace(report.identity, staff=staff)
-        if identity not in known_by_identity:
-            known_by_identity[identity] = engine.known(identity, extra)
-        yield engine.anonymize(report, known_by_identity[identity], spans), report.position
+        yield engine.anonymize(report, known, spans), report.position
 
 
 def _relevant(config: ReportsConfig) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
-from anonymize.dates import age_months
+from anonymize.dates import age_months, whole_weeks
 from anonymize.detectors import build, hospital
 from anonymize.detectors.known_identity import KnownIdentity, KnownWords
 from anonymize.detectors.ner import plausible
@@ -19,7 +19,7 @@ from anonymize.policy import ReportsConfig
 from anonymize.presidio import RecognizerRegistry
 from anonymize.report import Gazetteer, Identity, Replacement, Report, SafeReport, Span
 from anonymize.sections import parser_of
-from anonymize.surrogates import CAP_MONTHS, Person, Surrogates
+from anonymize.surrogates import CAP_MONTHS, Person, Surrogates, originals
 from anonymize.text import View, view_of, words_of
 
 # At equal extent the more telling kind wins.
@@ -84,7 +84,7 @@ class Anonymizer:
         self.pack = load_pack(config.language)
         known = gazetteer if gazetteer and config.use_export_names else Gazetteer()
         self.tagger, self.model = open_tagger(self.pack, config.ner)
-        self.detectors = build(self.pack, known)
+        self.detectors = build(self.pack, known, config.identifiers)
         if self.model and (self.model / hospital.FILE).is_file():
             self.detectors.append(hospital.HospitalTerms(self.pack, self.model))
         if self.tagger:
@@ -97,9 +97,10 @@ class Anonymizer:
         """The recognizers as a Presidio registry, for use in an ``AnalyzerEngine``."""
         return RecognizerRegistry(recognizers=self.detectors, supported_languages=[self.pack.language])
 
-    def known(self, identity: Identity, extra: Iterable[str] = ()) -> KnownIdentity:
-        """The recognizer of one patient. Build it once for all reports of the patient."""
-        return KnownIdentity(self.pack, identity, self.words, extra=extra, fuzzy=self.config.fuzzy)
+    def known(self, identity: Identity, extra: Iterable[str] = (), others: Iterable[Identity] = ()) -> KnownIdentity:
+        """The recognizer of one patient, with the identities of the patient's ``others`` records and the names found in
+        them. Build it once for all reports of the patient."""
+        return KnownIdentity(self.pack, identity, self.words, extra=extra, others=others, fuzzy=self.config.fuzzy)
 
     def find(self, text: str, identity: Identity | None = None) -> list[Span]:
         """All that would be replaced in a document that stands alone: rules, the record's ``identity`` where given, and a
@@ -168,9 +169,11 @@ class Anonymizer:
         identity = report.identity
         known = known or self.known(identity)
         offset = self.keys.date_offset_days(identity.patient_id)
+        if self.config.keep_weekdays:
+            offset = whole_weeks(offset)
         age = age_months(identity.birth_date, report.exam_date)
-        person = Person(identity, offset, report.exam_date, age)
         spans = self.combine(report.text, self.by_rule(report.text) if by_rule is None else by_rule, known)
+        person = Person(identity, offset, report.exam_date, age, originals(report.text, spans))
         counts = Counter(span.kind for span in spans)
         text, edits, residual = self._replace(report.text, spans, person, known)
         exam, exam_edits, more = self._replace(report.exam, self.detect(report.exam, known), person, known)
@@ -229,7 +232,13 @@ class Anonymizer:
                 span.start,
                 span.end,
                 span.kind,
-                replaced(span, text[span.start : span.end], person, getattr(policy, span.kind)),
+                replaced(
+                    span,
+                    text[span.start : span.end],
+                    person,
+                    getattr(policy, span.kind),
+                    text[span.end : span.end + 48],
+                ),
             )
             for span in spans
         ]

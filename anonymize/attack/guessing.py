@@ -16,7 +16,7 @@ from anonymize.attack.originals import Case
 from anonymize.attack.survival import Survival
 from anonymize.text import View, words_of
 
-_VOWELS = frozenset("aeiouyh")
+_VOWELS = frozenset("aeiouy")
 _CLOSE = 0.7  # least similarity (1 - OSA distance / longer length) of two names that are close
 _RANKS = 50
 
@@ -76,12 +76,12 @@ def guessing(pairs: Iterable[Pair]) -> dict[str, Any]:
 
 
 def _first_letters(pairs: list[Pair]) -> dict[str, Any]:
-    by_class: dict[bool, Counter[str]] = defaultdict(Counter)
+    by_class: dict[str, Counter[str]] = defaultdict(Counter)
     for pair in pairs:
-        by_class[pair.original[0] in _VOWELS][pair.surrogate[0]] += 1
+        by_class[_sound(pair.original)][pair.surrogate[0]] += 1
     expected = 0.0
     for pair in pairs:
-        letters = by_class[pair.original[0] in _VOWELS]
+        letters = by_class[_sound(pair.original)]
         expected += letters[pair.original[0]] / letters.total()
     hits = sum(pair.original[0] == pair.surrogate[0] for pair in pairs)
     return {
@@ -92,13 +92,13 @@ def _first_letters(pairs: list[Pair]) -> dict[str, Any]:
 
 
 def _same_names(pairs: list[Pair]) -> dict[str, Any]:
-    held: dict[tuple[str, bool, str], dict[str, str]] = defaultdict(dict)
+    held: dict[tuple[str, str, str], dict[str, str]] = defaultdict(dict)
     for pair in pairs:
         if pair.group != "staff":
-            key = (pair.group, pair.original[0] in _VOWELS, pair.original)
+            key = (pair.group, _sound(pair.original), pair.original)
             held[key].setdefault(pair.patient, pair.surrogate)
     # of two patients whose names differ but sound of a kind, the share with equal surrogates is chance
-    sounds: dict[tuple[str, bool], list[Counter[str]]] = defaultdict(list)
+    sounds: dict[tuple[str, str], list[Counter[str]]] = defaultdict(list)
     for (group, vowel, _), surrogates in held.items():
         sounds[group, vowel].append(Counter(surrogates.values()))
     by_chance = {sound: _shared(counters) for sound, counters in sounds.items()}
@@ -116,6 +116,11 @@ def _same_names(pairs: list[Pair]) -> dict[str, Any]:
         "expected": round(expected, 2),
         "p": round(binomial_tail(equal, trials, expected / trials), 4) if trials else 1.0,
     }
+
+
+def _sound(word: str) -> str:
+    """What a surrogate keeps of a first letter, for the sake of elision."""
+    return "h" if word[0] == "h" else "vowel" if word[0] in _VOWELS else "consonant"
 
 
 def _shared(counters: list[Counter[str]]) -> float:
