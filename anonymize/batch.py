@@ -30,7 +30,7 @@ from anonymize.keys import Keys, private_folder
 from anonymize.languages import load_pack
 from anonymize.policy import ReportsConfig
 from anonymize.quarantine import Quarantined, write_quarantine
-from anonymize.readers import open_source
+from anonymize.readers import open_source, origin_of
 from anonymize.readers.rows import REMEDIES, RowReader, map_columns
 from anonymize.report import SAFE_SCHEMA, SECTIONS, Report, Span
 from anonymize.spool import Plan, Refused, Spool, by_patient, strangers
@@ -343,14 +343,16 @@ def _write_quarantine(out: Path, keys: Keys, source: Path, spool: Spool, results
         for reason, numbers in result["refused"].items():
             positions.extend(numbers)
             reasons.extend([_REASONS.index(reason)] * len(numbers))
-    where = str(source.resolve())
+    origins = [(first, name) for first, name in read_json(spool.folder / "origins.json")]
+    where = source.resolve()
 
     def items() -> Iterator[Quarantined]:
         with open_atomic(private_folder(out) / "quarantine-lookup-reports.jsonl", "w", permissions=0o600) as lookup:
             for index in np.argsort(np.frombuffer(positions, np.int64), kind="stable") if positions else ():
-                position, reason = positions[index], _REASONS[reasons[index]]
+                position, reason = int(positions[index]), _REASONS[reasons[index]]
                 ref = keys.pseudonym("quarantine", f"{where}\0{position}")
-                lookup.write(json.dumps({"ref": ref, "source": where, "row": position}, ensure_ascii=False) + "\n")
+                file = where / origin_of(origins, position) if source.is_dir() else where
+                lookup.write(json.dumps({"ref": ref, "source": str(file), "row": position}, ensure_ascii=False) + "\n")
                 yield Quarantined(STAGE, ref, position, reason, REMEDIES[reason])
 
     write_quarantine(out / "quarantine" / "reports.parquet", items())

@@ -134,8 +134,19 @@ class Anonymizer:
         spans = [span for detector in self.detectors for span in detector.find(view)]
         phrases = self.words.protected.phrases(view)
         if phrases:
-            spans = [span for span in spans if not (span.rule in _PROTECTABLE and _inside(span, phrases))]
+            spans = [span for span in spans if not self._protected(view, span, phrases)]
         return plausible(spans, view) if self.tagger else spans
+
+    def _protected(self, view: View, span: Span, phrases: Sequence[tuple[int, int]]) -> bool:
+        """Whether a span of weak evidence is an eponym in use. A longer one of the tagger gives way only where the phrase
+        holds all of its words ("Salter-Harris"), not where it begins with one ("Denis 9 rue ...")."""
+        if span.rule not in _PROTECTABLE:
+            return False
+        if span.rule != "ner.trained":
+            return _inside(span, phrases)
+        return any(start <= span.start and span.end <= end for start, end in phrases) or (
+            not any(char.isspace() for char in view.text[span.start : span.end]) and _inside(span, phrases)
+        )
 
     def combine(self, text: str, spans: Sequence[Span], known: KnownIdentity | None) -> list[Span]:
         """The spans of :meth:`by_rule` and those of the patient's identity, in order, without overlaps."""

@@ -135,6 +135,7 @@ class Spool:
         reader = RowReader(columns, self.pack)
         collector = NameCollector(self._words)
         size = size_of(source)
+        about = _about(source, size)  # before the real reading: it reads the first rows too
         shards = max(1, min(_MAXIMUM_SHARDS, round(size / (shard_mb * 1024 * 1024))))
         for old in self.folder.glob("bucket-*"):
             old.unlink()
@@ -144,7 +145,7 @@ class Spool:
         held = count = 0
         refused: Counter[str] = Counter()
         with open_atomic(self.folder / "refused.tsv", "w", permissions=0o600) as refusals:
-            for row in progress(source.rows(), _about(source, size)):
+            for row in progress(source.rows(), about):
                 count += 1
                 report, reason = (None, row.problem) if row.problem else reader.read(row.position, row.values)
                 if report is None:
@@ -162,6 +163,7 @@ class Spool:
         with open_atomic(self.folder / "names.sealed", permissions=0o600) as names:
             collector.write(names, self._sealer, f"{self.run}/names")
         mapping = {field: source.headings[index] for field, index in columns.items()}
+        write_json(self.folder / "origins.json", source.origins)
         plan = Plan(count, shards, dict(refused), mapping, source.details)
         write_json(self.folder / "plan.json", asdict(plan))
         return plan

@@ -165,7 +165,13 @@ class KnownIdentity(Detector):
         return telling, re.findall(r"\d+", address)
 
     def _id_values(self, identity: Identity) -> list[tuple[str, str]]:
-        return [(identity.patient_id, "patient_id"), (identity.visit, "visit_id"), (identity.accession, "id")]
+        further = [(number, "id") for number in identity.numbers.splitlines()]
+        return [
+            (identity.patient_id, "patient_id"),
+            (identity.visit, "visit_id"),
+            (identity.accession, "id"),
+            *further,
+        ]
 
     def _known_numbers(self, identity: Identity) -> list[tuple[str, str]]:
         found = []

@@ -72,7 +72,7 @@ class Ner(Detector):
         """The part of ``span`` from its first to its last capitalised word; None where there is none that can be a name."""
         words = [match for match in _WORD.finditer(view.text, span.start, span.end) if match.group()[0].isupper()]
         if not words:
-            return None
+            return span if span.kind == "name" and self._borne(view.text[span.start : span.end], span.score) else None
         long = [match.group() for match in words if len(match.group()) > 1]
         if span.kind in ("name", "town"):
             if not long or (len(long) == 1 and not self._nameable(view, long[0], span.score)):
@@ -80,10 +80,19 @@ class Ner(Detector):
             start, end = words[0].start(), words[-1].end()
             if len(words[-1].group()) == 1 and view.text[end : end + 1] == ".":
                 end += 1
+            for match in _WORD.finditer(view.text, end, span.end):  # a name whose end lost its capital
+                if len(match.group()) > 3 and not self.lexicon.codes(fold(match.group()))[0]:
+                    end = match.end()
             return replace(span, start=start, end=end)
         if len(words) == 1 and (not long or fold(long[0]) in self._clinical) and span.score < _SURE:
             return None
         return span
+
+    def _borne(self, text: str, score: float) -> bool:
+        """Whether words in lower case are a name: the tagger is sure, and people bear each of them."""
+        words = [fold(word) for word in _WORD.findall(text)]
+        ranks = [self.lexicon.codes(word) for word in words if word not in self._particles]
+        return score >= _SURE and bool(ranks) and all(any(codes[1:3]) and codes[0] < 7 for codes in ranks)
 
     def _nameable(self, view: View, word: str, score: float) -> bool:
         """Whether a word that stands alone can be a name: no abbreviation, no everyday or clinical word unless the tagger is
