@@ -10,6 +10,8 @@ from datetime import date, timedelta
 from anonymize.dates import age_months
 from anonymize.detectors import build
 from anonymize.detectors.known_identity import KnownIdentity, KnownWords
+from anonymize.detectors.tagger import open_tagger
+from anonymize.files import fingerprint
 from anonymize.keys import Keys
 from anonymize.languages import load_pack
 from anonymize.policy import ReportsConfig
@@ -34,6 +36,7 @@ _PROTECTABLE = frozenset(
         "names.cue",
         "known.typo",
         "institutions.head",
+        "ner.trained",
     )
 )
 
@@ -68,7 +71,8 @@ class Anonymizer:
         self.keys = keys
         self.pack = load_pack(config.language)
         known = gazetteer if gazetteer and config.use_export_names else Gazetteer()
-        self.detectors = build(self.pack, known)
+        self.tagger, self.model = open_tagger(self.pack, config.ner)
+        self.detectors = [*build(self.pack, known), *([self.tagger] if self.tagger else [])]
         self.words = KnownWords(self.pack)
         self.sections = parser_of(self.pack)
         self.surrogates = Surrogates(self.pack, keys, gazetteer or Gazetteer(), avoid)
@@ -80,6 +84,26 @@ class Anonymizer:
     def known(self, identity: Identity, extra: Iterable[str] = ()) -> KnownIdentity:
         """The recognizer of one patient. Build it once for all reports of the patient."""
         return KnownIdentity(self.pack, identity, self.words, extra=extra, fuzzy=self.config.fuzzy)
+
+    def find(self, text: str, identity: Identity | None = None) -> list[Span]:
+        """All that would be replaced in a document that stands alone: rules, the record's ``identity`` where given, and a
+        second look for the names that the first one found."""
+        rules = self.by_rule(text)
+        known = self.known(identity) if identity else None
+        spans = self.combine(text, rules, known)
+        extra = self.names_in(text, spans) if self.config.second_pass else ()
+        return self.combine(text, rules, self.known(identity or Identity(), extra)) if extra else spans
+
+    def fingerprints(self) -> dict[str, str]:
+        """What decides on the result: version, policy, language pack and trained model."""
+        from anonymize import __version__
+
+        return {
+            "version": __version__,
+            "policy_fingerprint": fingerprint(self.config.model_dump(mode="json", exclude={"workers", "columns"})),
+            "pack_fingerprint": fingerprint(*sorted(p for p in self.pack.folder.iterdir() if p.is_file())),
+            "model_fingerprint": fingerprint(self.model / "model.safetensors") if self.model else "none",
+        }
 
     def detect(self, text: str, known: KnownIdentity | None = None) -> list[Span]:
         """Spans in ``text``, in order, without overlaps."""

@@ -72,5 +72,10 @@ class ReportsConfig(Config):
     use_export_names: bool = Field(
         default=True, description="search names of the export's staff and patients in all reports"
     )
+    ner: str = Field(
+        default="",
+        description="tagger beside the rules: empty = the language pack's own, 'none', a folder of train-ner or adapt, a "
+        "Hugging Face or EDS-Pseudo model (name or folder), or llm:http://localhost:PORT/v1#MODEL",
+    )
     shard_mb: float = Field(default=2.0, gt=0, le=512, description="megabytes of source per output shard")
     workers: int = Field(default=0, ge=0, description="processes; 0 = one per core")

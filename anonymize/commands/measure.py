@@ -16,14 +16,15 @@ def register(app: typer.Typer) -> None:
 
 
 def measure(
-    gold: Annotated[
-        Path, typer.Argument(help="JSON Lines with text and spans (start, end, label); offsets in characters.")
-    ],
     overrides: Overrides = None,
-    language: Annotated[str, typer.Option("--language", "-l", help="Language of the reports: fr, de, en, es.")] = "",
-    without_identity: Annotated[
-        bool, typer.Option("--without-identity", help="Do not use meta.known_patient: rules alone.")
+    gold: Annotated[
+        Path | None, typer.Option("--gold", "-g", help="JSON Lines with text and spans (start, end, label).")
+    ] = None,
+    language: Annotated[str, typer.Option("--language", "-l", help="Language of the reports: fr, es, de ...")] = "",
+    known_identity: Annotated[
+        bool, typer.Option("--known-identity", help="Use meta.known_patient of each document, as a record's columns.")
     ] = False,
+    ner: Annotated[str, typer.Option("--ner", help="Another tagger: folder or name; 'none' for rules alone.")] = "",
     config: ConfigFile = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -32,12 +33,13 @@ def measure(
 
     redact_recall: share of identifying words hidden. redact_full: share of documents with every one hidden.
     leak_rate: share of identifying spans wholly visible. false_positives_per_1000: other words hidden, per 1,000.
+    clinical_damage: eponyms, clinical words, measures and levels altered, per 1,000 of them.
 
     Examples:
 
-        anonymize measure GOLD.jsonl --language fr
+        anonymize measure --gold GOLD.jsonl --language fr
 
-        anonymize measure GOLD.jsonl --language fr --without-identity --json
+        anonymize measure --gold GOLD.jsonl --language fr --known-identity --json
     """
     console = console_for(quiet, as_json)
     with reporting(console):
@@ -51,10 +53,12 @@ def measure(
         from anonymize.measure import read_gold
         from anonymize.policy import ReportsConfig
 
+        if gold is None:
+            raise UserError("name the annotated reports: --gold FILE.jsonl")
         if not gold.is_file():
             raise UserError(f"{gold}: no such file")
-        values = [*(overrides or []), *([f"language={language}"] if language else [])]
+        values = [*(overrides or []), *([f"language={language}"] if language else []), *([f"ner={ner}"] if ner else [])]
         settings = load_config(ReportsConfig, config, values)
         documents = list(read_gold(gold))
-        result, _ = score_all(Anonymizer(settings, Keys(os.urandom(32))), documents, not without_identity)
+        result, _ = score_all(Anonymizer(settings, Keys(os.urandom(32))), documents, known_identity)
         console.result(result)

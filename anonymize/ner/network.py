@@ -1,0 +1,153 @@
+"""The tagger at work: numpy alone, one pass over a text, every distinct word embedded once.
+
+Token embeddings are sums of hashed feature embeddings (as in Miranda et al. 2022, arXiv:2212.09255); over them stand
+dilated convolutions with residual connections (Strubell et al. 2017, arXiv:1702.02098), which see about 30 tokens to
+either side. There is no pretrained weight in it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from anonymize.config import ConfigError
+from anonymize.files import write_json
+from anonymize.ner.tokens import CONTEXTS, ROWS, Features, tokenize
+from anonymize.report import Span
+
+FORMAT = 1
+_CACHE = 200_000  # distinct words kept in memory
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of the network. ``labels[0]`` is "nothing"."""
+
+    labels: tuple[str, ...]
+    embedding: int = 64
+    width: int = 80
+    first: int = 5  # kernel of the first convolution
+    dilations: tuple[int, ...] = (2, 4, 8)  # kernels of three
+    threshold: float = 0.5  # a token is tagged where the probability of all kinds together is higher
+
+
+class Network:
+    """A loaded tagger.
+
+    Args:
+        weights: float arrays by name, as ``train`` writes them.
+        shape: sizes and labels.
+        features: of the language the tagger was trained for.
+    """
+
+    def __init__(self, weights: dict[str, np.ndarray], shape: Shape, features: Features) -> None:
+        self.shape = shape
+        self._features = features
+        w = {name: array.astype(np.float32) for name, array in weights.items()}
+        if w["table"].shape != (ROWS, shape.embedding) or w["context"].shape != (CONTEXTS, shape.embedding):
+            raise ConfigError("the model's tables have other sizes than this version of the package; train it again")
+        self._table, self._context = w["table"], w["context"]
+        self._layers = [(w[f"layer{i}.weight"], w[f"layer{i}.bias"]) for i in range(1 + len(shape.dilations))]
+        self._output = (w["output.weight"], w["output.bias"])
+        self._index: dict[str, int] = {}
+        self._known = np.zeros((4096, shape.embedding), dtype=np.float32)
+
+    def probabilities(self, surfaces: list[str], contexts: np.ndarray) -> np.ndarray:
+        """Label probabilities ``[tokens, labels]`` float32."""
+        x = self._embedded(surfaces) + self._context[contexts]
+        first = self.shape.first // 2
+        x = np.maximum(_convolve(x, *self._layers[0], first, 1), 0)
+        for (weight, bias), dilation in zip(self._layers[1:], self.shape.dilations, strict=True):
+            x = x + np.maximum(_convolve(x, weight, bias, 1, dilation), 0)
+        scores = x @ self._output[0] + self._output[1]
+        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return scores / scores.sum(axis=1, keepdims=True)
+
+    def tag(self, text: str) -> list[Span]:
+        """Spans of the kinds in ``shape.labels``, in order. Words joined by a blank, a hyphen or an apostrophe are one."""
+        tokens = tokenize(text)
+        if not tokens.surfaces:
+            return []
+        chances = self.probabilities(tokens.surfaces, tokens.contexts)
+        hit = np.flatnonzero(1.0 - chances[:, 0] > self.shape.threshold)
+        out: list[tuple[int, int]] = []
+        for index in hit.tolist():
+            if not tokens.surfaces[index][0].isalnum():
+                continue
+            if out and _joined(text[tokens.ends[out[-1][1]] : tokens.starts[index]]):
+                out[-1] = (out[-1][0], index)
+            else:
+                out.append((index, index))
+        spans = []
+        for first, last in out:
+            share = chances[first : last + 1, 1:].sum(axis=0)
+            kind = int(share.argmax())
+            score = float(1.0 - chances[first : last + 1, 0].min())
+            spans.append(
+                Span(tokens.starts[first], tokens.ends[last], self.shape.labels[1 + kind], round(score, 3), "ner")
+            )
+        return spans
+
+    def _embedded(self, surfaces: list[str]) -> np.ndarray:
+        index = self._index
+        if len(index) > _CACHE:
+            index.clear()
+        places = np.empty(len(surfaces), dtype=np.int64)
+        for position, surface in enumerate(surfaces):
+            place = index.get(surface)
+            if place is None:
+                place = index[surface] = len(index)
+                if place >= len(self._known):
+                    self._known = np.concatenate([self._known, np.zeros_like(self._known)])
+                self._known[place] = self._table[self._features.row(surface)].sum(axis=0)
+            places[position] = place
+        return self._known[places]
+
+
+def _convolve(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, reach: int, dilation: int) -> np.ndarray:
+    """``x`` [tokens, in], ``weight`` [2 reach + 1, in, out] → [tokens, out], zeros beyond the ends."""
+    out = np.broadcast_to(bias, (len(x), weight.shape[2])).copy()
+    for tap in range(-reach, reach + 1):
+        offset = tap * dilation
+        if abs(offset) >= len(x):
+            continue
+        product = x[max(0, offset) : len(x) + min(0, offset)] @ weight[tap + reach]
+        out[max(0, -offset) : len(x) + min(0, -offset)] += product
+    return out
+
+
+def _joined(between: str) -> bool:
+    return len(between) <= 3 and between.strip(" \t\u00a0") in ("", "-", "'", "’", ".", ". ", "‐") and "\n" not in between
+
+
+def save_network(folder: Path, weights: dict[str, np.ndarray], shape: Shape, extra: dict[str, Any]) -> None:
+    """``model.safetensors`` in half precision and ``config.json``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: np.ascontiguousarray(array, dtype=np.float16) for name, array in sorted(weights.items())}, folder / "model.safetensors")
+    write_json(folder / "config.json", {"format": FORMAT, "shape": asdict(shape), **extra})
+
+
+def load_network(folder: Path, features: Features) -> Network:
+    """The tagger in ``folder``.
+
+    Raises:
+        ConfigError: a file is missing or is of another version.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        weights = load_file(folder / "model.safetensors")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{folder}: no readable model: {error}") from None
+    if config.get("format") != FORMAT:
+        raise ConfigError(f"{folder}: a model of format {config.get('format')}, this version reads {FORMAT}")
+    shape = config["shape"]
+    return Network(
+        weights,
+        Shape(**{**shape, "labels": tuple(shape["labels"]), "dilations": tuple(shape["dilations"])}),
+        features,
+    )
