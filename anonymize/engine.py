@@ -10,6 +10,7 @@ from datetime import date, timedelta
 from anonymize.dates import age_months
 from anonymize.detectors import build
 from anonymize.detectors.known_identity import KnownIdentity, KnownWords
+from anonymize.detectors.ner import plausible
 from anonymize.detectors.tagger import open_tagger
 from anonymize.files import fingerprint
 from anonymize.keys import Keys
@@ -72,7 +73,7 @@ class Anonymizer:
         self.pack = load_pack(config.language)
         known = gazetteer if gazetteer and config.use_export_names else Gazetteer()
         self.tagger, self.model = open_tagger(self.pack, config.ner)
-        self.detectors = [*build(self.pack, known), *([self.tagger] if self.tagger else [])]
+        self.detectors = [*build(self.pack, known, config.identifiers), *([self.tagger] if self.tagger else [])]
         self.words = KnownWords(self.pack)
         self.sections = parser_of(self.pack)
         self.surrogates = Surrogates(self.pack, keys, gazetteer or Gazetteer(), avoid)
@@ -116,7 +117,7 @@ class Anonymizer:
         phrases = self.words.protected.phrases(view)
         if phrases:
             spans = [span for span in spans if not (span.rule in _PROTECTABLE and _inside(span, phrases))]
-        return spans
+        return plausible(spans, view) if self.tagger else spans
 
     def combine(self, text: str, spans: Sequence[Span], known: KnownIdentity | None) -> list[Span]:
         """The spans of :meth:`by_rule` and those of the patient's identity, in order, without overlaps."""
@@ -128,7 +129,7 @@ class Anonymizer:
         view, words = view_of(text), self.words
         found: set[str] = set()
         for span in spans:
-            if span.kind == "name" and span.score >= 0.6:
+            if span.kind == "name" and span.score >= (0.95 if span.rule == "ner.trained" else 0.6):
                 found.update(words_of(text[span.start : span.end]))
         ordinary = view.lower_words if view.case != "lower" else frozenset()
         return {

@@ -192,9 +192,7 @@ class _Tally:
     altered: int = 0
 
 
-def _document(
-    gold: Gold, spans: Sequence[Span], title: re.Pattern[str] | None, damage: ClinicalTerms | None
-) -> _Tally:
+def _document(gold: Gold, spans: Sequence[Span], title: re.Pattern[str] | None, damage: ClinicalTerms | None) -> _Tally:
     covered = _covered(gold.text, spans)
     counted, neutral = bytearray(len(gold.text)), bytearray(len(gold.text))
     tally = _Tally()

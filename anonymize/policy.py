@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from anonymize.config import Config
+from anonymize.forms import IdentifierForm
 
 Action = Literal["surrogate", "tag", "mask", "generalise", "delete", "keep"]
 
@@ -67,6 +68,10 @@ class ReportsConfig(Config):
     encoding: str = Field(default="", description="of a CSV; empty = found from its bytes")
     delimiter: str = Field(default="", description="of a CSV; empty = found from its heading")
     policy: Policy = Policy()
+    identifiers: tuple[IdentifierForm, ...] = Field(
+        default=(), description="the hospital's own forms of numbers, found without a label"
+    )
+    keep_weekdays: bool = Field(default=False, description="dates move by whole weeks")
     fuzzy: bool = Field(default=True, description="find known names with one typing error")
     second_pass: bool = Field(default=True, description="search names found once in all reports of the same patient")
     use_export_names: bool = Field(

@@ -5,8 +5,9 @@ Every recognizer can be used alone in a Presidio ``AnalyzerEngine``. The engine 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from anonymize.forms import IdentifierForm
 from anonymize.languages import Pack
 from anonymize.presidio import EntityRecognizer, NlpArtifacts, RecognizerResult
 from anonymize.report import Gazetteer, Span
@@ -40,15 +41,23 @@ class Detector(EntityRecognizer):
         ]
 
 
-def build(pack: Pack, gazetteer: Gazetteer | None = None) -> list[Detector]:
-    """All detectors of a language, without those that need the record (``known_identity``)."""
+def build(
+    pack: Pack, gazetteer: Gazetteer | None = None, forms: Sequence[IdentifierForm] = ()
+) -> list[Detector]:
+    """All detectors of a language, without those that need the record (``known_identity``).
+
+    ``forms`` are the hospital's own identifiers.
+    """
     from anonymize.detectors.ages import Ages
     from anonymize.detectors.contacts import Contacts
     from anonymize.detectors.dates import Dates
+    from anonymize.detectors.devices import Devices
     from anonymize.detectors.hl7 import Hl7
     from anonymize.detectors.identifiers import Identifiers
     from anonymize.detectors.institutions import Institutions
     from anonymize.detectors.names import Names
+    from anonymize.detectors.national import NationalNumbers
+    from anonymize.detectors.online import Online
     from anonymize.detectors.places import Places
 
     known = gazetteer or Gazetteer()
@@ -58,7 +67,10 @@ def build(pack: Pack, gazetteer: Gazetteer | None = None) -> list[Detector]:
         Places(pack, known),
         Institutions(pack),
         Contacts(pack),
-        Identifiers(pack),
+        Online(pack),
+        NationalNumbers(pack),
+        Identifiers(pack, forms),
+        Devices(pack),
         Hl7(pack),
         Ages(pack),
     ]

@@ -5,30 +5,53 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from anonymize.dates import forms_of
 from anonymize.detectors import Detector
+from anonymize.detectors.cues import Cues
 from anonymize.languages import Pack
 from anonymize.report import Span
 from anonymize.text import View, alternatives
 
 OLDEST = 89
+_NUMBER = re.compile(r"(?<![\w/.,\-+])(?:9\d|1[0-2]\d)(?![\d/]|[.,]\d)")
 
 
 class Ages(Detector):
-    """Finds the number of an age of 90 to 129 years."""
+    """Finds the number of an age of 90 to 129 years, in digits or in words."""
 
     kinds = ("age",)
 
     def __init__(self, pack: Pack) -> None:
         super().__init__(pack)
         words = pack["detectors"]["ages"]
-        number = r"(?P<age>9\d|1[0-2]\d)"
-        self._patterns = (
-            re.compile(rf"(?<![\d/.,\-]){number} ?{alternatives(words['units'])}(?!\w)"),
-            re.compile(rf"(?<!\w){alternatives(words['cues'])} ?:? ?{number}(?![\d/.,%])"),
-        )
+        units = alternatives(words["units"])
+        self._unit = re.compile(rf"[ \-]{{0,2}}{units}(?!\w)|[ \-]{{0,2}}{alternatives(words.get('stems', []))}")
+        self._cues = Cues({"age": words["cues"]}, words.get("fillers", []))
+        self._not = re.compile(rf" ?(?:{alternatives(pack['detectors']['identifiers']['units'])}(?!\w)|%|°|kg|cm)")
+        self._numbers = forms_of(pack).numbers
+        self._unit_word = re.compile(rf"(?<!\w){units}(?!\w)")
+        self._spelled = re.compile(r"(?:[a-z]{2,12}[ \-]){1,5}$")
 
     def find(self, view: View) -> Iterable[Span]:
-        """Spans of the digits alone."""
-        for pattern in self._patterns:
-            for match in pattern.finditer(view.folded):
-                yield Span(*match.span("age"), "age", 0.9, "ages.over_89")
+        """Spans of the number alone."""
+        folded = view.folded
+        for match in _NUMBER.finditer(folded):
+            if self._unit.match(folded, match.end()):
+                yield Span(*match.span(), "age", 0.9, "ages.over_89")
+            elif self._cues.before(folded, match.start(), 4, 0) and not self._not.match(folded, match.end()):
+                yield Span(*match.span(), "age", 0.9, "ages.over_89")
+        if not self._numbers.first_letters:
+            return
+        for unit in self._unit_word.finditer(folded):
+            words = self._spelled.search(folded, max(0, unit.start() - 48), unit.start())
+            if not words:
+                continue
+            end = unit.start() - 1
+            pieces = [piece.start() for piece in re.finditer(r"[a-z]+", folded[words.start() : end])]
+            for piece in pieces:
+                value = self._numbers.value(folded[words.start() + piece : end])
+                if value is not None and OLDEST < value < 130:
+                    yield Span(words.start() + piece, end, "age", 0.9, "ages.over_89")
+                    break
+                if value is not None:
+                    break

@@ -1,79 +1,145 @@
-"""Telephone and fax numbers, e-mail addresses, web addresses."""
+"""Telephone, fax and pager numbers, extensions."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 import phonenumbers
 
 from anonymize.detectors import Detector
+from anonymize.detectors.cues import Cues
 from anonymize.languages import Pack
 from anonymize.report import Span
 from anonymize.text import View, alternatives
 
-_EMAIL = re.compile(r"[\w.+\-*]{1,64}[ ]?@[ ]?[\w\-*]{1,63}(?:\.[\w\-*]{1,63}){1,5}")
-_URL = re.compile(r"(?:https?://|www\.)[^\s<>\"']{3,200}")
-# Host names without a scheme: only under common top-level domains, in lower case, so that glued sentences stay.
-_HOST = re.compile(
-    r"(?<![\w.@])(?:[a-z0-9\-]{2,63}\.){1,4}(?:fr|be|ch|com|org|net|eu|ca|lu|de|es|uk|health|info|mc)(?![\w])(?:/[^\s]{0,200})?"
-)
 _DATE = re.compile(
     r"(?<!\d)\d{1,2}[/.\- ]\d{1,2}[/.\- ](?:19|20)\d\d(?!\d)|(?<!\d)(?:19|20)\d\d[/.\-]\d\d[/.\-]\d\d(?!\d)"
 )
-_NUMBER = re.compile(r"(?<![\w,.])(?:\(?\+ ?|00 ?)?\(?\d(?:[ .\-/()\u00a0]{0,3}\d){6,14}(?!\w)")
+_SEP = r"(?: ?[.\-/()_] ?|[ \u00a0]{1,3}| ?\(0\) ?)"
+_NUMBER = re.compile(rf"(?:\(?\+ ?|00 ?|\()?\d(?:{_SEP}?(?:\d|o(?![a-z]))){{4,16}}(?!\d)")
+_SHORT = re.compile(rf"\d(?:{_SEP}?\d){{2,15}}(?!\d)")
+_RUN = re.compile(r"\d+")
+_MEASURE = re.compile(r"\d+[.,]\d+$|\d[.,]\d{1,2} ")
+_PAIRS = re.compile(r"0[1-9]([ .\-/])\d\d(?:\1\d\d){3}(?!\d)")
+_COUNTRY = re.compile(r"\((?:\+|00)?\d{2,3}\) ?$")
+_PLUS = re.compile(r"(?:\(?\+ ?|\()$")
 
 
 class Contacts(Detector):
-    """Numbers that are valid in a region of the pack anywhere; any number of 4 digits or more after a cue."""
+    """Numbers valid in a region of the pack anywhere; possible ones, and short ones, after a cue."""
 
-    kinds = ("phone", "email", "url")
+    kinds = ("phone",)
 
     def __init__(self, pack: Pack) -> None:
         super().__init__(pack)
         self._regions: list[str] = pack["pack"]["phone_regions"]
-        extension = alternatives(pack["detectors"]["contacts"]["extensions"])
-        self._extension = re.compile(rf",? {{0,2}}{extension} ?\d{{2,5}}(?!\d)")
-        cues = alternatives(pack["detectors"]["contacts"]["phone_cues"])
-        self._after_cue = re.compile(
-            rf"(?<!\w){cues}\.?(?: ?[:=°.\-/(]| ){{1,4}}"
-            rf"(?:(?:[a-z]{{1,12}} ){{0,3}}[a-z]{{1,12}} ?: ?|[a-z]{{1,12}} )?"
-            rf"(?P<number>\(?\+?\d(?:[ .\-/()]{{0,3}}\d){{3,14}})(?![\d])"
-        )
+        words = pack["detectors"]["contacts"]
+        self._valid = lru_cache(maxsize=4096)(self._is_valid)  # letterheads repeat
+        extension = alternatives(words["extensions"])
+        self._extension = re.compile(rf",? {{0,2}}{extension} ?:? ?\d{{2,5}}(?!\d)")
+        self._tail = re.compile(rf" ?(?:[\-/,]|{alternatives(words.get('and', ['/']))}) ?(?P<tail>\d{{2,4}})(?![\d./]|[.,]\d)")
+        pagers = [*words.get("pagers", []), *(word for word in words["extensions"] if len(str(word)) > 2)]
+        self._cues = Cues({"phone": words["phone_cues"], "pager": pagers}, words.get("fillers", []))
+        self._unit = re.compile(rf" ?(?:(?:{alternatives(pack['detectors']['identifiers']['units'])}(?!\w))|%)")
 
     def find(self, view: View) -> Iterable[Span]:
-        """Spans of whole numbers and addresses."""
-        text, folded = view.text, view.folded
-        if "@" in text:
-            for match in _EMAIL.finditer(text):
-                end = match.end() - (text[match.end() - 1] in ".-")
-                yield Span(match.start(), end, "email", 0.99, "contacts.email")
-        for pattern in (_URL, _HOST):
-            for match in pattern.finditer(text):
-                end = match.start() + len(match.group().rstrip(".,;:)"))
-                yield Span(match.start(), end, "url", 0.95, "contacts.url")
-        for match in self._after_cue.finditer(folded):
-            yield self._span(folded, *match.span("number"), "contacts.cue")
-        for match in _NUMBER.finditer(folded):
-            if self._valid(match.group()):
-                yield self._span(folded, *match.span(), "contacts.valid")
+        """Spans of whole numbers with their extension."""
+        folded, end = view.folded, -1
+        for run in _RUN.finditer(folded):
+            start = run.start()
+            if start < end or folded[start - 1 : start].isalpha():
+                continue
+            plus = _PLUS.search(folded, max(0, start - 3), start)
+            begin = plus.start() if plus else start
+            if not plus and folded[start - 1 : start] in (".", ",") and folded[start - 2 : start - 1].isdigit():
+                continue
+            found = self._at(folded, begin, run)
+            if found:
+                yield found
+                end = found.end
+
+    def _at(self, folded: str, begin: int, run: re.Match[str]) -> Span | None:
+        match = _NUMBER.match(folded, begin)
+        if match and not self._column(folded, begin, match.group()):
+            value = match.group()
+            if self._valid(value):
+                return self._span(folded, begin, match.end(), "contacts.valid")
+            for end in self._shorter(value):  # two numbers side by side
+                if self._valid(value[:end]):
+                    return self._span(folded, begin, begin + end, "contacts.valid")
+        cue = self._cues.before(folded, begin, 10, 1)
+        if not cue:
+            return None
+        match = match or _SHORT.match(folded, begin)
+        if not match or _DATE.match(match.group()) or self._unit.match(folded, match.end()):
+            return None
+        digits = len(re.findall(r"\d", match.group()))
+        least = 2 if cue[0] == "pager" else 4 if len(cue[1]) > 1 else 8
+        if digits < least or _MEASURE.match(match.group()):
+            return None
+        if digits > 8 and match.group()[0] not in "+0(" and not self._possible(match.group()):
+            return None
+        return self._span(folded, begin, match.end(), "contacts.cue")
+
+    @staticmethod
+    def _column(folded: str, begin: int, value: str) -> bool:
+        """Groups of figures beside others, as in a table: no telephone number stands so."""
+        if value[0] in "+(" or _PAIRS.match(value):
+            return False
+        if re.search(r"[.,]\d{1,2} ", value) and not re.match(r"0\d", value):
+            return True  # decimals
+        if re.search(r"[^\d ]", value):
+            return False
+        if folded[begin - 1 : begin] == ":" and folded[begin - 2 : begin - 1].isdigit():
+            return True
+        after = folded[begin + len(value) : begin + len(value) + 2]
+        beside = re.search(r"\d {1,2}$", folded[max(0, begin - 3) : begin]) or re.match(r" \d| ?[.,]\d", after)
+        return bool(beside or re.fullmatch(r"\d{1,2}(?: \d{1,2}){3,}", value))
+
+    @staticmethod
+    def _shorter(value: str) -> list[int]:
+        """Ends at which a long run of groups may be cut, longest first."""
+        digits = [index for index, char in enumerate(value) if char.isdigit()]
+        if len(digits) <= 10:
+            return []
+        return [
+            digits[count - 1] + 1
+            for count in range(min(len(digits) - 1, 12), 8, -1)
+            if re.match(r"(?: {1,3}|[/,] ?)[\d(+]", value[digits[count - 1] + 1 :])
+        ]
 
     def _span(self, folded: str, start: int, end: int, rule: str) -> Span:
+        country = _COUNTRY.search(folded, max(0, start - 8), start) if folded[start - 1 : start] in (" ", ")") else None
+        start = country.start() if country else start
         extension = self._extension.match(folded, end)
-        return Span(start, extension.end() if extension else end, "phone", 0.95, rule)
+        if extension:
+            end = extension.end()
+        else:
+            tail = self._tail.match(folded, end)
+            if tail and rule == "contacts.valid":
+                if not re.match(r" ?\d", folded[tail.end() : tail.end() + 2]) and not self._unit.match(folded, tail.end()):
+                    end = tail.end()
+        return Span(start, end, "phone", 0.95, rule)
 
-    def _valid(self, number: str) -> bool:
-        digits = sum(map(str.isdigit, number))
-        if _DATE.search(number):
+    def _possible(self, number: str) -> bool:
+        return any(self._parsed(number, region, phonenumbers.is_possible_number) for region in self._regions)
+
+    def _is_valid(self, number: str) -> bool:
+        number = re.sub(r"(?<=[\d .\-])o|o(?=\d)", "0", number)
+        digits = len(re.findall(r"\d", number))
+        if _DATE.search(number) or digits < 8:
             return False
-        if digits < 9 and not number.startswith(("+", "0")):
+        if digits < 9 and not number.startswith(("+", "0", "(")):
             return False
-        for region in self._regions:
-            try:
-                parsed = phonenumbers.parse(number, region)
-                check = phonenumbers.is_possible_number if number.startswith("+") else phonenumbers.is_valid_number
-                if check(parsed):
-                    return True
-            except phonenumbers.NumberParseException:
-                continue
-        return False
+        international = number.lstrip("( ").startswith("+")
+        check = phonenumbers.is_possible_number if international else phonenumbers.is_valid_number
+        return any(self._parsed(number, region, check) for region in self._regions[: 1 if international else None])
+
+    @staticmethod
+    def _parsed(number: str, region: str, check: object) -> bool:
+        try:
+            return bool(check(phonenumbers.parse(number, region)))  # type: ignore[operator]
+        except phonenumbers.NumberParseException:
+            return False

@@ -1,107 +1,366 @@
-"""Dates in every written form: numeric, ISO, HL7, letter-spaced, with month names, in words, month or year alone."""
+"""Dates in every written form: numeric, ISO, HL7, letter-spaced, with month names, in words, month or year alone.
+
+Digits and month names are the anchors: what stands around them is looked at from there, so that the cost is linear.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from anonymize.dates import forms_of
+from anonymize.dates import Written, forms_of
 from anonymize.detectors import Detector
+from anonymize.detectors.cues import Cues
 from anonymize.languages import Pack
 from anonymize.report import Span
 from anonymize.text import View, alternatives, fold
 
-_D = r"(?:0?[1-9]|[12]\d|3[01])"
-_M = r"(?:0?[1-9]|1[0-2])"
-_Y = r"(?:(?:18|19|20)\d\d)"
-_NOT_BEFORE = r"(?<![\d])(?<!\d[.,/\-])"
-_NOT_AFTER = r"(?![\d])(?![/\-.,]\d)"
+_DIGITS = re.compile(r"\d+")
+_SLIP_BEFORE = re.compile(r"(?<!\w)[\dlio]{1,2}(?:[/.\-][\dlio]{0,2}){0,2}$")
+_BULLET = re.compile(r"(?:^|\n)[ \t]*(?:[\-–•*·>o]{1,2}[ \t]*)?$| [\-–•] ?$")
+_GLUED = re.compile(r"\d[/.\-|,:]$")
+_LOOSELY_GLUED = re.compile(r"(?<!\d)\d{1,2} ?[/\-|:] ?$|\d ?[/\-|:] ?$")
+_DIGIT_NEAR = re.compile(r"\d[ .]?$")
+_BEFORE_MONTH = re.compile(r"(?<![\w.,/])(\d{1,2})(st|nd|rd|th|er|re|e|ter|°|º|ª|\.)?,?[ .\-/]{0,3}(?:de |d'|of |di )?$")
+_YEAR_BEFORE_MONTH = re.compile(r"(?<!\w)(?:19|20)\d\d[ ,\-/]{1,2}$")
+_AFTER_MONTH = re.compile(r"\.?(?:[ .,\-/]{0,3}(?:de |del |di |of )?)(?P<year>(?:18|19|20)\d\d|'?\d\d)(?![\d])(?![.,]\d)")
+_DAY_AFTER_MONTH = re.compile(r"\.? ?\d{1,2}(?:st|nd|rd|th)?,? ?(?:19|20)\d\d(?!\d)")
+_RANGE_HEAD = re.compile(r"(?P<first>\d{1,2})[\-–](?P<last>\d{1,2}[/.]\d{1,2}[/.](?:\d{4}|\d\d))(?![/.]?\d)")
+_CLOCK = re.compile(r" ?(?:h|:)\d\d")
+_SPINE = re.compile(r"\d+[./\-]\d+")
 
 
 class Dates(Detector):
-    """A date directly after a birth cue is a ``birth_date``."""
+    """A date behind a birth cue is a ``birth_date``."""
 
     kinds = ("date", "birth_date")
 
     def __init__(self, pack: Pack) -> None:
         super().__init__(pack)
-        self._forms = forms_of(pack)
-        words, cues = pack["pack"], pack["detectors"]["dates"]
-        self._numbers = frozenset(fold(str(word)) for word in words["number_words"])
+        forms = self._forms = forms_of(pack)
+        cues = pack["detectors"]["dates"]
+        self._years = Cues({"date": cues["year_cues"]})
+        self._months = Cues({"date": cues["month_cues"]})
+        self._days = Cues({"date": [*cues["day_cues"], *cues["birth_cues"]]})
+        self._births = Cues({"birth": cues["birth_cues"]}, cues.get("fillers", ["le", "en", "the", "on", "am", "el"]))
+        self._never = Cues({"no": cues.get("not_after", [])}, ["a", "de", "est"])
+        self._bare_month_year = bool(cues.get("month_slash_year", False))
         units = alternatives(pack["detectors"]["identifiers"]["units"])
-        month = self._forms.month_regex
-        ordinals = alternatives(words["first_of_month"])
-        number = alternatives(words["number_words"])
-        numbers = rf"{number}(?:[ \-]{{1,2}}{number}){{0,8}}"
-        self._whole = re.compile(
-            "|".join(
-                (
-                    rf"{_NOT_BEFORE}{_D} ?[/.\-] ?{_M} ?[/.\-] ?(?:{_Y}|\d\d){_NOT_AFTER}",
-                    rf"{_NOT_BEFORE}{_M} ?[/.\-] ?{_D} ?[/.\-] ?{_Y}{_NOT_AFTER}",
-                    rf"{_NOT_BEFORE}{_Y} ?[/.\-] ?{_M} ?[/.\-] ?{_D}(?!\d)",
-                    rf"{_NOT_BEFORE}{_D} {_M} {_Y}(?!\d)",
-                    rf"(?<![\w]){_Y}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?![\d])",
-                    rf"(?<![\w])(?:0[1-9]|[12]\d|3[01])(?:0[1-9]|1[0-2]){_Y}(?![\d])",
-                    r"(?<![\d])\d \d ?[/.\-]? ?\d \d ?[/.\-]? ?(?:[12] [089] )?\d \d(?![\d])(?! \d)",
-                )
-            )
-        )
-        self._named = re.compile(
-            rf"(?:(?<![\w.,/]){_D}(?:{ordinals}\b|\.)?[ .\-/]{{0,3}}(?:de |d')?)?(?<![^\W\d_])(?P<month>{month})"
-            rf"(?:(?:[ .,\-/]{{1,3}}(?:de |del )?)(?:{_Y}|'?\d\d(?![\d,]|[.]\d| ?{units}\b)))?(?!\w)"
-        )
-        self._month_first = re.compile(rf"(?<!\w){month} {_D}(?:st|nd|rd|th)?,? {_Y}(?!\d)")
-        self._spelled = re.compile(rf"(?<!\w){numbers} {month}(?: {numbers})?(?!\w)")
-        self._month_cue = re.compile(rf"(?<!\w){alternatives(cues['month_cues'])} ?[:.]? ?$")
-        guard = rf"(?!\d)(?![.,/]\d)(?! ?{units}(?!\w))"
-        self._year = re.compile(rf"(?<!\w){alternatives(cues['year_cues'])} (?:l'an )?(?P<date>{_Y}){guard}")
-        self._bracketed = re.compile(rf"[(\[](?P<date>{_Y})[)\]]")
-        self._day_month = re.compile(
-            rf"(?<!\w){alternatives(cues['day_cues'])} ?:? ?(?P<date>(?!10.10)"
-            rf"(?:(?:0[1-9]|[12]\d|3[01])[/.\-](?:0[1-9]|1[0-2])|[1-9]/(?:0[1-9]|1[12])))(?![\d/])(?! ?{units}(?!\w))"
-        )
-        self._month_year = re.compile(rf"(?<![\d/.,\-])(?P<date>{_M}[/.\-]{_Y})(?![\d/])")
-        self._birth_cue = re.compile(
-            rf"(?<!\w){alternatives(cues['birth_cues'])}(?: ?[:.\-(/]| |le|en|the|am|el){{0,6}}$"
-        )
-        self._birth_year = re.compile(
-            rf"(?<!\w){alternatives(cues['birth_cues'])}[ :.]{{1,4}}(?:en |in )?"
-            rf"(?P<date>{_Y}|{_D}[/.\-]{_M}[/.\-]\d\d|\d{{6}})(?!\d)"
-        )
+        self._unit = re.compile(rf" ?(?:{units}(?!\w)|%|‰)")
+        current = [fold(str(word)) for word in cues.get("current_month", [])]
+        self._current = re.compile(rf"\d{{1,2}} {alternatives(current)}(?!\w)") if current else None
+        joins = [normal_join(str(word)) for word in cues.get("range_words", [])]
+        joined = "|".join(sorted(map(re.escape, joins), key=len, reverse=True))
+        words = rf"|[ ]?\b(?:{joined})\b[ ]?" if joined else ""
+        self._join_before = re.compile(rf"(?P<part>(?<![\w/.,])\d{{1,2}}(?:[./]\d{{1,2}}\.?|er|\.)?)(?P<join>[ ]?[\-–&+,][ ]?{words})$")
+        self._join_only = re.compile(rf"^[ \t]?(?:[\-–/,&+]|[ ]?(?:{joined or '(?!)'})(?: (?:le|les|el|the|den|il)\b)?)?[ \t]?$")
+        self._list_day = Cues({"date": cues.get("day_articles", ["le", "les", "du", "am", "vom", "el", "del", "los", "the", "on"])})
+        self._weekdays = forms.weekday_index
+        # "a été 2018 fois": the word is no season behind an auxiliary
+        self._participle = frozenset(fold(str(word)) for word in cues.get("season_not_after", []))
+        self._join_year = re.compile(rf"(?: ?[,\-–/&] ?|[ ]{joined_or_none(joined)}[ ])(?:en )?(?:1[89]|20)\d\d(?!\d)")
 
     def find(self, view: View) -> Iterable[Span]:
         """Spans of dates, without the time of day."""
-        folded = view.folded
-        for match in self._whole.finditer(folded):
-            yield self._span(view, *match.span(), "dates.numeric")
-        for match in self._named.finditer(folded):
-            if match.group() == match["month"] and not self._month_alone(view, match.start()):
+        found = sorted(self._found(view), key=lambda item: item[0])
+        last = -9
+        for start, end, rule in found:
+            if start < last:
                 continue
-            start = match.start()
-            start += len(match.group()) - len(match.group().lstrip(" .-/"))
-            yield self._span(view, start, start + len(folded[start : match.end()].rstrip(" .,-/")), "dates.named")
-        for pattern, rule in (
-            (self._month_first, "dates.named"),
-            (self._spelled, "dates.spelled"),
-        ):
-            for match in pattern.finditer(folded):
-                yield self._span(view, *match.span(), rule)
-        for pattern, rule in (
-            (self._year, "dates.year"),
-            (self._bracketed, "dates.year"),
-            (self._day_month, "dates.day_month"),
-            (self._month_year, "dates.month_year"),
-        ):
-            for match in pattern.finditer(folded):
-                yield self._span(view, *match.span("date"), rule)
-        for match in self._birth_year.finditer(folded):
-            yield Span(*match.span("date"), "birth_date", 0.95, "dates.birth")
+            start = self._with_weekday(view, start)
+            yield self._span(view, start, end, rule)
+            yield from self._ahead(view, start)
+            last = end
 
-    def _month_alone(self, view: View, start: int) -> bool:
-        if view.folded[start:].split(" ", 1)[0].strip(".,;") in self._numbers:
-            return False  # "depuis sept ans"
-        return bool(self._month_cue.search(view.folded, max(0, start - 20), start))
+    def _found(self, view: View) -> Iterator[tuple[int, int, str]]:
+        taken: list[tuple[int, int, str]] = []
+        months = self._forms.months
+        tokens = view.tokens
+        for index, token in enumerate(tokens):
+            if token.folded in months:
+                hit = self._named(view, index)
+                if hit:
+                    taken.append(hit)
+        covered = bytearray(len(view.text))
+        for start, end, _ in taken:
+            covered[start:end] = b"\1" * (end - start)
+        yield from taken
+        last = -9  # end of the date before
+        ends = {end for _, end, _ in taken}
+        for match in _DIGITS.finditer(view.folded):
+            start = match.start()
+            if start < last or covered[start]:
+                continue
+            last_named = next((e for e in range(start, max(0, start - 12), -1) if e in ends), -9)
+            hit = self._numeric(view, match, max(last, last_named))
+            if hit and not any(covered[hit[0] : hit[1]]):
+                yield hit
+                last = hit[1]
+
+    # -- digits -------------------------------------------------------------------------------------------------------
+
+    def _numeric(self, view: View, match: re.Match[str], last: int) -> tuple[int, int, str] | None:
+        folded, start = view.folded, match.start()
+        before = folded[max(0, start - 8) : start]
+        previous = before[-1:]
+        if (previous and previous in "lio") or (previous and previous in "/.-" and len(before) > 1 and before[-2] in "lio"):
+            slip = _SLIP_BEFORE.search(before)
+            hit = self._forms.slipped(folded, start - len(slip.group())) if slip else None
+            if slip and hit:
+                return start - len(slip.group()), hit[1], "dates.numeric"
+        if previous.isalpha() or previous == "_":
+            return None
+        chained = 0 <= start - last <= 8 and bool(self._join_only.match(folded[last:start]))
+        if not chained and _GLUED.search(before):
+            return None  # the middle of something longer
+        current = self._current.match(folded, start) if self._current else None
+        if current and 1 <= int(match.group()) <= 31 and self._list_day.before(folded, start, 2, 0):
+            return start, match.end(), "dates.day"
+        head = _RANGE_HEAD.match(folded, start)
+        if head:
+            start = head.start("last")  # the day before it is found from there
+        found = self._forms.numeric(folded, start) or (self._forms.slipped(folded, start))
+        if not found:
+            return None
+        written, end = found
+        rest = folded[end : end + 8]
+        if not self._is_date(view, written, start, end, rest, chained):
+            return None
+        if written.form == "month_year" and folded[start + 2] == " ":
+            start = self._word_before(view, start) or start
+        return start, end, f"dates.{written.form if written.form in ('year', 'pair', 'month_year') else 'numeric'}"
+
+    def _is_date(self, view: View, written: Written, start: int, end: int, rest: str, chained: bool) -> bool:
+        folded, form = view.folded, written.form
+        text = folded[start:end]
+        if form == "whole":
+            if re.match(r"[/.]\d", rest) and not (len(text) >= 8 and rest[0] == "."):
+                return False
+            blanks = not re.search(r"[^\d ]", text)
+            if blanks and (re.match(r"[ .]\d", rest) or _DIGIT_NEAR.search(folded[max(0, start - 2) : start])):
+                return not re.match(r" \d\d(?!\d)", rest) and bool(self._cued(folded, start))
+            if blanks and self._unit.match(folded, end):
+                return False
+            return True
+        if form in ("compact", "season"):
+            return True
+        if form == "spaced":
+            return not re.match(r" \d", rest) and not re.search(r"\d $", folded[max(0, start - 2) : start])
+        if form == "short":
+            return bool(self._days.before(folded, start, 3))
+        if self._unit.match(folded, end) and form != "month_year":
+            return False
+        if form == "month_year":
+            if re.match(r" ?/\d", rest) or written.year is None or not 1900 <= written.year <= 2070:
+                return False
+            if " " in text.strip() and "/" not in text and "." not in text and "-" not in text:
+                return len(text) == 7 and bool(self._months.before(folded, start, 2) or self._word_before(view, start))
+            return not (text.startswith("1/") and written.year in (2048, 1920))
+        if re.match(r"[/.,\-]?\d|[,/]", rest) and not (chained or re.match(r"[\-,]", rest)):
+            if not (form == "year" and re.match(r"-(?:1[89]|20)\d\d(?!\d)|[,/] ?(?:1[89]|20)\d\d(?!\d)|/\d\d(?!\d)|,(?!\d)", rest)):
+                return False
+        if form == "year":
+            return self._is_year(view, start, end, rest, chained)
+        return self._is_pair(view, written, start, text, rest, chained)
+
+    def _is_year(self, view: View, start: int, end: int, rest: str, chained: bool) -> bool:
+        folded, text = view.folded, view.text
+        if not 1900 <= int(folded[start:end]) <= 2070 or re.match(r"[.,]\d|[/x]\d|\w", rest):
+            return False
+        if chained or self._years.before(folded, start, 3, 0):
+            return True
+        if self._join_year.match(folded, end) or self._with_weekday(view, start) != start:
+            return True
+        before = text[max(0, start - 12) : start]
+        if before.endswith(("(", "[")) and re.match(r"[)\],;]| ?[\-–]", rest):
+            return True
+        return bool(_BULLET.search(before)) and (start > 0 or bool(rest.strip())) and not re.match(r"\s*\d", rest)
+
+    def _is_pair(self, view: View, written: Written, start: int, text: str, rest: str, chained: bool) -> bool:
+        folded = view.folded
+        glued = None if chained else _LOOSELY_GLUED.search(folded, max(0, start - 5), start)
+        if glued and not self._list_day.before(folded, glued.start(), 2, 0):
+            return False
+        if self._never.before(folded, start, 3, 0) or _CLOCK.match(rest):
+            return False
+        if written.form == "month_short_year":
+            if chained or self._months.before(folded, start, 2, 0):
+                return "." not in text or text[0] == "0"
+            tens = int(text[-2:])
+            return self._bare_month_year and "/" in text and 13 <= tens <= 60 and tens not in (15, 20, 30)
+        match = _SPINE.match(text.replace(" ", ""))
+        if not match:
+            return False
+        first, second = re.findall(r"\d+", text)
+        padded = len(first) == len(second) == 2 and "0" in (first[0], second[0])
+        if chained and ("/" in text or "." in text):
+            return True
+        if text.endswith(".") and " " not in text.strip():
+            return bool(self._days.before(folded, start, 2, 0)) or (len(first) == 2 and self._ends(rest))
+        if "/" in text and padded:
+            return True
+        if self._days.before(folded, start, 2, 0):
+            if "/" in text:  # no fraction (1/3) and no score of ten (8/10)
+                return not (int(first) < int(second) <= 5 or (len(first) == 1 and second == "10"))
+            return padded or (len(first) == 2 and len(second) == 2 and "-" not in text)
+        return False
+
+    def _ends(self, rest: str) -> bool:
+        return bool(re.match(r" ?[\-–] ?\d", rest))
+
+    def _cued(self, folded: str, start: int) -> bool:
+        return bool(self._days.before(folded, start, 3))
+
+    def _word_before(self, view: View, start: int) -> int | None:
+        """Start of a day in words before a month and a year in digits."""
+        word = re.search(r"(?<!\w)([a-z\-]{2,14}) $", view.folded[max(0, start - 16) : start])
+        return start - len(word.group()) if word and self._forms.numbers.is_word(word[1].replace("-", "")) else None
+
+    # -- month names --------------------------------------------------------------------------------------------------
+
+    def _named(self, view: View, index: int) -> tuple[int, int, str] | None:
+        tokens, folded = view.tokens, view.folded
+        token = tokens[index]
+        start, end = token.start, token.end
+        before = folded[max(0, start - 14) : start]
+        day = _BEFORE_MONTH.search(before)
+        if day and not 1 <= int(day[1]) <= 31:
+            day = None
+        year_before = None if day else _YEAR_BEFORE_MONTH.search(before)
+        words_before = None if day or year_before else self._words_before(view, index)
+        has_day = bool(day or words_before)
+        full = token.folded in self._forms.full_months
+        if day:
+            start -= len(before) - day.start()
+        elif words_before is not None:
+            start = words_before
+        month_first = None if has_day else _DAY_AFTER_MONTH.match(folded, end)
+        after = _AFTER_MONTH.match(folded, end)
+        if after and len(after["year"]) < 4:
+            bare_two = after["year"][0] != "'"
+            if bare_two and (self._unit.match(folded, after.end()) or not (has_day or full) or _CLOCK.match(folded, after.end())):
+                after = None
+            elif bare_two and not has_day and not self._months.before(folded, token.start, 2, 0):
+                if not (folded[start - 1 : start] == "(" and folded[after.end() : after.end() + 1] == ")"):
+                    after = None
+        if month_first:
+            return start, month_first.end(), "dates.named"
+        if after and not (has_day is False and not full and len(after["year"]) < 4):
+            return start, after.end(), "dates.named"
+        words_after = self._words_after(view, index)
+        if words_after:
+            return start, words_after, "dates.spelled"
+        if has_day:
+            if not full and view.text[token.start : token.end].islower() and words_before is not None:
+                return None
+            if folded[end : end + 1] == "." and not full:
+                end += 1
+            return start, end, "dates.named" if day else "dates.spelled"
+        if year_before:
+            return token.start - len(year_before.group()), end, "dates.named"
+        return (start, end, "dates.named") if full and self._month_alone(view, index) else None
+
+    def _month_alone(self, view: View, index: int) -> bool:
+        """A month without day and year counts after a cue, in a range that ends in a month with a year."""
+        token = view.tokens[index]
+        if index + 1 < len(view.tokens) and self._forms.numbers.value(view.tokens[index + 1].folded):
+            return False
+        if view.text[token.start].islower() and self.pack["pack"]["months"][0][0][0].isupper() and view.case == "mixed":
+            return False  # "may", "march": the language writes its months with a capital
+        for other in view.tokens[index + 1 : index + 4]:
+            if other.folded in self._forms.months:
+                between = view.folded[token.end : other.start]
+                if self._join_only.match(between) and _AFTER_MONTH.match(view.folded, other.end):
+                    return True
+                break
+        return bool(self._months.before(view.folded, token.start, 2, 1))
+
+    def _words_before(self, view: View, index: int) -> int | None:
+        """Start of the number words directly before the month that say a day."""
+        tokens, start, text = view.tokens, None, ""
+        limit = view.tokens[index].start
+        for back in range(index - 1, max(-1, index - 6), -1):
+            token = tokens[back]
+            if not re.fullmatch(r"[ \-]{1,2}(?:(?:de|d'|of|di) ?)?", view.folded[token.end : limit]) and not (
+                token.folded in ("de", "of", "di") and start is None
+            ):
+                break
+            if start is None and token.folded in ("de", "of", "di"):
+                limit = token.start
+                continue
+            if not self._forms.numbers.is_word(token.folded):
+                break
+            limit, text = token.start, token.folded + text
+            value = self._forms.numbers.value(text)
+            if value is not None and 1 <= value <= 31:
+                start = token.start
+        return start
+
+    def _words_after(self, view: View, index: int) -> int | None:
+        """End of the number words directly after the month that say a year."""
+        tokens, text, end = view.tokens, "", None
+        limit = tokens[index].end
+        for token in tokens[index + 1 : index + 11]:
+            if not re.fullmatch(r"[ .,\-]{1,2}", view.folded[limit : token.start]):
+                break
+            if token.folded in ("de", "del", "of") and not text:
+                limit = token.end
+                continue
+            plain = token.folded.rstrip("s")
+            if not (
+                self._forms.numbers.is_word(token.folded)
+                or self._forms.numbers.is_word(plain)
+                or (text and token.folded.isdigit() and len(token.folded) <= 2)
+            ):
+                break
+            limit, text = token.end, text + token.folded
+            value = self._forms.numbers.value(text)
+            if value is not None and 1850 <= value <= 2120:
+                end = token.end
+        return end
+
+    # -- around a date ------------------------------------------------------------------------------------------------
+
+    def _with_weekday(self, view: View, start: int) -> int:
+        match = re.search(r"([a-z]{4,10}),? (?:[a-z]{1,3} )?$", view.folded[max(0, start - 18) : start])
+        if match and match[1] in self._weekdays:
+            return start - len(match.group())
+        season = re.search(r"(?:(\w+) )?(?<!\w)([a-z]{3,12}) (?:(?:de|of|del|l'annee) )?$", view.folded[max(0, start - 34) : start])
+        if season and (season[2] in self._forms.seasons or season[2] in self._forms.holidays):
+            if season[1] not in self._participle:
+                return start - (len(season.group()) - (season.start(2) - season.start()))
+        return start
+
+    def _ahead(self, view: View, start: int) -> Iterator[Span]:
+        """Days before a date that belong to it: ``3 au 7 mai 2020``, ``3-5/04/2021``, ``2.11. - 24.11.2022``."""
+        for _ in range(4):
+            before = view.folded[max(0, start - 20) : start]
+            match = self._join_before.search(before)
+            if not match or not 1 <= int(re.findall(r"\d+", match["part"])[0]) <= 31:
+                return
+            begin = start - len(before) + match.start("part")
+            simple = match["part"].isdigit()
+            if simple and match["join"] not in ("-", "–"):
+                if not self._list_day.before(view.folded, begin, 2, 0) and not re.search(
+                    r"\d ?, ?$", view.folded[max(0, begin - 4) : begin]
+                ):
+                    return
+            if simple and re.search(r"[a-z]-?$", view.folded[max(0, begin - 2) : begin]):
+                return
+            end = begin + len(match["part"].rstrip("er"))
+            yield self._span(view, begin, end, "dates.range")
+            start = begin
 
     def _span(self, view: View, start: int, end: int, rule: str) -> Span:
-        birth = self._birth_cue.search(view.folded, max(0, start - 30), start)
+        birth = self._births.before(view.folded, start, 5, 1)
         return Span(start, end, "birth_date" if birth else "date", 0.9, rule)
+
+
+def joined_or_none(joined: str) -> str:
+    """The alternatives as one group; one that matches nowhere where there are none."""
+    return f"(?:{joined})" if joined else "(?!)"
+
+
+def normal_join(word: str) -> str:
+    """A connecting word as it stands in folded text."""
+    return fold(word).strip()

@@ -1,91 +1,151 @@
-"""Numbers of persons, stays, examinations and professionals: by check digits, by label, by shape."""
+"""Numbers of persons, stays, examinations and professionals: by their label, by a hospital's own form, by shape."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-
-from stdnum import luhn
-from stdnum.be import nn as belgian
-from stdnum.ch import ssn as swiss
-from stdnum.es import dni, nie
-from stdnum.fr import nir
-from stdnum.gb import nhs
+from collections.abc import Iterable, Sequence
 
 from anonymize.detectors import Detector
+from anonymize.detectors.cues import Cues
 from anonymize.languages import Pack
+from anonymize.forms import IdentifierForm
 from anonymize.report import Span
 from anonymize.text import View, alternatives
 
-LABELLED = ("patient_id", "visit_id", "professional_id", "national_id", "id")
+LABELLED = ("patient_id", "visit_id", "professional_id", "national_id", "device", "id")
 
-_NIR = re.compile(
-    r"(?<![\w])[1-478] ?\d\d ?(?:0[1-9]|[1-9]\d) ?(?:\d\d|2[ab]) ?\d{3} ?\d{3}(?: ?[/\-(]? ?\d\d\)?)?(?!\w)"
-)
-_AVS = re.compile(r"(?<!\w)756[. ]?\d{4}[. ]?\d{4}[. ]?\d\d(?!\w)")
-_NISS = re.compile(r"(?<!\w)\d\d[. ]?\d\d[. ]?\d\d[ \-.]?\d{3}[ \-.]?\d\d(?!\w)")
-_RAMQ = re.compile(r"(?<!\w)[a-z]{4} ?\d{4} ?\d{4}(?!\w)")
-_DNI = re.compile(r"(?<!\w)[xyz]?\d{7,8}[ \-]?[a-z](?!\w)")
-_NHS = re.compile(r"(?<!\w)\d{3}[ \-]\d{3}[ \-]\d{4}(?!\w)")
-_RPPS = re.compile(r"(?<!\w)1\d{10}(?!\w)")
-_IBAN = re.compile(r"(?<!\w)[a-z]{2}\d\d(?: ?[a-z0-9]{4}){3,7}(?: ?[a-z0-9]{1,3})?(?!\w)")
+_RUN = re.compile(r"\d+")
+_HEAD = re.compile(r"(?<![a-z\d])(?:[a-z]{1,8}[\-_.:/]?){1,2}$")
+_BODY = re.compile(r"\d\w*(?:[\-_./:][a-z]{0,4}\d\w*)*(?:-?[a-z]{1,4}(?!\w))?")
+_GROUP = re.compile(r" ?[\-/] ?\d\w*| \d\w*")
 # Letters and digits with five digits or more, such as RX71333100 or PAT-424198; seven bare digits or more.
-_CODE = re.compile(r"(?<![\w.,])(?=[a-z0-9\-_/]{0,6}[a-z])(?:[a-z]{1,5}[\-_/]?)(?:\d[\-_/.]?){5,20}[a-z]{0,3}(?!\w)")
-_BARE = re.compile(r"(?<![\w.,])\d{7,20}(?![\w%]|[.,]\d)")
+_CODE = re.compile(r"(?:[a-z]{1,5}[\-_/]?)(?:\d[\-_/.]?){5,20}[a-z]{0,3}(?!\w)")
+_BARE = re.compile(r"\d{7,20}(?![\w%]|[.,]\d)")
+_MIXED = re.compile(r"\d{1,6}[a-z]{2,4}\d{4,12}(?!\w)")
+_JOINED = re.compile(r"(?:\d{2,4}[\-/]){1,2}\d{5,10}(?![\w%]|[.,/\-]\d)")
+_BOXES = re.compile(r"\d(?: \d){6,60}(?!\w)(?! ?[.,]\d)")
+# Genes, trials and variants are written like codes: dbSNP, ClinicalTrials.gov, RefSeq, one-letter substitutions.
+_SCIENCE = re.compile(r"(?:rs\d+|nct\d+|n[mpcgr]_\d+|(?:c|p|g)\.\S+|[acgt]\d{2,6}[acgt]|(?:pmid|doi|cas)\W.*)(?!\w)")
+_DATE_LIKE = re.compile(r"\d{1,2}[/.\-]\d{1,2}[/.\-](?:\d{4}|\d\d)(?!\d)|(?:19|20)\d\d[/.\-]\d\d[/.\-]\d\d(?!\d)")
+_CLOCK = re.compile(r"\d{1,2} ?[h:] ?\d\d(?!\d)")
 
 
 class Identifiers(Detector):
-    """A national number needs its check digits or its label; a labelled number needs a digit."""
+    """A labelled number needs a digit or three; an unlabelled one a form of the hospital, or length.
 
-    kinds = LABELLED
+    Args:
+        pack: labels and units.
+        forms: the hospital's own forms, found without a label.
+    """
 
-    def __init__(self, pack: Pack) -> None:
+    kinds = ("patient_id", "visit_id", "professional_id", "national_id", "id")
+
+    def __init__(self, pack: Pack, forms: Sequence[IdentifierForm] = ()) -> None:
         super().__init__(pack)
         words = pack["detectors"]["identifiers"]
-        value = r"(?P<value>[a-z]{0,5}[\-_.]?\d[\w]*(?:[\-_./ ]?\d[\w]*){0,12})"
-        self._labelled = [
-            (kind, re.compile(rf"(?<![\w]){alternatives(words[kind])}(?: ?[:=#°\-.(/]| |n°|no ){{1,5}}{value}(?!\w)"))
-            for kind in LABELLED
-        ]
-        self._unit = re.compile(rf" ?(?:{alternatives(words['units'])}(?!\w)|[/x*]\s?[a-z\d])")
+        own = {kind: [form.label for form in forms if form.label and form.kind == kind] for kind in LABELLED}
+        self._labels = Cues(
+            {kind: [*own[kind], *words.get(kind, [])] for kind in LABELLED}, words.get("fillers", ["n", "no", "nr"])
+        )
+        self._never = Cues({"no": words.get("never_after", [])}, words.get("fillers", []))
+        self._unit = re.compile(rf" ?(?:(?:{alternatives(words['units'])}(?!\w))|[/x*]\s?[a-z\d]|%|°)")
+        self._forms = [(form.kind, re.compile(rf"(?<!\w)(?:{form.regex()})(?!\w)", re.IGNORECASE)) for form in forms]
 
     def find(self, view: View) -> Iterable[Span]:
         """Spans of the numbers without their labels."""
         folded = view.folded
-        for kind, pattern in self._labelled:
-            for match in pattern.finditer(folded):
-                start, end = match.span("value")
-                digits = sum(map(str.isdigit, match["value"]))
-                if (digits >= 5 or (digits >= 3 and kind != "id")) and not self._unit.match(folded, end):
-                    yield Span(start, end, kind, 0.9, f"identifiers.label_{kind}")
-                elif digits >= 3 and kind == "id" and ":" in match.group():
-                    yield Span(start, end, kind, 0.7, "identifiers.label_id")
-        checks: tuple[tuple[re.Pattern[str], str, Callable[[str], bool]], ...] = (
-            (_NIR, "national_id", _nir),
-            (_AVS, "national_id", swiss.is_valid),
-            (_NISS, "national_id", belgian.is_valid),
-            (_RAMQ, "national_id", _ramq),
-            (_DNI, "national_id", lambda text: bool(dni.is_valid(text) or nie.is_valid(text))),
-            (_NHS, "national_id", nhs.is_valid),
-            (_RPPS, "professional_id", luhn.is_valid),
-            (_IBAN, "id", lambda text: text[2:4].isdigit() and sum(map(str.isdigit, text)) >= 12),
-        )
-        for pattern, kind, check in checks:
-            for match in pattern.finditer(folded):
-                if check(match.group()):
-                    yield Span(*match.span(), kind, 0.95, "identifiers.checked")
-        for pattern in (_CODE, _BARE):
-            for match in pattern.finditer(folded):
-                if not self._unit.match(folded, match.end()):
-                    yield Span(*match.span(), "id", 0.6, "identifiers.shape")
+        for kind, pattern in self._forms:
+            for match in pattern.finditer(view.text):
+                if match.end() > match.start():
+                    yield Span(*match.span(), kind, 0.95, "identifiers.hospital")
+        end = -1
+        for run in _RUN.finditer(folded):
+            if run.start() < end:
+                continue
+            before = folded[max(0, run.start() - 18) : run.start()]
+            head = _HEAD.search(before) if before[-1:].isalpha() or before[-1:] in "-_.:/" else None
+            start = run.start() - (len(head.group()) if head else 0)
+            span = self._labelled(folded, start, run) or (head and self._labelled(folded, run.start(), run)) or self._shaped(folded, start, run)
+            if span:
+                yield span
+                end = span.end
 
+    def _labelled(self, folded: str, start: int, run: re.Match[str]) -> Span | None:
+        if folded[start - 1 : start].isalnum():
+            return None
+        label = self._labels.before(folded, start)
+        if not label:
+            return None
+        kind = label[0]
+        if kind == "id" and self._never.before(folded, start):
+            return None
+        end = self._value_end(folded, run.start())
+        value = folded[start:end]
+        digits = sum(map(str.isdigit, value))
+        if _CLOCK.fullmatch(value) or _DATE_LIKE.match(value):
+            return None
+        colon = any(sign in folded[max(0, start - 4) : start] for sign in ":=#")
+        least = 5 if kind == "id" and not colon else 3
+        if digits < least or self._unit.match(folded, end):
+            return None
+        found = "id" if kind == "device" else kind
+        return Span(start, end, found, 0.9, f"identifiers.label_{kind}")
 
-def _nir(text: str) -> bool:
-    number = re.sub(r"[^\dab]", "", text)
-    return nir.is_valid(number) if len(number) == 15 else len(number) == 13
+    def _value_end(self, folded: str, start: int) -> int:
+        """End of the number that begins at ``start``: groups behind one blank belong to it unless they are a measure."""
+        body = _BODY.match(folded, start)
+        end = body.end() if body else start
+        for _ in range(24):
+            group = _GROUP.match(folded, end)
+            if not group or self._unit.match(folded, group.end()) or _DATE_LIKE.match(folded, group.end() - len(group.group().lstrip(" -/"))):
+                break
+            if not group.group().strip(" -/").isdigit() and len(group.group()) < 4:
+                break
+            following = folded[group.end() : group.end() + 2]
+            if following[:1] in "/h:" and following[1:2].isdigit():
+                break
+            end = group.end()
+        return end
 
+    def _shaped(self, folded: str, start: int, run: re.Match[str]) -> Span | None:
+        first = run.start()
+        if folded[start - 1 : start] in (".", ",") and folded[start - 2 : start - 1].isdigit():
+            return None
+        if folded[start - 1 : start].isalnum() or folded[start - 1 : start] == "_":
+            return None
+        pieces: list[tuple[int, re.Pattern[str]]] = []
+        if start < first:
+            pieces.append((start, _CODE))
+        else:
+            size = run.end() - first
+            following = folded[run.end() : run.end() + 1]
+            if size >= 7:
+                pieces.append((first, _BARE))
+            elif following.isalpha():
+                pieces.append((first, _MIXED))
+            elif following in ("-", "/"):
+                pieces.append((first, _JOINED))
+            elif size == 1 and following == " ":
+                return self._boxes(folded, first)
+        for position, pattern in pieces:
+            match = pattern.match(folded, position)
+            if not match or self._unit.match(folded, match.end()) or _SCIENCE.match(folded, position):
+                continue
+            if pattern is _JOINED and _DATE_LIKE.match(folded, position):
+                continue
+            end = match.end() - (match.group()[-1] in "-_/.")
+            return Span(position, end, "id", 0.6, "identifiers.shape")
+        return None
 
-def _ramq(text: str) -> bool:
-    """Four letters, year, month (+50 for women), day, two digits (Régie de l'assurance maladie du Québec)."""
-    digits = re.sub(r"\D", "", text)
-    return 1 <= int(digits[2:4]) % 50 <= 12 and 1 <= int(digits[4:6]) <= 31
+    def _boxes(self, folded: str, start: int) -> Span | None:
+        """Digits in boxes of a form, one blank between them; columns of equal digits are none."""
+        if re.search(r"\d $", folded[max(0, start - 2) : start]):
+            return None
+        match = _BOXES.match(folded, start)
+        if not match or self._unit.match(folded, match.end()):
+            return None
+        digits = match.group().replace(" ", "")
+        if len(set(digits)) < 4:
+            return None
+        kind = "national_id" if 12 <= len(digits) <= 16 else "id"
+        return Span(start, match.end(), kind, 0.7, "identifiers.boxes")

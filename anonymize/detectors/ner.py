@@ -1,20 +1,31 @@
-"""What the trained tagger of the language finds: names, towns, institutions, addresses, dates and numbers without a cue."""
+"""What the trained tagger of the language finds: names, towns, institutions, addresses, dates and numbers without a cue.
+
+The tagger reads forms; what it says is checked against what such a thing looks like: in a text with capitals a name has
+one, an address has a number or a capital, an identifier has five digits.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
+from anonymize.dates import forms_of
 from anonymize.detectors import Detector
 from anonymize.languages import Pack
 from anonymize.ner.lexicon import Lexicon
 from anonymize.ner.network import Network, load_network
 from anonymize.ner.tokens import Features
 from anonymize.report import Span
-from anonymize.text import View
+from anonymize.text import View, fold
 
 # Rules say more exactly what a number is; where they are silent it is an identifier.
 _KIND_OF = {"number": "id", "contact": "email"}
+_WORD = re.compile(r"[^\W\d_]+")
+_SEGMENT = re.compile(r"[A-Z][A-Z\d]{2}\|")
+_SURE = 0.97
+_LONG = 600  # characters from which a text without any identity is taken for one that has none
 
 
 class Ner(Detector):
@@ -24,9 +35,71 @@ class Ner(Detector):
 
     def __init__(self, pack: Pack, folder: Path) -> None:
         super().__init__(pack)
-        self.network: Network = load_network(folder, Features(Lexicon(pack)))
+        self.lexicon = Lexicon(pack)
+        self.network: Network = load_network(folder, Features(self.lexicon))
+        self._forms = forms_of(pack)
+        self._month = re.compile(rf"(?<![^\W\d_]){self._forms.month_regex}")
+        self._particles = frozenset(fold(str(word)) for word in pack["detectors"]["names"]["particles"])
+        self._clinical = frozenset(fold(word) for word in pack.words("clinical"))
 
     def find(self, view: View) -> Iterable[Span]:
         """Spans of all its kinds."""
         for span in self.network.tag(view.text):
-            yield Span(span.start, span.end, _KIND_OF.get(span.kind, span.kind), span.score, "ner.trained")
+            checked = self._checked(view, replace(span, kind=_KIND_OF.get(span.kind, span.kind), rule="ner.trained"))
+            if checked:
+                yield checked
+
+    def _checked(self, view: View, span: Span) -> Span | None:
+        text = view.text[span.start : span.end]
+        digits = sum(map(str.isdigit, text))
+        if span.kind == "id":
+            return span if digits >= 5 else None
+        if span.kind == "date":
+            named = self._month.search(view.folded, span.start, span.end)
+            return span if digits >= 6 or named or (digits >= 2 and self._forms.parse(text)) else None
+        if span.kind == "email":
+            return span if "@" in text or "." in text else None
+        if _SEGMENT.match(view.text, view.line_of(span.start)[0]):
+            return None  # HL7: its own detector knows the fields
+        if span.kind == "address" and digits:
+            return span
+        if view.case == "lower":
+            return span if span.score >= 0.8 or span.kind == "address" else None
+        return self._with_capital(view, span)
+
+    def _with_capital(self, view: View, span: Span) -> Span | None:
+        """The part of ``span`` from its first to its last capitalised word; None where there is none that can be a name."""
+        words = [match for match in _WORD.finditer(view.text, span.start, span.end) if match.group()[0].isupper()]
+        if not words:
+            return None
+        long = [match.group() for match in words if len(match.group()) > 1]
+        if span.kind in ("name", "town"):
+            if not long or (len(long) == 1 and not self._nameable(view, long[0], span.score)):
+                return None
+            start, end = words[0].start(), words[-1].end()
+            if len(words[-1].group()) == 1 and view.text[end : end + 1] == ".":
+                end += 1
+            return replace(span, start=start, end=end)
+        if len(words) == 1 and (not long or fold(long[0]) in self._clinical) and span.score < _SURE:
+            return None
+        return span
+
+    def _nameable(self, view: View, word: str, score: float) -> bool:
+        """Whether a word that stands alone can be a name: no abbreviation, no clinical word unless the tagger is sure."""
+        folded = fold(word)
+        listed = any(self.lexicon.codes(folded)[1:])
+        if word.isupper() and view.case == "mixed" and len(word) <= (5 if not listed else 3):
+            return listed and score >= _SURE
+        return folded not in self._clinical or score >= _SURE
+
+
+def plausible(spans: list[Span], view: View) -> list[Span]:
+    """Without the tagger's unsure spans, where a long text holds nothing else that identifies.
+
+    Case reports hold no identity; there a capital is seldom a person.
+    """
+    if len(view.text) < _LONG or any(
+        span.kind not in ("date", "age", "institution") for span in spans if not span.rule.startswith("ner.")
+    ):
+        return spans
+    return [span for span in spans if not span.rule.startswith("ner.") or span.score >= _SURE]

@@ -28,6 +28,7 @@ _SLOT = re.compile(
     r"(?P<case>[\^~!])?(?:\?(?P<chance>[\d.]+))?\}|(?P<bad>[{}])"
 )
 _DEPTH = 24
+_ENDINGS = ("com", "org", "net", "eu", "fr", "be", "ch", "de", "es", "nl", "it")
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,9 @@ class Grammar:
         for name, choice in {**self._rules, "documents": self._documents}.items():
             for slot in (piece for template in choice.templates for piece in template if not isinstance(piece, str)):
                 if slot["kind"] and slot["kind"] not in KINDS:
-                    raise ConfigError(f"templates.yaml, rule {name}: '{slot['kind']}' is no kind; there are {', '.join(KINDS)}")
+                    raise ConfigError(
+                        f"templates.yaml, rule {name}: '{slot['kind']}' is no kind; there are {', '.join(KINDS)}"
+                    )
                 if slot["name"] not in self._rules and slot["name"] not in self._atoms.names:
                     raise ConfigError(f"templates.yaml, rule {name}: there is no rule or atom '{slot['name']}'")
 
@@ -102,7 +105,9 @@ class Grammar:
         position = 0
         for match in _SLOT.finditer(template):
             if match["bad"]:
-                raise ConfigError(f"templates.yaml, rule {rule}: a brace is not part of a slot near character {match.start()}")
+                raise ConfigError(
+                    f"templates.yaml, rule {rule}: a brace is not part of a slot near character {match.start()}"
+                )
             pieces.append(template[position : match.start()])
             pieces.append(match.group()[0] if match.group() in ("{{", "}}") else match)
             position = match.end()
@@ -161,8 +166,8 @@ class Atoms:
                 h=draw.randrange(24), m=draw.randrange(60)
             ),
             "phone": self._phone,
-            "email": lambda draw: f"{fold(self._name('s', draw)).replace(' ', '')}@{_letters(draw, 6).lower()}.{draw.choice(('com', 'org', 'net', 'fr', 'be'))}",
-            "url": lambda draw: f"www.{_letters(draw, 7).lower()}.{draw.choice(('com', 'org', 'fr'))}",
+            "email": self._email,
+            "url": lambda draw: f"www.{_letters(draw, 7).lower()}.{draw.choice(_ENDINGS)}",
             "postcode": lambda draw: f"{draw.randrange(1000, 99999):05d}",
             "eponym": lambda draw: draw.choice(self._eponyms),
             "clinical": lambda draw: draw.choice(self._clinical),
@@ -200,6 +205,9 @@ class Atoms:
         month = names[0] if draw.random() < 0.8 else draw.choice(names)
         return f"{day.day} {month} {day.year}" if form < 0.95 else f"{month} {day.year}"
 
+    def _email(self, draw: random.Random) -> str:
+        return f"{fold(self._name('s', draw)).replace(' ', '')}@{_letters(draw, 6).lower()}.{draw.choice(_ENDINGS)}"
+
     def _phone(self, draw: random.Random) -> str:
         separator = draw.choice((" ", ".", "-", ""))
         start = draw.choice(("0", "+33 ", "+32 ", "+41 ", "+49 ", "+34 ", "00 "))
@@ -231,7 +239,11 @@ def _name_lists(pack: Pack, split: Split) -> dict[str, tuple[list[str], list[flo
 
 def _cased(text: str, case: str) -> str:
     if case == "^":
-        return text.upper() if len(text.upper()) == len(text) else "".join(c.upper() if len(c.upper()) == 1 else c for c in text)
+        return (
+            text.upper()
+            if len(text.upper()) == len(text)
+            else "".join(c.upper() if len(c.upper()) == 1 else c for c in text)
+        )
     if case == "~":
         return "".join(char.lower() if len(char.lower()) == 1 else char for char in text)
     if case == "!":

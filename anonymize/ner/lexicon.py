@@ -61,6 +61,10 @@ class Lexicon:
             given, surname, town = (0 if rank == _RARE else rank for rank in (given, surname, town))
         return frequency, given, surname, town
 
+    def words(self) -> list[str]:
+        """All words with a frequency."""
+        return list(self._frequency)
+
 
 @lru_cache(maxsize=8)
 def _table(path: Path) -> dict[str, str]:

@@ -122,13 +122,18 @@ def _convolve(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, reach: int, d
 
 
 def _joined(between: str) -> bool:
-    return len(between) <= 3 and between.strip(" \t\u00a0") in ("", "-", "'", "’", ".", ". ", "‐") and "\n" not in between
+    return (
+        len(between) <= 3 and between.strip(" \t\u00a0") in ("", "-", "'", "’", ".", ". ", "‐") and "\n" not in between
+    )
 
 
 def save_network(folder: Path, weights: dict[str, np.ndarray], shape: Shape, extra: dict[str, Any]) -> None:
     """``model.safetensors`` in half precision and ``config.json``."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: np.ascontiguousarray(array, dtype=np.float16) for name, array in sorted(weights.items())}, folder / "model.safetensors")
+    save_file(
+        {name: np.ascontiguousarray(array, dtype=np.float16) for name, array in sorted(weights.items())},
+        folder / "model.safetensors",
+    )
     write_json(folder / "config.json", {"format": FORMAT, "shape": asdict(shape), **extra})
 
 

@@ -7,17 +7,56 @@ from __future__ import annotations
 
 import random
 import re
+from bisect import bisect_right
 
 from anonymize.ner.grammar import Labelled
+from anonymize.ner.lexicon import Lexicon
 from anonymize.text import fold
 
 # Letters that optical character recognition takes for each other.
-_MISREAD = {"l": "1", "1": "l", "0": "O", "O": "0", "I": "l", "5": "S", "S": "5", "B": "8", "8": "B", "rn": "m", "é": "e", "c": "e", "e": "c", "u": "n", "n": "u", "i": "l"}
+_MISREAD = {
+    "l": "1",
+    "1": "l",
+    "0": "O",
+    "O": "0",
+    "I": "l",
+    "5": "S",
+    "S": "5",
+    "B": "8",
+    "8": "B",
+    "rn": "m",
+    "é": "e",
+    "c": "e",
+    "e": "c",
+    "u": "n",
+    "n": "u",
+    "i": "l",
+}
 _VOWELS, _CONSONANTS = "aeiou", "bcdfglmnprstvz"
 
 
-def disturb(document: Labelled, draw: random.Random) -> Labelled:
-    """``document`` as one of many systems would hand it over; most stay as they are."""
+class Vocabulary:
+    """Words of the language that no list of names holds, and words that no list holds at all."""
+
+    def __init__(self, lexicon: Lexicon) -> None:
+        self._words = sorted(word for word in lexicon.words() if len(word) > 3 and not any(lexicon.codes(word)[1:]))
+
+    def draw(self, draw: random.Random) -> str:
+        """One word in lower case; every third is made up of two."""
+        word = draw.choice(self._words)
+        if draw.random() < 0.33:
+            other = draw.choice(self._words)
+            word = word[: draw.randint(2, len(word) - 1)] + other[draw.randint(1, len(other) - 3) :]
+        return word
+
+
+def disturb(document: Labelled, draw: random.Random, vocabulary: Vocabulary) -> Labelled:
+    """``document`` as one of many systems would hand it over; most stay as they are.
+
+    In every second one some unlabelled words give way to others, because a grammar knows few words and a hospital many.
+    """
+    if draw.random() < 0.5:
+        document = _other_words(document, draw, vocabulary)
     if draw.random() < 0.15:
         document = _rename(document, draw)
     chance = draw.random()
@@ -40,6 +79,40 @@ def disturb(document: Labelled, draw: random.Random) -> Labelled:
     if draw.random() < 0.06:
         document = _blanks(document, draw)
     return document
+
+
+def _other_words(document: Labelled, draw: random.Random, vocabulary: Vocabulary) -> Labelled:
+    rate = draw.choice((0.1, 0.25, 0.5))
+    labelled = bytearray(len(document.text))
+    for start, end, _ in document.spans:
+        labelled[start:end] = b"\1" * (end - start)
+    pieces, position = [], 0
+    moves: list[tuple[int, int]] = []  # place in the old text, change of length up to there
+    moved = 0
+    for match in re.finditer(r"[^\W\d_]{4,}", document.text):
+        start, end = match.span()
+        old = match.group()
+        if labelled[start] or draw.random() >= rate or old[1:].isupper():
+            continue
+        new = vocabulary.draw(draw)
+        if draw.random() < 0.04:
+            new = "".join(draw.choices("ABCDEFGHIKLMNOPRSTVX", k=draw.randint(2, 5)))
+        elif old[0].isupper():
+            new = new.capitalize()
+        pieces += [document.text[position:start], new]
+        position = end
+        moved += len(new) - len(old)
+        moves.append((end, moved))
+    if not moves:
+        return document
+    places = [place for place, _ in moves]
+
+    def shifted(offset: int) -> int:
+        index = bisect_right(places, offset) - 1
+        return offset + (moves[index][1] if index >= 0 else 0)
+
+    text = "".join([*pieces, document.text[position:]])
+    return Labelled(text, tuple((shifted(start), shifted(end), kind) for start, end, kind in document.spans))
 
 
 def _map(document: Labelled, change: object) -> Labelled:

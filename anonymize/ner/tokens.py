@@ -70,7 +70,19 @@ class Features:
         if not surface[0].isalpha():
             sign = f"d{len(surface)}" if surface[0].isdigit() else surface[:1] + ("+" if len(surface) > 1 else "")
             year = surface[0].isdigit() and len(surface) == 4 and surface[:2] in ("19", "20")
-            return [0, 0, 0, 0, _SHAPE0 + _hash(sign + "y" * year) % SHAPES, _LENGTH0 + min(len(surface), 15), 0, 0, 0, 0, 0]
+            return [
+                0,
+                0,
+                0,
+                0,
+                _SHAPE0 + _hash(sign + "y" * year) % SHAPES,
+                _LENGTH0 + min(len(surface), 15),
+                0,
+                0,
+                0,
+                0,
+                0,
+            ]
         folded = fold(surface)
         frequency, given, surname, town = self._lexicon.codes(folded)
         return [

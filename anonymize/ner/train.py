@@ -11,7 +11,7 @@ import os
 import random
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from anonymize.languages import load_pack
 from anonymize.ner.grammar import Grammar, Labelled, Split
 from anonymize.ner.lexicon import NAMES, Lexicon
 from anonymize.ner.network import Network, Shape, load_network, save_network
-from anonymize.ner.noise import disturb
+from anonymize.ner.noise import Vocabulary, disturb
 from anonymize.ner.tokens import COLUMNS, CONTEXTS, LEXICON_COLUMNS, ROWS, WORD_COLUMNS, Features, tokenize
 
 LABELS = ("nothing", "name", "town", "institution", "address", "date", "number", "contact")
@@ -46,7 +46,9 @@ class NerConfig(Config):
 
     language: str = "fr"
     documents: int = Field(default=40_000, ge=10, description="generated documents for training")
-    tuning: int = Field(default=2_000, ge=5, description="generated documents, with other names, that set the threshold")
+    tuning: int = Field(
+        default=2_000, ge=5, description="generated documents, with other names, that set the threshold"
+    )
     epochs: int = Field(default=4, ge=1)
     batch: int = Field(default=24, ge=1, description="windows of text in a step")
     window: int = Field(default=320, ge=64, description="tokens in a window")
@@ -88,7 +90,9 @@ def train(config: NerConfig, out: Path, console: Console, more: Sequence[Labelle
     table = torch.from_numpy(words)
     losses: list[float] = []
     model.train()
-    for types, contexts, labels in console.track(_batches(config, data, draw, steps_per_epoch), total, "train-ner", "steps"):
+    for types, contexts, labels in console.track(
+        _batches(config, data, draw, steps_per_epoch), total, "train-ner", "steps"
+    ):
         rows = table[torch.from_numpy(types)]  # [batch, window, columns]
         keep = torch.ones(rows.shape)
         keep[..., WORD_COLUMNS] = (torch.rand(*rows.shape[:2], 1, generator=dropper) >= config.word_dropout).float()
@@ -121,14 +125,20 @@ def train(config: NerConfig, out: Path, console: Console, more: Sequence[Labelle
     }
     save_network(out, weights, shape, report)
     load_network(out, features)
-    return {**report, "seconds": round(time.monotonic() - began, 1), "bytes": (out / "model.safetensors").stat().st_size}
+    return {
+        **report,
+        "shape": asdict(shape),
+        "seconds": round(time.monotonic() - began, 1),
+        "bytes": (out / "model.safetensors").stat().st_size,
+    }
 
 
 def generate(config: NerConfig, split: Split, count: int) -> Iterable[Labelled]:
     """Documents of a split, disturbed."""
-    grammar = Grammar(load_pack(config.language), split)
+    pack = load_pack(config.language)
+    grammar, vocabulary = Grammar(pack, split), Vocabulary(Lexicon(pack))
     for index, document in enumerate(grammar.documents(count, config.seed)):
-        yield disturb(document, random.Random(f"noise {split} {config.seed} {index}"))
+        yield disturb(document, random.Random(f"noise {split} {config.seed} {index}"), vocabulary)
 
 
 def labels_of(document: Labelled, starts: Sequence[int], ends: Sequence[int]) -> np.ndarray:
