@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import islice
 
 from anonymize.detectors import Detector
 from anonymize.languages import Pack
 from anonymize.report import Span
-from anonymize.text import View, alternatives, fold
+from anonymize.text import Anchored, Endings, View, alternatives, fold
 
 _STEP = re.compile(r"(?:(?P<gap>[ \u00a0]|['’]|-| - |, (?=site))(?P<word>[^\W\d_]+(?:-[^\W\d_]+)*\.?))")
+_CODE = re.compile(r"(?<![ ,\-–|(])[ ,\-–|(]+(?:[a-z]{1,2}[ \-]?)?\d{4,}")
+_LAST = re.compile(r"[^\W\d_][\w'\-.]*\Z")
 MAXIMUM = 10
 
 
@@ -22,42 +25,58 @@ class Institutions(Detector):
     def __init__(self, pack: Pack) -> None:
         super().__init__(pack)
         words = pack["detectors"]["institutions"]
-        self._head = re.compile(rf"(?<![\w\-])(?P<head>{alternatives(words['heads'])})(?!\w)")
+        self._head = Anchored(words["heads"], rf"(?<![\w\-])(?P<head>{alternatives(words['heads'])})(?!\w)")
         self._weak = frozenset(fold(word) for word in words["weak_heads"])
         self._connectors = frozenset(fold(word) for word in words["connectors"])
         self._stop = frozenset(fold(word) for word in words["stop"])
         self._not_after = re.compile(rf"(?<!\w){alternatives(words['not_after'])}[ :,]{{1,3}}(?:de |d'|l')?$")
-        self._ending = re.compile(rf"(?<![\w\-])[a-z\-]{{2,30}}{alternatives(words['head_endings'])}(?!\w)")
-        self._tail = re.compile(
-            rf"(?:[^\W\d_][\w'\-.]* ){{1,4}}{alternatives(words['tails'])}(?!\w)" if words.get("tails") else "(?!)"
-        )
+        self._ending = Endings(words["head_endings"], rf"{alternatives(words['head_endings'])}(?!\w)")
+        tails = words.get("tails") or []
+        self._tail = Anchored(tails, rf"(?<= ){alternatives(tails)}(?!\w)")
         self._below = re.compile(rf"[ \t]*{alternatives(words['below'])}(?!\w)")
-        self._own = re.compile(rf"(?<![\w\-]){alternatives(words['own_names'])}(?![\w])")
+        self._own = Anchored(words["own_names"], rf"(?<![\w\-]){alternatives(words['own_names'])}(?!\w)")
         self._clinical = frozenset(fold(word) for word in pack.words("clinical"))
 
     def find(self, view: View) -> Iterable[Span]:
         """Spans from the head to the last word of the name."""
         done = 0
-        for match in self._head.finditer(view.folded):
+        for match in self._head.finditer(view):
             if match.start() < done:
                 continue
             end = self._walk(view, match)
             if end:
                 done = end
                 yield Span(match.start(), end, "institution", 0.85, "institutions.head")
-        for match in self._ending.finditer(view.folded):
+        for match in self._ending.finditer(view):
             if view.text[match.start()].isupper() or view.case == "lower":
                 yield Span(
                     match.start(), self._walk(view, match) or match.end(), "institution", 0.8, "institutions.ending"
                 )
         yield from self._letterhead(view)
-        for match in self._tail.finditer(view.folded):
-            start = self._first_capital(view, *match.span())
+        done = 0
+        for match in self._tail.finditer(view):
+            start = self._words_before(view, match.start(), done)
+            start = None if start is None else self._first_capital(view, start, match.end())
             if start is not None:
+                done = match.end()
                 yield Span(start, match.end(), "institution", 0.8, "institutions.tail")
-        for match in self._own.finditer(view.folded):
+        for match in self._own.finditer(view):
             end = self._walk(view, match) or match.end()
             yield Span(match.start(), end, "institution", 0.8, "institutions.own_name")
+
+    @staticmethod
+    def _words_before(view: View, end: int, least: int) -> int | None:
+        """Start of the last four words before ``end``, or None where none stands there."""
+        start = None
+        for _ in range(4):
+            stop = (start or end) - 1
+            if stop < least or view.folded[stop] != " ":
+                break
+            word = _LAST.search(view.folded, max(least, stop - 40), stop)
+            if not word:
+                break
+            start = word.start()
+        return start
 
     def _first_capital(self, view: View, start: int, end: int) -> int | None:
         """Start of the capitalised words that end the range, or None where only its last word has one."""
@@ -74,7 +93,7 @@ class Institutions(Detector):
 
     def _letterhead(self, view: View) -> Iterable[Span]:
         """A first line of a few words above the line of a department."""
-        lines = [line for line in view.lines if view.text[slice(*line)].strip()][:2]
+        lines = list(islice((line for line in view.lines if view.text[slice(*line)].strip()), 2))
         if len(lines) == 2 and self._below.match(view.folded, lines[1][0]):
             start, end = lines[0]
             words = re.findall(r"\w+", view.folded[start:end])
@@ -84,15 +103,16 @@ class Institutions(Detector):
                 and not titled
                 and (view.text[start:end].strip()[0].isupper() or view.case == "lower")
             ):
-                code = re.search(r"[ ,\-–|(]+(?:[a-z]{1,2}[ \-]?)?\d{4,}", view.folded[start:end])  # a postcode follows
+                code = _CODE.search(view.folded[start:end])  # a postcode follows
                 end = start + code.start() if code else end
                 yield Span(start, end, "institution", 0.6, "institutions.letterhead")
 
     def _walk(self, view: View, match: re.Match[str]) -> int | None:
         head = match.group()
         line_start, line_end = view.line_of(match.start())
-        before = view.folded[line_start : match.start()]
-        at_start = not before.strip(" \t*-|:,")
+        lead = max(line_start, match.start() - 80)
+        before = view.folded[lead : match.start()]
+        at_start = lead == line_start and not before.strip(" \t*-|:,")
         letterhead = at_start and match.start() < 400
         if head in self._weak:
             if not at_start and not (view.text[match.start()].isupper() and view.case == "mixed"):

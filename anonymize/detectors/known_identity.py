@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
 from functools import cached_property
 
+import numpy as np
 from rapidfuzz.distance import OSA
+from rapidfuzz.process import cdist
 
 from anonymize.detectors import Detector
-from anonymize.detectors.protected_terms import ProtectedTerms
+from anonymize.detectors.protected_terms import protected_of
 from anonymize.languages import Pack
 from anonymize.report import Identity, Span
-from anonymize.text import Token, View, collapse, fold, words_of
+from anonymize.text import Anchored, Token, View, collapse, fold, words_of
 
 _SPELLED = re.compile(r"(?<![^\W\d_])[^\W\d_](?:[ .\-_]{1,3}[^\W\d_](?![^\W\d_])){2,25}")
 _DIGITS = re.compile(r"\d(?:[ .\-/_()\u00a0]{0,3}\d)*")
+_CODE = re.compile(r"[^\W_](?:[\w\-./]*[^\W_])?")
+_DIALLED = re.compile(r"(?:\(?\+ ?\d{2,3}|00 ?\d{2,3})?[ .\-/]{0,2}(?:\(?0?\)?)?[ .]?$")
+_INITIAL_BEFORE = re.compile(r"(?<![^\W\d_])([^\W\d_]\.?(?:[ ]?-[ ]?[^\W\d_]\.?)?)[ ]?$")
+_INITIAL_AFTER = re.compile(r",? ([^\W\d_]\.(?:[ ]?-?[ ]?[^\W\d_]\.)?)(?!\w)")
 _JOINS = frozenset(("", " ", "-", "'", "’", "  ", "-\n", "\n", " - ", "- ", ". ", "‐", "‑", "\u00a0", "_", "."))
 
 
@@ -36,7 +42,11 @@ class KnownWords:
         self.abbreviations: dict[str, str] = {
             fold(short): fold(long) for short, long in places["abbreviations"].items()
         }
-        self.protected = ProtectedTerms(pack)
+        self.protected = protected_of(pack)
+
+    def rare(self, view: View) -> list[str]:
+        """Words of a text that are long enough and rare enough to be a misspelt name."""
+        return [word for word in view.where if len(word) >= 5 and word not in self.common and not word[0].isdigit()]
 
 
 class KnownIdentity(Detector):
@@ -82,7 +92,10 @@ class KnownIdentity(Detector):
         self._house = re.findall(r"\d+", identity.address)
         self._postcode = collapse(identity.postcode)
         self._initials = self._initial_pattern(identity)
-        self._birth = identity.birth_date
+        self._whole_starts = _beginnings(self._wholes)
+        self._town_starts = _beginnings(self._towns)
+        self._spelled = sorted({form for form in self._wholes | self.surnames | self.given if len(form) > 2})
+        self._verdicts: dict[str, bool] = {}  # words already compared with the known names
         super().__init__(pack)
 
     # -- what is looked for -------------------------------------------------------------------------------------------
@@ -134,7 +147,7 @@ class KnownIdentity(Detector):
             found += [(form, "birth_date") for form in sorted(forms, key=len, reverse=True)]
         return found
 
-    def _initial_pattern(self, identity: Identity) -> re.Pattern[str] | None:
+    def _initial_pattern(self, identity: Identity) -> Anchored | None:
         first = words_of(identity.given_name)
         last = words_of(f"{identity.surname} {identity.birth_name}")
         if not first or not last:
@@ -142,15 +155,22 @@ class KnownIdentity(Detector):
         given = f"[{''.join(sorted({re.escape(word[0]) for word in first}))}]"
         sur = f"[{''.join(sorted({re.escape(word[0]) for word in last}))}]"
         middle = rf"(?:[ \-]?{given}\.)?"
-        return re.compile(rf"(?<![\w.])(?:{given}\.{middle} ?{sur}\.|{sur}\. ?{given}\.{middle})(?![\w])(?!\w\.)")
+        return Anchored(
+            {word[0] for word in (*first, *last)},
+            rf"(?<![\w.])(?:{given}\.{middle} ?{sur}\.|{sur}\. ?{given}\.{middle})(?![\w])(?!\w\.)",
+        )
 
     # -- the search ---------------------------------------------------------------------------------------------------
 
     @cached_property
-    def _single(self) -> dict[str, str]:
+    def _everyone(self) -> frozenset[str]:
+        """All words of all known names."""
+        return self.surnames | self.given | self.extra | self.staff
+
+    @cached_property
+    def _single(self) -> frozenset[str]:
         """Words that identify alone. Two letters do only beside another part of the name."""
-        everyone = self.surnames | self.given | self.extra | self.staff
-        return {word: "name" for word in everyone if len(word) > 2}
+        return frozenset(word for word in self._everyone if len(word) > 2)
 
     def find(self, view: View) -> Iterable[Span]:
         """Spans of every form of every known value."""
@@ -164,50 +184,76 @@ class KnownIdentity(Detector):
         yield from self._numbers_in(view)
         yield from self._places(view)
         if self._initials:
-            for match in self._initials.finditer(view.folded):
+            for match in self._initials.finditer(view):
                 if view.text[match.start()].isupper() or view.case == "lower":
                     yield Span(*match.span(), "initials", 0.9, "known.initials")
 
     def _names(self, view: View) -> Iterable[Span]:
-        tokens = view.tokens
-        hits = [self._token(view, token, index) for index, token in enumerate(tokens)]
-        for index, hit in enumerate(hits):
-            if hit == "weak":  # a common word or a short part: needs a neighbour that is part of the name
-                hits[index] = "exact" if self._beside(view, hits, index) else ""
-        for token, hit in zip(tokens, hits, strict=True):
+        hits = self._hits(view)
+        weak = [index for index, hit in hits.items() if hit == "weak"]
+        for index in sorted(weak):  # a common word or a short part: needs a neighbour that is part of the name
+            hits[index] = "exact" if self._beside(view, hits, index) else ""
+        for index, hit in hits.items():
             if hit:
-                yield Span(token.start, token.end, "name", 0.99 if hit == "exact" else 0.9, f"known.{hit}")
-        for index in range(len(tokens)):
-            if hits[index] in ("exact", "typo"):
+                score = 0.99 if hit == "exact" else 0.9
+                yield Span(view.starts[index], view.ends[index], "name", score, f"known.{hit}")
                 yield from self._initial_beside(view, index)
         yield from self._compounds(view)
-        for match in _SPELLED.finditer(view.folded):
-            joined = collapse(match.group())
-            for form in self._wholes | self.surnames | self.given:
-                at = joined.find(form) if len(form) > 2 else -1
-                if at >= 0:
-                    places = [match.start() + i for i, char in enumerate(match.group()) if char.isalnum()]
-                    yield Span(places[at], places[at + len(form) - 1] + 1, "name", 0.95, "known.spelled")
+        yield from self._letter_spaced(view)
 
-    def _token(self, view: View, token: Token, index: int) -> str:
-        """``exact``, ``typo``, ``weak`` or nothing."""
-        word = token.folded
-        if token.shape == "digit":
-            return ""
-        own = word in self.surnames or word in self.given
-        if own or word in self.extra or word in self.staff:
-            if len(word) < 3:
-                return "weak"
-            if word in self._words.common:
-                return self._common_hit(view, token, word)
-            if not own and token.shape == "lower" and view.case == "mixed":
-                return "weak"
-            return "exact"
-        if self._fuzzy_allowed and len(word) >= 5 and word not in self._words.common and self._typo(word):
-            if token.shape != "lower":
-                return "typo"
+    def _hits(self, view: View) -> dict[int, str]:
+        """``exact``, ``typo`` or ``weak`` by the number of the word."""
+        hits: dict[int, str] = {}
+        for word in self._everyone & view.vocabulary:
+            for index in view.where[word]:
+                hit = self._hit(view, view.token(index), word)
+                if hit:
+                    hits[index] = hit
+        for word in self._typos(view):
+            for index in view.where[word]:
+                hits[index] = "weak" if view.shape(index) == "lower" else "typo"
+        return hits
+
+    def _hit(self, view: View, token: Token, word: str) -> str:
+        """What a word says that is written as a known name."""
+        if len(word) < 3:
             return "weak"
-        return ""
+        if word in self._words.common:
+            return self._common_hit(view, token, word)
+        own = word in self.surnames or word in self.given
+        return "weak" if not own and token.shape == "lower" and view.case == "mixed" else "exact"
+
+    def _typos(self, view: View) -> list[str]:
+        """Words that differ from a known name by one edit (two from nine letters on) and are no common words."""
+        if not self._fuzzy_allowed or not self._fuzzy_pool:
+            return []
+        words = view.once(self._words, self._words.rare)
+        verdicts = self._verdicts
+        new = [word for word in words if word not in verdicts]
+        if new:
+            distances = cdist(new, self._fuzzy_pool, scorer=OSA.distance, score_cutoff=2, dtype=np.uint8)
+            for word, distance in zip(new, distances.min(axis=1).tolist(), strict=True):
+                verdicts[word] = distance <= (2 if len(word) >= 9 else 1)
+        return [word for word in words if verdicts[word] and word not in self._everyone]
+
+    def _letter_spaced(self, view: View) -> Iterable[Span]:
+        """``D U P O N T``: runs of three single letters or more."""
+        singles = sorted(index for word in view.vocabulary if len(word) == 1 for index in view.where[word])
+        done = 0
+        for place in range(len(singles) - 2):
+            start = view.starts[singles[place]]
+            if start < done or singles[place + 2] != singles[place] + 2:
+                continue
+            match = _SPELLED.match(view.folded, start)
+            if not match:
+                continue
+            done = match.end()
+            joined = collapse(match.group())
+            places = [match.start() + i for i, char in enumerate(match.group()) if char.isalnum()]
+            for form in self._spelled:
+                at = joined.find(form)
+                if at >= 0:
+                    yield Span(places[at], places[at + len(form) - 1] + 1, "name", 0.95, "known.spelled")
 
     def _common_hit(self, view: View, token: Token, word: str) -> str:
         """A common word that is also the patient's name: capitals in a text of mixed case say that it is the name."""
@@ -225,84 +271,68 @@ class KnownIdentity(Detector):
             return "weak" if not before or before[-1] in ".\n:;-•!?*" else "exact"
         return "weak"
 
-    def _typo(self, word: str) -> bool:
-        allowed = 2 if len(word) >= 9 else 1
-        return any(
-            abs(len(word) - len(known)) <= allowed
-            and len(known) >= 5
-            and OSA.distance(word, known, score_cutoff=allowed) <= allowed
-            for known in self._fuzzy_pool
-        )
-
     @cached_property
     def _fuzzy_pool(self) -> tuple[str, ...]:
-        return tuple(word for word in self.surnames | self.given | self.staff if word not in self._words.common)
+        everyone = self.surnames | self.given | self.staff
+        return tuple(word for word in everyone if word not in self._words.common and len(word) >= 5)
 
-    def _beside(self, view: View, hits: list[str], index: int) -> bool:
-        tokens = view.tokens
+    def _beside(self, view: View, hits: dict[int, str], index: int) -> bool:
+        words = view.words
         for step in (-2, -1, 1, 2):
             other = index + step
-            if not 0 <= other < len(tokens):
+            if not 0 <= other < len(words):
                 continue
             low, high = sorted((index, other))
-            between = view.folded[tokens[low].end : tokens[high].start]
+            between = view.folded[view.ends[low] : view.starts[high]]
             if abs(step) == 2:
-                middle = tokens[low + 1].folded
-                if middle not in self._words.particles and len(middle) > 1 and not hits[low + 1]:
+                middle = words[low + 1]
+                if middle not in self._words.particles and len(middle) > 1 and not hits.get(low + 1):
                     continue
                 between = between.replace(middle, "", 1)
             if "\n" in between or len(between) > 4:
                 continue
-            if "," in between and tokens[index].shape == "lower" and view.case == "mixed":
+            if "," in between and view.shape(index) == "lower" and view.case == "mixed":
                 continue  # "Marie Petit, petit épanchement"
-            if step < 0 and tokens[other].folded in self._words.titles and abs(step) == 1:
+            if step == -1 and words[other] in self._words.titles:
                 return True
-            if hits[other] in ("exact", "typo"):
+            hit = hits.get(other)
+            if hit in ("exact", "typo"):
                 return True
             # two weak parts make a name when one is a given name and the other is not: "Rose Petit"
-            pair = {tokens[index].folded, tokens[other].folded}
-            if hits[other] == "weak" and pair & self.given and pair - self.given:
+            pair = {words[index], words[other]}
+            if hit == "weak" and pair & self.given and pair - self.given:
                 return True
         return False
 
     def _initial_beside(self, view: View, index: int) -> Iterable[Span]:
-        token = view.tokens[index]
-        before = re.search(
-            r"(?<![^\W\d_])([^\W\d_]\.?(?:[ ]?-[ ]?[^\W\d_]\.?)?)[ ]?$",
-            view.text[max(0, token.start - 8) : token.start],
-        )
+        start, end = view.starts[index], view.ends[index]
+        before = _INITIAL_BEFORE.search(view.text, max(0, start - 8), start)
         if (
             before
             and before.group(1)[0].isupper()
             and "." in before.group(1)
             and before.group(1).lower() not in self._words.short_titles
         ):
-            start = max(0, token.start - 8) + before.start()
-            yield Span(
-                start, token.start - (view.text[token.start - 1] == " "), "initials", 0.85, "known.initial_beside"
-            )
-        after = re.match(r",? ([^\W\d_]\.(?:[ ]?-?[ ]?[^\W\d_]\.)?)(?!\w)", view.text[token.end : token.end + 10])
+            yield Span(before.start(), start - (view.text[start - 1] == " "), "initials", 0.85, "known.initial_beside")
+        after = _INITIAL_AFTER.match(view.text, end)
         if after and after.group(1)[0].isupper():
-            yield Span(token.end + after.start(1), token.end + after.end(1), "initials", 0.85, "known.initial_beside")
+            yield Span(*after.span(1), "initials", 0.85, "known.initial_beside")
 
     def _compounds(self, view: View) -> Iterable[Span]:
         """Full names in any joint: ``Le Goff``/``Legoff``, ``JEANPIERRE``, ``DUPONT_Marie``, ``Du-\\npont``."""
-        tokens = view.tokens
-        longest = max(map(len, self._wholes), default=0)
-        for index, token in enumerate(tokens):
-            if token.shape == "digit":
-                continue
+        words = view.words
+        for index in _places_of(view, self._whole_starts):
             joined, stop = "", index
-            while stop < len(tokens) and stop - index < 8 and tokens[stop].shape != "digit":
-                if stop > index and view.text[tokens[stop - 1].end : tokens[stop].start] not in _JOINS:
+            while stop < len(words) and stop - index < 8 and not words[stop][0].isdigit():
+                if stop > index and view.gap(stop - 1) not in _JOINS:
                     break
-                joined += collapse(view.text[tokens[stop].start : tokens[stop].end])
-                if len(joined) > longest:
+                joined += _spelled_out(words[stop])
+                if joined not in self._whole_starts:
                     break
                 alone = stop == index
                 ordinary = alone and (joined in self._words.common or joined in self._single)
                 if joined in self._wholes and not ordinary:
-                    yield Span(token.start, tokens[stop].end, "name", 0.97, "known.compound")
+                    yield Span(view.starts[index], view.ends[stop], "name", 0.97, "known.compound")
                 stop += 1
 
     def _numbers_in(self, view: View) -> Iterable[Span]:
@@ -317,17 +347,13 @@ class KnownIdentity(Detector):
                     continue
                 start, end = places[at], places[at + len(known) - 1] + 1
                 if kind == "phone":
-                    lead = re.search(
-                        r"(?:\(?\+ ?\d{2,3}|00 ?\d{2,3})?[ .\-/]{0,2}(?:\(?0?\)?)?[ .]?$",
-                        view.text[max(0, start - 12) : start],
-                    )
-                    start = max(0, start - 12) + (lead.start() if lead else min(12, start))
+                    lead = _DIALLED.search(view.text, max(0, start - 12), start)
+                    start = lead.start() if lead else start
                 yield Span(start, end, kind, 0.98, f"known.{kind}")
-        for token in re.finditer(r"[^\W_](?:[\w\-./]*[^\W_])?", view.folded):
-            if self._codes:
-                kind = self._codes.get(collapse(token.group()))
-                if kind:
-                    yield Span(*token.span(), kind, 0.98, f"known.{kind}")
+        for token in _CODE.finditer(view.folded) if self._codes else ():
+            kind = self._codes.get(collapse(token.group()))
+            if kind:
+                yield Span(*token.span(), kind, 0.98, f"known.{kind}")
 
     @staticmethod
     def _whole_date(digits: str, known: str, view: View, places: list[int], at: int) -> bool:
@@ -335,61 +361,71 @@ class KnownIdentity(Detector):
         return len(digits) == len(known) if len(known) < 8 else True
 
     def _places(self, view: View) -> Iterable[Span]:
-        tokens = view.tokens
         if self._street:
-            for index, token in enumerate(tokens):
-                if token.folded == self._street[0] and (
-                    len(self._street) > 1 or token.shape != "lower" or view.case != "mixed"
-                ):
+            for index in view.where.get(self._street[0], ()):
+                if len(self._street) > 1 or view.shape(index) != "lower" or view.case != "mixed":
                     yield from self._street_at(view, index)
-        for index, token in enumerate(tokens):
-            if self._postcode and token.shape == "digit" and token.folded == self._postcode:
-                yield Span(token.start, token.end, "postcode", 0.9, "known.postcode")
-            if self._towns and token.shape != "digit":
-                yield from self._town_at(view, index)
+        for index in view.where.get(self._postcode, ()) if self._postcode.isdigit() else ():
+            yield Span(view.starts[index], view.ends[index], "postcode", 0.9, "known.postcode")
+        for index in _places_of(view, self._town_starts, self._words.abbreviations):
+            yield from self._town_at(view, index)
 
     def _street_at(self, view: View, index: int) -> Iterable[Span]:
         """The street's own words in order, with its type and number before them; one word suffices beside them."""
-        tokens = view.tokens
+        words, starts, ends = view.words, view.starts, view.ends
         last, wanted = index, 1
-        for step in range(index + 1, min(index + 8, len(tokens))):
-            if "\n\n" in view.text[tokens[last].end : tokens[step].start] or wanted == len(self._street):
+        for step in range(index + 1, min(index + 8, len(words))):
+            if "\n\n" in view.text[ends[last] : starts[step]] or wanted == len(self._street):
                 break
-            if tokens[step].folded == self._street[wanted]:
+            if words[step] == self._street[wanted]:
                 last, wanted = step, wanted + 1
-            elif tokens[step].folded not in self._words.particles:
+            elif words[step] not in self._words.particles:
                 break
         first = index
         while first > 0 and first > index - 7:
-            before = tokens[first - 1]
-            link = (
-                before.folded in self._words.particles
-                or before.folded in self._words.streets
-                or before.folded in self._house
-            )
-            if not link or "\n" in view.text[before.end : tokens[first].start]:
+            before = words[first - 1]
+            link = before in self._words.particles or before in self._words.streets or before in self._house
+            if not link or "\n" in view.gap(first - 1):
                 break
             first -= 1
         typed = any(
-            collapse(tokens[i].folded) in self._words.streets or tokens[i].folded in self._house
-            for i in range(first, index)
+            _spelled_out(words[i]) in self._words.streets or words[i] in self._house for i in range(first, index)
         )
         if typed or wanted == len(self._street) > 1:
-            yield Span(tokens[first].start, tokens[last].end, "address", 0.95, "known.address")
+            yield Span(starts[first], ends[last], "address", 0.95, "known.address")
 
     def _town_at(self, view: View, index: int) -> Iterable[Span]:
-        tokens, joined = view.tokens, ""
-        for stop in range(index, min(index + 6, len(tokens))):
-            if tokens[stop].shape == "digit":
+        words, joined = view.words, ""
+        for stop in range(index, min(index + 6, len(words))):
+            joined += self._words.abbreviations.get(words[stop], words[stop])
+            if joined not in self._town_starts:
                 return
-            joined += self._words.abbreviations.get(tokens[stop].folded, tokens[stop].folded)
             if joined in self._towns:
                 if (
                     stop == index
-                    and tokens[index].shape == "lower"
+                    and view.shape(index) == "lower"
                     and view.case == "mixed"
                     and joined in self._words.common
                 ):
                     return
-                yield Span(tokens[index].start, tokens[stop].end, "town", 0.9, "known.town")
+                yield Span(view.starts[index], view.ends[stop], "town", 0.9, "known.town")
                 return
+
+
+def _beginnings(forms: Iterable[str]) -> frozenset[str]:
+    """Every beginning of the forms, themselves included."""
+    return frozenset(form[:length] for form in forms for length in range(1, len(form) + 1))
+
+
+def _spelled_out(word: str) -> str:
+    """A folded word as :func:`collapse` writes it."""
+    return word.replace("œ", "oe").replace("æ", "ae") if "œ" in word or "æ" in word else word
+
+
+def _places_of(view: View, beginnings: frozenset[str], forms: Mapping[str, str] | None = None) -> list[int]:
+    """The numbers of the words that begin as one of ``beginnings`` does, in order; ``forms`` writes words in full."""
+    if not beginnings:
+        return []
+    full = forms or {}
+    found = (word for word in view.where if _spelled_out(full.get(word, word)) in beginnings)
+    return sorted(index for word in found for index in view.where[word])

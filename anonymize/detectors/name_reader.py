@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 
 from anonymize.languages import Pack
 from anonymize.text import WORD, View, fold
@@ -82,6 +83,13 @@ class NameReader:
     def read_back(self, view: View, end: int) -> int | None:
         """Start of the capitalised words that end at ``end`` on its line, or None where there are fewer than two."""
         line = view.line_of(end)[0]
+        last = bisect_left(view.starts, end) - 1
+        if (
+            last < 0
+            or view.ends[last] != end
+            or (view.words[last] in self.stop and view.text[view.starts[last] - 1] == " ")
+        ):
+            return None  # what would be found ends in no word, or in one that no name holds
         match = _BACK.search(view.text, max(line, end - 60), end)
         if not match:
             return None

@@ -7,13 +7,14 @@ from collections.abc import Iterable
 
 from anonymize.detectors import Detector
 from anonymize.detectors.name_reader import NameReader
-from anonymize.detectors.protected_terms import ProtectedTerms
+from anonymize.detectors.protected_terms import protected_of
 from anonymize.languages import Pack
 from anonymize.report import Gazetteer, Span
-from anonymize.sections import SectionParser
-from anonymize.text import View, alternatives, fold
+from anonymize.sections import parser_of
+from anonymize.text import Anchored, View, alternatives, fold
 
 _JOIN = re.compile(r" ?(?:/|,|;|&|\bet\b|\bou\b|\by\b|\bund\b|\band\b) ?|\t| {1,6}[\-–] {1,6}| {2,40}")
+_LETTERS = re.compile(r"[^\W\d_]+")
 _INITIALS = re.compile(r"[A-ZÀ-Ý](?:[. ]{1,2}[A-ZÀ-Ý])?\.?(?![\w'’])")
 _DATE = re.compile(r"\d{1,2} ?[/.\-] ?\d{1,2} ?[/.\-] ?\d{2,4}")
 
@@ -27,33 +28,33 @@ class Names(Detector):
         super().__init__(pack)
         words = pack["detectors"]["names"]
         self._reader = NameReader(pack)
-        self._protected = ProtectedTerms(pack)
-        self._sections = SectionParser(pack)
+        self._protected = protected_of(pack)
+        self._sections = parser_of(pack)
         self._gazetteer = gazetteer
         title = alternatives(words["titles"])
         self._title_words = frozenset(fold(str(word)).rstrip(".") for word in words["titles"])
         after = alternatives(words["after_title"])
-        self._title = re.compile(
+        titled = rf"(?:(?:{title}|{after})(?!\w)\.? ?){{0,3}}"
+        self._title = Anchored(
+            words["titles"],
             rf"(?<![\w'.])(?P<title>{title})(?!\w)(?: ?/ ?{title})?\.?"
-            rf"(?: ?[:,\n] ?|[ \t]+)(?:{after}(?!\w)[. ]{{1,2}}){{0,3}}"
+            rf"(?: ?[:,\n] ?|[ \t]+)(?:{after}(?!\w)[. ]{{1,2}}){{0,3}}",
         )
-        self._label = re.compile(
-            rf"(?<![\w]){alternatives(words['labels'])}\.?(?:\([^)\n]{{1,6}}\))?"
-            rf" ?[:=]\s{{0,4}}(?:(?:{title}|{after})(?!\w)\.? ?){{0,3}}"
+        behind = rf"\.?(?:\([^)\n]{{1,6}}\))? ?[:=]\s{{0,4}}{titled}"
+        self._label = Anchored(words["labels"], rf"(?<!\w){alternatives(words['labels'])}{behind}")
+        line_labels = words.get("line_labels", [])
+        self._line_label = Anchored(line_labels, rf"{alternatives(line_labels)} ?[:=]\s{{0,4}}{titled}")
+        self._cue = Anchored(words["cues"], rf"(?<!\w){alternatives(words['cues'])}(?!\w) {titled}")
+        self._relative = Anchored(
+            words["relatives"],
+            rf"(?<!\w){alternatives(words['relatives'])}(?!\w)[ ,:(]{{1,3}}(?:{title}(?!\w)\.? ?)?",
         )
-        line_labels = alternatives(words.get("line_labels", []))
-        self._line_label = re.compile(
-            rf"(?:^|(?<=\n))[ \t]*{line_labels} ?[:=]\s{{0,4}}(?:(?:{title}|{after})(?!\w)\.? ?){{0,3}}"
-        )
-        self._cue = re.compile(rf"(?<!\w){alternatives(words['cues'])}(?!\w) (?:(?:{title}|{after})(?!\w)\.? ?){{0,3}}")
-        self._relative = re.compile(
-            rf"(?<!\w){alternatives(words['relatives'])}(?!\w)[ ,:(]{{1,3}}(?:{title}(?!\w)\.? ?)?"
-        )
-        self._greeting = re.compile(rf"(?:^|(?<=\n))[ \t]*{alternatives(words['greetings'])} ")
-        self._born = re.compile(rf"[ ,(\-]{{1,3}}{alternatives(words['born'])}(?!\w)")
-        self._birth_name = re.compile(rf"(?<!\w){alternatives(words['birth_name'])} ")
-        self._typist = re.compile(
-            rf"(?<!\w){alternatives(words['typists'])} ?[:=] ?(?P<initials>[a-z]{{1,4}}(?:[/.][a-z]{{1,4}})?)(?!\w)"
+        self._greeting = Anchored(words["greetings"], rf"{alternatives(words['greetings'])} ")
+        self._born = Anchored(words["born"], rf"(?<=[ ,(\-]){alternatives(words['born'])}(?!\w)")
+        self._birth_name = Anchored(words["birth_name"], rf"(?<!\w){alternatives(words['birth_name'])} ")
+        self._typist = Anchored(
+            words["typists"],
+            rf"(?<!\w){alternatives(words['typists'])} ?[:=] ?(?P<initials>[a-z]{{1,4}}(?:[/.][a-z]{{1,4}})?)(?!\w)",
         )
         self._title_only = re.compile(rf"(?:{title}(?!\w)\.?[ ,]*){{1,3}}")
 
@@ -61,11 +62,11 @@ class Names(Detector):
         """Spans with scores from 0.95 (title) to 0.5 (shape at the edge of the document)."""
         yield from self._after(view, self._title, 0.95, "names.title", loose=True)
         yield from self._after(view, self._label, 0.9, "names.label", loose=True)
-        yield from self._after(view, self._line_label, 0.9, "names.label", loose=True)
+        yield from self._after(view, self._line_label, 0.9, "names.label", loose=True, line=True)
         yield from self._after(view, self._cue, 0.85, "names.cue")
         yield from self._after(view, self._relative, 0.85, "names.relative")
-        yield from self._after(view, self._greeting, 0.8, "names.greeting")
-        for match in self._typist.finditer(view.folded):
+        yield from self._after(view, self._greeting, 0.8, "names.greeting", line=True)
+        for match in self._typist.finditer(view):
             if match["initials"] not in self._title_words:
                 yield Span(*match.span("initials"), "initials", 0.8, "names.typist")
         yield from self._before_birth(view)
@@ -73,10 +74,14 @@ class Names(Detector):
         yield from self._from_gazetteer(view)
 
     def _after(
-        self, view: View, pattern: re.Pattern[str], score: float, rule: str, loose: bool = False
+        self, view: View, pattern: Anchored, score: float, rule: str, *, loose: bool = False, line: bool = False
     ) -> Iterable[Span]:
-        for match in pattern.finditer(view.folded):
+        """Names behind the matches of ``pattern``; ``line``: only of those that begin a line."""
+        chained: set[int] = set()  # "Dr A / Dr B / Dr C" is walked once, not again from B and from C
+        for match in pattern.finditer(view):
             start = match.end()
+            if line and not view.opens_line(match.start()):
+                continue
             if rule == "names.title" and not self._plausible_title(view, match):
                 continue
             end = self._reader.read(view, start, loose=loose)
@@ -93,6 +98,9 @@ class Names(Detector):
                     break
                 title = self._title_only.match(view.folded, joined.end())
                 start = title.end() if title else joined.end()
+                if start in chained:
+                    break
+                chained.add(start)
                 end = self._reader.read(view, start, loose=False)
 
     def _plausible_title(self, view: View, match: re.Match[str]) -> bool:
@@ -108,19 +116,24 @@ class Names(Detector):
             if view.case == "mixed" and not title[0].isupper():
                 return False
             if not title.endswith("."):
-                following = re.match(r"[^\W\d_]+", view.text[match.end() :])
+                following = _LETTERS.match(view.text, match.end())
                 return bool(following and following.group().isupper() and len(following.group()) > 2)
         return True
 
     def _before_birth(self, view: View) -> Iterable[Span]:
-        for match in self._born.finditer(view.folded):
-            start = self._reader.read_back(view, match.start())
+        for match in self._born.finditer(view):
+            stop = least = match.start()
+            while stop > 0 and stop > least - 3 and view.folded[stop - 1] in " ,(-":
+                stop -= 1
+            start = self._reader.read_back(view, stop)
             if start is not None:
-                yield Span(start, match.start(), "name", 0.85, "names.before_birth")
-        for match in self._birth_name.finditer(view.folded):
+                yield Span(start, stop, "name", 0.85, "names.before_birth")
+        for match in self._birth_name.finditer(view):
             before = view.text[max(0, match.start() - 25) : match.start()]
+            if before == before.lower():
+                continue
             end = self._reader.read(view, match.end())
-            if end is not None and any(char.isupper() for char in before[-25:]):
+            if end is not None:
                 yield Span(match.end(), end, "name", 0.8, "names.birth_name")
 
     def _edges(self, view: View) -> Iterable[Span]:
@@ -132,19 +145,20 @@ class Names(Detector):
             yield from self._edge_line(view, start, end, signature=start >= tail)
 
     def _edge_line(self, view: View, start: int, end: int, signature: bool) -> Iterable[Span]:
+        last_date = max((match.start() for match in _DATE.finditer(view.folded, start, end)), default=-1)
+        if last_date < 0 and not signature:
+            return
         position = start + len(view.text[start:end]) - len(view.text[start:end].lstrip(" \t-*•|"))
         title = self._title_only.match(view.folded, position, end)
         position = title.end() if title else position
         stop = self._reader.read(view, position, line_end=end)
         while stop is not None:
             words = self._reader.words(view, position, stop)
-            rest = view.folded[stop:end].strip()
-            dated = bool(_DATE.search(view.folded, stop, end))
+            rest = view.folded[stop : min(end, stop + 80)].strip()
+            dated = last_date >= stop
             alone = not rest or rest[0] in "|,-(/" or rest.startswith("interne")
             fits = (1 if signature and not rest else 2) <= len(words) <= 5 and not self._ordinary(words)
             if not fits or not (dated or (signature and (alone or _JOIN.match(view.folded, stop)))):
-                return
-            if not signature and not dated:
                 return
             yield Span(position, stop, "name", 0.6, "names.signature" if signature else "names.header_line")
             joined = _JOIN.match(view.folded, stop)
@@ -163,11 +177,13 @@ class Names(Detector):
         known = self._gazetteer
         if not (known.given_names or known.staff):
             return
-        tokens = view.tokens
+        wanted = (known.given_names | known.staff) & view.vocabulary
+        wanted -= self._reader.clinical | self._reader.stop
+        if not wanted:
+            return
         protected = self._protected.phrases(view)
-        for index, token in enumerate(tokens):
-            if len(token.folded) < 3 or token.folded in self._reader.clinical or token.folded in self._reader.stop:
-                continue
+        for index in sorted(index for word in wanted if len(word) > 2 for index in view.where[word]):
+            token = view.token(index)
             capital = token.shape in ("upper", "title", "mixed") or view.case == "lower"
             if not capital or any(start <= token.start < end for start, end in protected):
                 continue
@@ -175,17 +191,14 @@ class Names(Detector):
                 yield Span(token.start, token.end, "name", 0.7, "names.staff")
             if token.folded not in known.given_names:
                 continue
-            for left, right in ((index, index + 1), (index - 1, index)):
-                if left < 0 or right >= len(tokens):
+            for left, other in ((index, index + 1), (index - 1, index - 1)):
+                if left < 0 or left + 1 >= len(view.words) or view.words[other] not in known.surnames:
                     continue
-                first, second = tokens[left], tokens[right]
-                other = second if left == index else first
-                joined = view.text[first.end : second.start] in (" ", ", ", "-", "  ")
-                written = other.shape in ("upper", "title", "mixed") or (
-                    other.shape == "lower" and view.case == "lower"
-                )
-                if joined and written and other.folded in known.surnames:
-                    yield Span(first.start, second.end, "name", 0.75, "names.export")
+                written = view.shape(other)
+                if view.gap(left) in (" ", ", ", "-", "  ") and (
+                    written in ("upper", "title", "mixed") or (written == "lower" and view.case == "lower")
+                ):
+                    yield Span(view.starts[left], view.ends[left + 1], "name", 0.75, "names.export")
 
     def _telling(self, view: View, word: str) -> bool:
         """Whether a staff surname says enough alone: no everyday word, no eponym, in a text with capitals."""

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain, takewhile
 
 from anonymize.detectors import Detector
-from anonymize.detectors.protected_terms import ProtectedTerms
+from anonymize.detectors.protected_terms import protected_of
 from anonymize.languages import Pack
 from anonymize.report import Gazetteer, Span
-from anonymize.text import View, alternatives, fold, words_of
+from anonymize.text import Anchored, Endings, View, alternatives, fold, words_of
 
-_TOWN_WORD = r"[^\W\d_]+(?:['’\-][^\W\d_]+)*"
+_TOWN_WORD = r"[^\W\d_]++(?:['’\-][^\W\d_]++)*+"
+_WORD = re.compile(_TOWN_WORD)
+_NEXT = re.compile(r"[ \u00a0\-][^\W\d_'’]")
+_ELIDED = re.compile(r"[dl]['’][A-ZÀ-Ý]")
+_COUNTRIES = frozenset(("f", "b", "ch", "l", "d", "a", "e", "lu"))
+_PROVINCE = re.compile(r"[ ,]\(?(?:quebec|qc|ontario|on)\)?,? $")
 
 
 class Places(Detector):
@@ -33,8 +39,8 @@ class Places(Detector):
             "l",
         }
         self._common = frozenset(fold(word) for word in pack.words("common") | pack.words("clinical"))
-        self._protected = ProtectedTerms(pack).words
-        self._at = re.compile(rf"(?<!\w){alternatives(words['at'])} ")
+        self._protected = protected_of(pack).words
+        self._at = Anchored(words["at"], rf"(?<!\w){alternatives(words['at'])} ")
         self._towns = gazetteer.towns
         self._first_words = frozenset(town.split(" ", 1)[0] for town in gazetteer.towns)
         streets = alternatives(words["streets"])
@@ -43,10 +49,12 @@ class Places(Detector):
         number = rf"\d{{1,4}}(?: ?{suffix}\b| ?[a-d]\b)?"
         body = r"[^\n,;:|()\t]{2,50}?"
         stop = r"(?=\s*(?:[,;:|()\n\t]|$| - |  |\.(?:\s|$)| (?:[a-z]{1,2}[ \-])?\d{4,5}\b))"
+        # These begin with a number.
         self._street = re.compile(
             rf"(?<![\w.,/]){number}(?: ?[,] ?| )(?:{streets})(?![\w'])[. ]{{1,2}}{body}{stop}"
-            rf"|(?<!\w)[a-z\-]{{3,30}}{endings} {number}(?!\w)|(?<![\w]){number},? [a-z\-]{{3,30}}{endings}(?!\w)"
+            rf"|(?<![\w]){number},? [a-z\-]{{3,30}}{endings}(?!\w)"
         )
+        self._street_ending = Endings(words["street_endings"], rf"{endings} {number}(?!\w)", least=3)
         # 28 Victoria Road
         name_first = (
             rf"(?<![\w.,/]){number},? (?:[^\W\d_][^\W\d_'\-]+ ){{1,3}}{streets}(?!\w)\.?"
@@ -55,13 +63,15 @@ class Places(Detector):
         )
         self._name_first = re.compile(name_first)
         labels = alternatives(words["address_labels"])
-        self._labelled = re.compile(
+        self._labelled = Anchored(
+            words["address_labels"],
             rf"(?<!\w){labels} ?:? (?:au |a |a la |aux )?"
-            rf"(?P<street>(?:{number},? )?(?:{streets}|[a-z\-]{{3,30}}{endings})\b{body}{stop})"
+            rf"(?P<street>(?:{number},? )?(?:{streets}|[a-z\-]{{3,30}}{endings})\b{body}{stop})",
         )
-        self._reverse = re.compile(
+        self._reverse = Anchored(
+            words["streets"],
             rf"(?<!\w)(?P<street>(?:{streets}) (?:d[eu]s? |de la |d')?"
-            rf"[^\n,;:|()\d]{{3,40}}?,? {number})(?=\s*(?:,|\n|$| - |\|))"
+            rf"[^\n,;:|()\d]{{3,40}}?,? {number})(?=\s*(?:,|\n|$| - |\|))",
         )
         self._postcode = re.compile(
             r"(?<![\w.,/+])(?P<code>(?:(?:f|b|ch|l|d|a|e|lu) ?- ?)?\d{4,5})(?P<gap>[ ,]{1,3}|\n)(?=[a-z'])"
@@ -69,35 +79,43 @@ class Places(Detector):
         self._canadian = re.compile(
             r"(?<!\w)(?P<code>[abceghj-nprstvxy]\d[abceghj-nprstv-z] ?\d[abceghj-nprstv-z]\d)(?!\w)"
         )
-        self._british = re.compile(r"(?<!\w)[a-z]{1,2}\d[a-z\d]? \d[abd-hjlnp-uw-z]{2}(?!\w)")
-        self._cue = re.compile(rf"(?<!\w){alternatives(words['town_cues'])} ?:? ")
-        self._letter = re.compile(
-            rf"(?:^|(?<=\n))[ \t]*(?P<town>{_TOWN_WORD}(?: {_TOWN_WORD}){{0,3}}), ?(?:le|the|den|el|a) \d"
+        self._before_code = re.compile(
+            rf"(?P<town>{_TOWN_WORD}(?: {_TOWN_WORD}){{0,3}}),? ?\(?(?:quebec|qc|ontario|on)\)?,? $"
         )
+        self._british = re.compile(r"(?<!\w)[a-z]{1,2}\d[a-z\d]? \d[abd-hjlnp-uw-z]{2}(?!\w)")
+        self._cue = Anchored(words["town_cues"], rf"(?<!\w){alternatives(words['town_cues'])} ?:? ")
+        self._letter = re.compile(rf"[ \t]*(?P<town>{_TOWN_WORD}(?: {_TOWN_WORD}){{0,3}}), ?(?:le|the|den|el|a) \d")
         self._office = re.compile(rf"(?<!\w){alternatives(words['post_office'])}(?: ?\d{{1,5}})?(?!\w)")
 
     def find(self, view: View) -> Iterable[Span]:
         """Spans of street with number, of postcode, and of town with its post office words."""
         folded = view.folded
-        for match in self._street.finditer(folded):
+        numbers = [(view.starts[index], index) for index in view.digits if len(view.words[index]) <= 5]
+        for match in chain(_from(self._street, view, numbers), self._street_ending.finditer(view)):
             yield Span(*match.span(), "address", 0.9, "places.street")
-        for match in self._name_first.finditer(folded):
-            if view.text[match.end() - 1 - len(match.group().rsplit(" ", 1)[1]) + 1].isupper() or view.case == "lower":
+        for match in _from(self._name_first, view, numbers) if self._name_first else ():
+            if view.text[match.end() - len(match.group().rsplit(" ", 1)[1])].isupper() or view.case == "lower":
                 yield Span(*match.span(), "address", 0.9, "places.street")
-        for match in self._british.finditer(folded):
+        # letters with digits behind them: SW1A 2AA, H1A 1A1
+        codes = [
+            (view.starts[index - 1], index)
+            for index in view.digits
+            if index and view.ends[index - 1] == view.starts[index] and len(view.words[index - 1]) <= 2
+        ]
+        for match in _from(self._british, view, codes):
             if view.case == "lower" or match.group().upper() == view.text[slice(*match.span())]:
                 yield Span(*match.span(), "postcode", 0.85, "places.postcode")
-        for pattern in (self._labelled, self._reverse):
-            for match in pattern.finditer(folded):
+        for pattern in (self._labelled, self._reverse) if view.digits else (self._labelled,):
+            for match in pattern.finditer(view):
                 if any(char.isupper() for char in view.text[slice(*match.span("street"))]) or view.case == "lower":
                     yield Span(*match.span("street"), "address", 0.8, "places.labelled")
-        yield from self._postcodes(view)
-        for match in self._cue.finditer(folded):
+        yield from self._postcodes(view, numbers, codes)
+        for match in self._cue.finditer(view):
             end = self._town(view, match.end())
             if end:
                 yield Span(match.end(), end, "town", 0.8, "places.cue")
-        for match in self._at.finditer(folded):
-            word = re.compile(_TOWN_WORD).match(view.text, match.end())
+        for match in self._at.finditer(view):
+            word = _WORD.match(view.text, match.end())
             if (
                 word
                 and word.group()[0].isupper()
@@ -108,13 +126,19 @@ class Places(Detector):
                 end = self._town(view, match.end())
                 if end and not (set(words_of(word.group())) & (self._common | self._protected)):
                     yield Span(match.end(), end, "town", 0.6, "places.at")
-        for match in self._letter.finditer(folded):
-            if view.text[match.start("town")].isupper() or view.case == "lower":
+        for start, stop in view.lines:
+            match = self._letter.match(folded, start) if folded.find(",", start, stop) > 0 else None
+            if match and (view.text[match.start("town")].isupper() or view.case == "lower"):
                 yield Span(*match.span("town"), "town", 0.8, "places.letter")
         yield from self._known(view)
 
-    def _postcodes(self, view: View) -> Iterable[Span]:
-        for match in self._postcode.finditer(view.folded):
+    def _postcodes(self, view: View, numbers: list[tuple[int, int]], codes: list[tuple[int, int]]) -> Iterable[Span]:
+        prefixed = [
+            (view.starts[index - 1] if index and view.words[index - 1] in _COUNTRIES else start, index)
+            for start, index in numbers
+            if len(view.words[index]) >= 4
+        ]
+        for match in _from(self._postcode, view, prefixed):
             code = match["code"]
             end = self._town(view, match.end())
             if not end:
@@ -127,7 +151,7 @@ class Places(Detector):
                     continue
             yield Span(*match.span("code"), "postcode", 0.85, "places.postcode")
             yield Span(match.end(), end, "town", 0.85, "places.postcode")
-        for match in self._canadian.finditer(view.folded):
+        for match in _from(self._canadian, view, codes):
             if any(char.isupper() for char in match.group()) or match.group().count(" ") or view.case != "mixed":
                 yield Span(*match.span("code"), "postcode", 0.85, "places.postcode")
                 after = (
@@ -137,10 +161,9 @@ class Places(Detector):
                 )
                 if after:
                     yield Span(match.end(), after, "town", 0.7, "places.postcode")
-                before = re.search(
-                    rf"(?P<town>{_TOWN_WORD}(?: {_TOWN_WORD}){{0,3}}),? ?\(?(?:quebec|qc|ontario|on)\)?,? $",
-                    view.folded[: match.start()],
-                )
+                before = None
+                if _PROVINCE.search(view.folded, max(0, match.start() - 14), match.start()):
+                    before = self._before_code.search(view.folded, max(0, match.start() - 60), match.start())
                 if before:
                     yield Span(*before.span("town"), "town", 0.85, "places.postcode")
 
@@ -148,14 +171,14 @@ class Places(Detector):
         """End of the town whose name begins at ``start``: capitalised words, particles between them."""
         position, end, count = start, None, 0
         while count < 6:
-            match = re.compile(_TOWN_WORD).match(view.text, position)
+            match = _WORD.match(view.text, position)
             if not match:
                 break
             word, folded = match.group(), view.folded[match.start() : match.end()]
             lower_ok = view.case == "lower" and (count < 1 or (count == 1 and end is None))
             if folded in self._particles and (count or word[0].isupper() or view.case == "lower"):
                 pass
-            elif word[0].isupper() or re.match(r"[dl]['’][A-ZÀ-Ý]", word) or lower_ok:
+            elif word[0].isupper() or _ELIDED.match(word) or lower_ok:
                 if folded in self._stop or (folded in self._common and count == 0 and not word[0].isupper()):
                     break
                 if view.case == "upper" and count >= 2:
@@ -165,7 +188,7 @@ class Places(Detector):
                 break
             count += 1
             position = match.end()
-            if not re.match(r"[ \u00a0\-][^\W\d_'’]", view.text[position : position + 2]):
+            if not _NEXT.match(view.text, position):
                 break
             position += 1
         office = self._office.match(view.folded, end + 1) if end else None
@@ -175,19 +198,30 @@ class Places(Detector):
         """Towns of the export's own column."""
         if not self._towns:
             return
-        words = list(re.finditer(r"[^\W\d_]+", view.folded))
-        for index, first in enumerate(words):
-            if first.group() not in self._first_words or not (
-                view.text[first.start()].isupper() or view.case == "lower"
-            ):
+        for index in sorted(i for word in self._first_words & view.vocabulary for i in view.where[word]):
+            start = view.starts[index]
+            if not (view.text[start].isupper() or view.case == "lower"):
                 continue
-            for count in range(5, 0, -1):
-                if index + count > len(words):
-                    continue
-                last = words[index + count - 1]
-                name = " ".join(word.group() for word in words[index : index + count])
-                if name in self._towns and last.end() - first.start() <= len(name) + 4:
+            words = list(takewhile(str.isalpha, view.words[index : index + 5]))
+            for count in range(len(words), 0, -1):
+                name, end = " ".join(words[:count]), view.ends[index + count - 1]
+                if name in self._towns and end - start <= len(name) + 4:
                     if count == 1 and (len(name) < 4 or name in self._common or name in self._stop):
                         continue
-                    yield Span(first.start(), last.end(), "town", 0.7, "places.export")
+                    yield Span(start, end, "town", 0.7, "places.export")
                     break
+
+
+def _from(pattern: re.Pattern[str], view: View, starts: list[tuple[int, int]]) -> Iterator[re.Match[str]]:
+    """Matches of ``pattern`` that begin at one of ``starts`` (offset, word number of a run of digits), without overlaps.
+
+    An offset that does not lead to a match is tried again at the digits themselves: the word before them was none of it.
+    """
+    done, folded = 0, view.folded
+    for start, index in starts:
+        match = pattern.match(folded, start) if start >= done else None
+        if not match and start < (digits := view.starts[index]) and digits >= done:
+            match = pattern.match(folded, digits)
+        if match:
+            done = match.end()
+            yield match

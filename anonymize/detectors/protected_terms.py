@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from anonymize.languages import Pack
-from anonymize.text import View, alternatives, fold
+from anonymize.text import Anchored, View, alternatives, fold, words_of
 
 
 class ProtectedTerms:
@@ -16,16 +17,34 @@ class ProtectedTerms:
 
     def __init__(self, pack: Pack) -> None:
         eponyms = pack.words("protected")
+        words = pack["detectors"]["protected"]
         self.words = frozenset(part for entry in eponyms for part in re.split(r"[ \-]", fold(entry)))
-        heads = alternatives(pack["detectors"]["protected"]["heads"])
-        links = alternatives(pack["detectors"]["protected"]["links"])
+        heads = alternatives(words["heads"])
+        links = alternatives(words["links"])
         name = alternatives(eponyms)
-        self._phrase = re.compile(
+        self._parts = frozenset(word for entry in eponyms for word in words_of(entry))
+        self._phrase = Anchored(
+            [*eponyms, *words["heads"]],
             rf"(?<!\w)(?:{heads} (?:{links}[ ]?)?{name}(?:(?: et |-| and | y | und |/| ){name}){{0,2}}"
             rf"|{name}(?:(?: et |-| and | y | und |/){name})+"
-            rf"|{name}(?= (?:\d|i{{1,3}}v?\b|iv\b|v\b)))(?!\w)"
+            rf"|{name}(?= (?:\d|i{{1,3}}v?\b|iv\b|v\b)))(?!\w)",
         )
 
     def phrases(self, view: View) -> list[tuple[int, int]]:
         """Ranges of eponyms used as such: ``kyste de Baker``, ``Kellgren-Lawrence``, ``Garden 3``."""
-        return [match.span() for match in self._phrase.finditer(view.folded)]
+        return view.once(self, self._find)
+
+    def _find(self, view: View) -> list[tuple[int, int]]:
+        if self._parts.isdisjoint(view.vocabulary):
+            return []
+        return [match.span() for match in self._phrase.finditer(view)]
+
+
+_BUILT: dict[Path, ProtectedTerms] = {}
+
+
+def protected_of(pack: Pack) -> ProtectedTerms:
+    """The protected terms of a pack, built once."""
+    if pack.folder not in _BUILT:
+        _BUILT[pack.folder] = ProtectedTerms(pack)
+    return _BUILT[pack.folder]
