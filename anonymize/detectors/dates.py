@@ -26,6 +26,8 @@ _YEAR_BEFORE_MONTH = re.compile(r"(?<!\w)(?:19|20)\d\d[ ,\-/]{1,2}$")
 _AFTER_MONTH = re.compile(r"\.?(?:[ .,\-/]{0,3}(?:de |del |di |of )?)(?P<year>(?:18|19|20)\d\d|'?\d\d)(?![\d])(?![.,]\d)")
 _DAY_AFTER_MONTH = re.compile(r"\.? ?\d{1,2}(?:st|nd|rd|th)?,? ?(?:19|20)\d\d(?!\d)")
 _RANGE_HEAD = re.compile(r"(?P<first>\d{1,2})[\-–](?P<last>\d{1,2}[/.]\d{1,2}[/.](?:\d{4}|\d\d))(?![/.]?\d)")
+_SUM = re.compile(r"\d[ .,\-/x]?$|[<>=~+±]\s?$|\b(?:ca|etwa|circa|rund|ad)\.? ?$", re.IGNORECASE)
+_LEFT = re.compile(r" ?(?:[x*/+€$%]|\d)")
 _CLOCK = re.compile(r" ?(?:h|:)\d\d")
 _SPINE = re.compile(r"\d+[./\-]\d+")
 
@@ -45,6 +47,7 @@ class Dates(Detector):
         self._births = Cues({"birth": cues["birth_cues"]}, cues.get("fillers", ["le", "en", "the", "on", "am", "el"]))
         self._never = Cues({"no": cues.get("not_after", [])}, ["a", "de", "est"])
         self._bare_month_year = bool(cues.get("month_slash_year", False))
+        self._bare_years = bool(cues.get("bare_years", False))
         units = alternatives(pack["detectors"]["identifiers"]["units"])
         self._unit = re.compile(rf" ?(?:{units}(?!\w)|%|‰)")
         current = [fold(str(word)) for word in cues.get("current_month", [])]
@@ -172,6 +175,9 @@ class Dates(Detector):
         if self._join_year.match(folded, end) or self._with_weekday(view, start) != start:
             return True
         before = text[max(0, start - 12) : start]
+        if self._bare_years and start and text[start - 1] in " \n\t(":
+            # no unit behind it, no sum, no second part of a number
+            return not _SUM.search(before) and not self._never.before(folded, start, 3, 0) and not _LEFT.match(rest)
         if before.endswith(("(", "[")) and re.match(r"[)\],;]| ?[\-–]", rest):
             return True
         return bool(_BULLET.search(before)) and (start > 0 or bool(rest.strip())) and not re.match(r"\s*\d", rest)
@@ -322,7 +328,7 @@ class Dates(Detector):
     # -- around a date ------------------------------------------------------------------------------------------------
 
     def _with_weekday(self, view: View, start: int) -> int:
-        match = re.search(r"([a-z]{4,10}),? (?:[a-z]{1,3} )?$", view.folded[max(0, start - 18) : start])
+        match = re.search(r"([a-z]{4,10}),? (?:[a-z]{1,3} )?\Z", view.folded[max(0, start - 18) : start])
         if match and match[1] in self._weekdays:
             return start - len(match.group())
         season = re.search(r"(?:(\w+) )?(?<!\w)([a-z]{3,12}) (?:(?:de|of|del|l'annee) )?$", view.folded[max(0, start - 34) : start])

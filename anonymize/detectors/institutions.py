@@ -49,9 +49,10 @@ class Institutions(Detector):
                 yield Span(match.start(), end, "institution", 0.85, "institutions.head")
         for match in self._ending.finditer(view):
             if view.text[match.start()].isupper() or view.case == "lower":
-                yield Span(
-                    match.start(), self._walk(view, match) or match.end(), "institution", 0.8, "institutions.ending"
-                )
+                end = self._walk(view, match)
+                if end is None and match.group() in self._clinical:
+                    continue  # a ward by its compound: Frauenklinik
+                yield Span(match.start(), end or match.end(), "institution", 0.8, "institutions.ending")
         yield from self._letterhead(view)
         done = 0
         for match in self._tail.finditer(view):

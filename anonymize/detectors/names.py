@@ -17,6 +17,7 @@ _JOIN = re.compile(r" ?(?:/|,|;|&|\bet\b|\bou\b|\by\b|\bund\b|\band\b) ?|\t| {1,
 _LETTERS = re.compile(r"[^\W\d_]+")
 _INITIALS = re.compile(r"[A-ZÀ-Ý](?:[. ]{1,2}[A-ZÀ-Ý])?\.?(?![\w'’])")
 _DATE = re.compile(r"\d{1,2} ?[/.\-] ?\d{1,2} ?[/.\-] ?\d{2,4}")
+_WEAK = ("names.relative", "names.cue")
 
 
 class Names(Detector):
@@ -32,6 +33,9 @@ class Names(Detector):
         self._sections = parser_of(pack)
         self._gazetteer = gazetteer
         title = alternatives(words["titles"])
+        # In German, nouns have capitals: weak cues need more than one
+        self._noun_capitals = bool(words.get("noun_capitals", False))
+        self._with_title = bool(words.get("title_included", False))
         self._title_words = frozenset(fold(str(word)).rstrip(".") for word in words["titles"])
         after = alternatives(words["after_title"])
         titled = rf"(?:(?:{title}|{after})(?!\w)\.? ?){{0,3}}"
@@ -88,9 +92,14 @@ class Names(Detector):
             if end is None and rule == "names.title":
                 initials = _INITIALS.match(view.text, start)
                 if initials:
-                    yield Span(*initials.span(), "initials", 0.8, "names.initials")
+                    begin = match.start() if self._with_title else initials.start()
+                    yield Span(begin, initials.end(), "initials", 0.8, "names.initials")
             if end is not None and rule == "names.relative" and view.case == "mixed" and view.text[start:end].isupper():
                 continue  # an abbreviation: "frère HLA compatible"
+            if end is not None and rule in _WEAK and self._noun_capitals and view.text[start].islower():
+                continue  # a particle before a noun: "die Mutter den Eindruck"
+            if end is not None and self._with_title and rule == "names.title":
+                yield Span(match.start(), end, "name", score, rule)
             while end is not None:
                 yield Span(start, end, "name", score, rule)
                 joined = _JOIN.match(view.folded, end)  # Dr X / Y, MM. X et Y
@@ -155,7 +164,7 @@ class Names(Detector):
         while stop is not None:
             words = self._reader.words(view, position, stop)
             rest = view.folded[stop : min(end, stop + 80)].strip()
-            dated = last_date >= stop
+            dated = last_date >= stop and not (self._noun_capitals and rest[:1].isalpha() and last_date > stop + 14)
             alone = not rest or rest[0] in "|,-(/" or rest.startswith("interne")
             fits = (1 if signature and not rest else 2) <= len(words) <= 5 and not self._ordinary(words)
             if not fits or not (dated or (signature and (alone or _JOIN.match(view.folded, stop)))):
