@@ -22,7 +22,8 @@ _GLUED = re.compile(r"\d[/.\-|,:]$")
 _LOOSELY_GLUED = re.compile(r"(?<!\d)\d{1,2} ?[/\-|:] ?$|\d ?[/\-|:] ?$")
 _DIGIT_NEAR = re.compile(r"\d[ .]?$")
 _BEFORE_MONTH = re.compile(r"(?<![\w.,/])(\d{1,2})(st|nd|rd|th|er|re|e|ter|°|º|ª|\.)?,?[ .\-/]{0,3}(?:de |d'|of |di )?$")
-_YEAR_BEFORE_MONTH = re.compile(r"(?<!\w)(?:19|20)\d\d[ ,\-/]{1,2}$")
+_YEAR_BEFORE_MONTH = re.compile(r"(?<!\w)(?:19|20)\d\d[ ,.\-/]{1,2}$")
+_DAY_BEHIND = re.compile(r"\.?[ .\-/]{1,2}(?:0?[1-9]|[12]\d|3[01])(?![\d:])(?![.,/]\d)")
 _AFTER_MONTH = re.compile(r"\.?(?:[ .,\-/]{0,3}(?:de |del |di |of )?)(?P<year>(?:18|19|20)\d\d|'?\d\d)(?![\d])(?![.,]\d)")
 _DAY_AFTER_MONTH = re.compile(r"\.? ?\d{1,2}(?:st|nd|rd|th)?,? ?(?:19|20)\d\d(?!\d)")
 _RANGE_HEAD = re.compile(r"(?P<first>\d{1,2})[\-–](?P<last>\d{1,2}[/.]\d{1,2}[/.](?:\d{4}|\d\d))(?![/.]?\d)")
@@ -263,7 +264,8 @@ class Dates(Detector):
                 end += 1
             return start, end, "dates.named" if day else "dates.spelled"
         if year_before:
-            return token.start - len(year_before.group()), end, "dates.named"
+            behind = _DAY_BEHIND.match(folded, end)
+            return token.start - len(year_before.group()), behind.end() if behind else end, "dates.named"
         return (start, end, "dates.named") if full and self._month_alone(view, index) else None
 
     def _month_alone(self, view: View, index: int) -> bool:

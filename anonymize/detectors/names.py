@@ -11,7 +11,7 @@ from anonymize.detectors.protected_terms import protected_of
 from anonymize.languages import Pack
 from anonymize.report import Gazetteer, Span
 from anonymize.sections import parser_of
-from anonymize.text import Anchored, View, alternatives, fold
+from anonymize.text import Anchored, View, alternatives, fold, words_of
 
 _JOIN = re.compile(r" ?(?:/|,|;|&|\bet\b|\bou\b|\by\b|\bund\b|\band\b) ?|\t| {1,6}[\-–] {1,6}| {2,40}")
 _LETTERS = re.compile(r"[^\W\d_]+")
@@ -60,6 +60,22 @@ class Names(Detector):
             words["typists"],
             rf"(?<!\w){alternatives(words['typists'])} ?[:=] ?(?P<initials>[a-z]{{1,4}}(?:[/.][a-z]{{1,4}})?)(?!\w)",
         )
+        # "A.B. van der Sluis", "Visser-de Jong": particles that open a surname wherever a capital follows
+        openings = alternatives(words.get("openings", []))
+        some = alternatives(words["particles"])
+        capital = r"[^\W\d_a-zß-ÿ][^\W\d_]+(?:-[^\W\d_]+)*"
+        initials = r"(?:[A-Z]{1,3}(?:\. ?| )){1,4}"
+        self._opening = re.compile(
+            rf"(?<![\w.'-])(?:(?:{initials})?(?i:{openings}) {capital}|{initials} ?(?i:{some} ){{1,3}}{capital}"
+            rf"|{capital}-(?i:{some} ){{1,3}}{capital})(?!\w)"
+            if words.get("openings")
+            else "(?!)"
+        )
+        units = alternatives(pack["detectors"]["ages"]["units"])
+        # case reports: "G.F., 59 anni", "A.B. (maschio, 40 anni)"
+        self._case = re.compile(
+            rf"(?<![\w.])(?:[^\W\d_]\. ?){{1,3}}[^\W\d_]\.(?=,? ?\(?(?:[^\W\d_]{{1,12}},? ){{0,3}}\d{{1,3}}[ \-]{units})"
+        )
         self._title_only = re.compile(rf"(?:{title}(?!\w)\.?[ ,]*){{1,3}}")
 
     def find(self, view: View) -> Iterable[Span]:
@@ -73,6 +89,13 @@ class Names(Detector):
         for match in self._typist.finditer(view):
             if match["initials"] not in self._title_words:
                 yield Span(*match.span("initials"), "initials", 0.8, "names.typist")
+        for match in self._opening.finditer(view.text):
+            last = words_of(match.group())[-1]
+            if last not in self._reader.stop and last not in self._protected.words and last not in self._reader.clinical:
+                yield Span(*match.span(), "name", 0.7, "names.opening")
+        for match in self._case.finditer(view.folded) if view.digits else ():
+            if view.text[match.start()].isupper():
+                yield Span(*match.span(), "initials", 0.8, "names.case_report")
         yield from self._before_birth(view)
         yield from self._edges(view)
         yield from self._from_gazetteer(view)

@@ -107,6 +107,7 @@ class Places(Detector):
             if words.get("bare_four_digits") == "behind_street"
             else None
         )
+        self._box = Anchored(words.get("boxes", []), rf"(?<!\w){alternatives(words.get('boxes', []))}[ .:]{{1,3}}\d{{1,6}}(?!\w)")
         self._town_after_street = bool(words.get("town_after_street"))
         self._office = re.compile(rf"(?<!\w){alternatives(words['post_office'])}(?: ?\d{{1,5}})?(?!\w)")
 
@@ -120,6 +121,8 @@ class Places(Detector):
         for match in _from(self._name_first, view, numbers) if self._name_first else ():
             if view.text[match.end() - len(match.group().rsplit(" ", 1)[1])].isupper() or view.case == "lower":
                 yield Span(*match.span(), "address", 0.9, "places.street")
+        for match in self._box.finditer(view):
+            yield Span(*match.span(), "address", 0.9, "places.box")
         # letters with digits behind them: SW1A 2AA, H1A 1A1
         codes = [
             (view.starts[index - 1], index)
@@ -189,7 +192,7 @@ class Places(Detector):
             yield Span(*match.span("code"), "postcode", 0.85, "places.postcode")
             yield Span(match.end(), end, "town", 0.85, "places.postcode")
         for match in self._codes.finditer(view.folded) if numbers else ():
-            if view.text[slice(*match.span())].islower() and view.case == "mixed":
+            if not any(map(str.isupper, view.text[slice(*match.span())])):
                 continue  # letters of a code are capitals: "1250 mg" is none
             yield Span(*match.span(), "postcode", 0.85, "places.postcode")
             gap = _AFTER_CODE.match(view.text, match.end())
