@@ -25,9 +25,9 @@ class Numbers(Config):
     """Numbers in words, for dates that are spelled out."""
 
     below_100: Annotated[Words, few(100)]
-    more: dict[str, int] = {}
-    days: dict[int, str] = {}
-    centuries: dict[int, str] = {}
+    more: dict[str, int] = Field(default_factory=dict)
+    days: dict[int, str] = Field(default_factory=dict)
+    centuries: dict[int, str] = Field(default_factory=dict)
     join: str = " "
 
 
@@ -39,12 +39,12 @@ class PackTopic(Config):
     date_order: Literal["dmy", "mdy", "ymd"]
     months: Annotated[list[Words], Field(min_length=12, max_length=12)]
     weekdays: Annotated[Words, Field(min_length=7, max_length=7)]
-    first_of_month: Words = []
-    number_words: Words = []
+    first_of_month: Words = Field(default_factory=list)
+    number_words: Words = Field(default_factory=list)
     numbers: Annotated[Numbers | None, Field(json_schema_extra={"wanted": "dates in words stay"})] = None
-    seasons: dict[str, int] = {}
-    holidays: dict[str, int] = {}
-    date_links: Words = []
+    seasons: dict[str, int] = Field(default_factory=dict)
+    holidays: dict[str, int] = Field(default_factory=dict)
+    date_links: Words = Field(default_factory=list)
     phone_regions: Annotated[list[str], Field(min_length=1)]
     tags: dict[str, str]
     columns: dict[str, Words]
@@ -58,7 +58,7 @@ class NameWords(Config):
     after_title: Words
     particles: Annotated[Words, few(5)]
     labels: Annotated[Words, few(20)]
-    line_labels: Words = []
+    line_labels: Words = Field(default_factory=list)
     cues: Annotated[Words, few(8)]
     relatives: Annotated[Words, few(8)]
     greetings: Annotated[Words, few(2)]
@@ -67,7 +67,7 @@ class NameWords(Config):
     typists: Words
     roles: Annotated[Words, few(40)]
     stop: Annotated[Words, few(80)]
-    openings: Words = []
+    openings: Words = Field(default_factory=list)
     title_included: bool = False
     noun_capitals: bool = False
 
@@ -84,12 +84,12 @@ class PlaceWords(Config):
     number_suffixes: Words
     abbreviations: dict[str, str]
     name_first: bool = False
-    particles: Words = []
-    postcodes: list[str] = []
+    particles: Words = Field(default_factory=list)
+    postcodes: list[str] = Field(default_factory=list)
     bare_four_digits: Literal["anywhere", "behind_street"] = "anywhere"
-    letter_words: Words = []
+    letter_words: Words = Field(default_factory=list)
     town_after_street: bool = False
-    boxes: Words = []
+    boxes: Words = Field(default_factory=list)
 
 
 class InstitutionWords(Config):
@@ -97,8 +97,9 @@ class InstitutionWords(Config):
 
     heads: Annotated[Words, few(15)]
     weak_heads: Words
+    whole_heads: Words = Field(default_factory=list)
     head_endings: Words
-    tails: Words = []
+    tails: Words = Field(default_factory=list)
     below: Words
     not_after: Words
     own_names: Words
@@ -111,10 +112,10 @@ class ContactWords(Config):
 
     extensions: Words
     phone_cues: Annotated[Words, few(6)]
-    pagers: Words = []
-    fillers: Words = []
-    and_: Annotated[Words, Field(alias="and")] = []
-    handle_cues: Words = []
+    pagers: Words = Field(default_factory=list)
+    fillers: Words = Field(default_factory=list)
+    and_: Annotated[Words, Field(alias="and")] = Field(default_factory=list)
+    handle_cues: Words = Field(default_factory=list)
 
 
 class IdentifierWords(Config):
@@ -126,15 +127,15 @@ class IdentifierWords(Config):
     national_id: Words
     id: Annotated[Words, few(8)]
     units: Annotated[Words, few(20)]
-    device: Words = []
+    device: Words = Field(default_factory=list)
     national: Annotated[
         list[str], Field(json_schema_extra={"wanted": "national numbers are found by their labels alone"})
-    ] = []
-    plates: list[str] = []
-    plate_cues: Words = []
-    user_cues: Words = []
-    fillers: Words = []
-    never_after: Words = []
+    ] = Field(default_factory=list)
+    plates: list[str] = Field(default_factory=list)
+    plate_cues: Words = Field(default_factory=list)
+    user_cues: Words = Field(default_factory=list)
+    fillers: Words = Field(default_factory=list)
+    never_after: Words = Field(default_factory=list)
 
 
 class DateWords(Config):
@@ -144,12 +145,12 @@ class DateWords(Config):
     month_cues: Annotated[Words, few(5)]
     day_cues: Annotated[Words, few(4)]
     birth_cues: Annotated[Words, few(3)]
-    fillers: Words = []
-    range_words: Words = []
-    day_articles: Words = []
-    current_month: Words = []
-    season_not_after: Words = []
-    not_after: Words = []
+    fillers: Words = Field(default_factory=list)
+    range_words: Words = Field(default_factory=list)
+    day_articles: Words = Field(default_factory=list)
+    current_month: Words = Field(default_factory=list)
+    season_not_after: Words = Field(default_factory=list)
+    not_after: Words = Field(default_factory=list)
     month_slash_year: bool = False
     bare_years: bool = False
 
@@ -159,7 +160,7 @@ class AgeWords(Config):
 
     units: Annotated[Words, Field(min_length=1)]
     cues: Annotated[Words, Field(min_length=1)]
-    fillers: Words = []
+    fillers: Words = Field(default_factory=list)
 
 
 class ProtectedWords(Config):
@@ -180,6 +181,7 @@ class Detectors(Config):
     dates: DateWords
     ages: AgeWords
     protected: ProtectedWords
+    addresses: dict[str, Any] = Field(default_factory=dict)
 
 
 class Sections(Config):
@@ -192,6 +194,12 @@ class Sections(Config):
     conclusion: Annotated[Words, few(3)]
     bare: Words
     closing: Annotated[Words, few(4)]
+    salutation: Words = Field(default_factory=list)
+    opening: Words = Field(default_factory=list)
+    conclusion_cues: Words = Field(default_factory=list)
+    letterhead: Words = Field(default_factory=list)
+    signature: Words = Field(default_factory=list)
+    after_body: Words = Field(default_factory=list)
 
 
 class Syllables(Config):
@@ -201,6 +209,7 @@ class Syllables(Config):
     vowel: Annotated[list[str], few(4)]
     middle: Annotated[list[str], Field(min_length=1)]
     end: Annotated[list[str], few(12)]
+    h: list[str] = Field(default_factory=list)
 
 
 class SurrogateWords(Config):
@@ -223,7 +232,7 @@ class DicomWords(Config):
     view: Annotated[Words, few(8)]
     laterality: Annotated[Words, few(4)]
     answers: Annotated[Words, few(10)]
-    processing: Words = []
+    processing: Words = Field(default_factory=list)
 
 
 class AnatomyWords(Config):
@@ -239,6 +248,12 @@ class Finding(Config):
 
     terms: Annotated[list[str], Field(min_length=1)]
     normal: list[str]
+    old: dict[str, list[str]] = Field(default_factory=dict)
+    elsewhere: dict[str, Any] = Field(default_factory=dict)
+    abnormal: bool = True
+    sections: list[str] = Field(default_factory=list)
+    persists: bool = False
+    not_with: list[str] = Field(default_factory=list)
 
 
 class Reach(Config):
@@ -258,6 +273,18 @@ class LabelWords(Config):
     pseudo: list[str]
     abbreviations: list[str]
     values: dict[str, list[str]]
+    spoken_stops: list[str] = Field(default_factory=list)
+    context: dict[str, Any] | list[str] = Field(default_factory=dict)
+    question: dict[str, list[str]] = Field(default_factory=dict)
+    family: dict[str, list[str]] = Field(default_factory=dict)
+    history: dict[str, list[str]] = Field(default_factory=dict)
+    other: list[str] = Field(default_factory=list)
+    list_joins: list[str] = Field(default_factory=list)
+    list_ends: list[str] = Field(default_factory=list)
+    capital_nouns: bool = False
+    laterality: dict[str, list[str]] = Field(default_factory=dict)
+    change: dict[str, list[str]] = Field(default_factory=dict)
+    normal_study: list[str] = Field(default_factory=list)
 
 
 class Sides(Config):
@@ -278,7 +305,7 @@ class Templates(Config):
     """``templates.yaml``: the grammar of training text; its rules are checked by the grammar itself."""
 
     documents: Annotated[list[Any], Field(min_length=1)]
-    names: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = Field(default_factory=dict)
     rules: Annotated[dict[str, list[Any]], few(40)]
 
 
@@ -296,7 +323,7 @@ class Identities(Config):
     wards: dict[str, Words]
     mail_domains: Annotated[list[str], Field(min_length=1)]
     hospital_domains: Annotated[list[str], Field(min_length=1)]
-    country_names: dict[str, Any] = {}
+    country_names: dict[str, Any] = Field(default_factory=dict)
 
 
 class Phantom(Config):
