@@ -87,5 +87,7 @@ def test_a_dutch_title_is_hidden_with_its_name_and_stays_in_the_surrogate() -> N
 
     report = Report(1, Identity(patient_id="1"), "2020-05-04", "", "Mevrouw Wagemaker werd gezien door dr. Molenkamp.")
     text = anonymizer("nl").anonymize(report).report.text
-    assert text.startswith("Mevrouw ") and " door dr. " in text
-    assert "Wagemaker" not in text and "Molenkamp" not in text
+    assert text.startswith("Mevrouw ")
+    assert " door dr. " in text
+    assert "Wagemaker" not in text
+    assert "Molenkamp" not in text

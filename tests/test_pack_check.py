@@ -75,7 +75,8 @@ def test_eleven_months_make_a_pack_unusable(made_up: Path) -> None:
 def test_a_word_list_without_licence_and_a_short_one(made_up: Path) -> None:
     (made_up / "common.txt").write_text("bakker\nvisser\n", encoding="utf-8")
     what = [lack.what for lack in lacks(made_up) if lack.file == "common.txt"]
-    assert any("licence" in line for line in what) and any("2 entries" in line for line in what)
+    assert any("licence" in line for line in what)
+    assert any("2 entries" in line for line in what)
 
 
 def test_a_broken_expression_a_broken_template_and_no_prompt(made_up: Path) -> None:
@@ -95,7 +96,8 @@ def test_the_command_prints_json_and_its_exit_code_says_unusable(made_up: Path) 
     good = runner.invoke(app, ["pack", "check", str(made_up), "--json"])
     assert good.exit_code == 0, good.output
     result = json.loads(good.stdout)
-    assert result["usable"] and result["packs"][0]["capabilities"]["NER model"] == "none"
+    assert result["usable"]
+    assert result["packs"][0]["capabilities"]["NER model"] == "none"
     (made_up / "sections.yaml").unlink()
     assert runner.invoke(app, ["pack", "check", str(made_up), "--quiet"]).exit_code == 1
     assert runner.invoke(app, ["pack", "check"]).exit_code == 2

@@ -65,12 +65,11 @@ class Names(Detector):
         some = alternatives(words["particles"])
         capital = r"[^\W\d_a-zß-ÿ][^\W\d_]+(?:-[^\W\d_]+)*"
         initials = r"(?:[A-Z]{1,3}(?:\. ?| )){1,4}"
-        self._opening = re.compile(
+        opening = (
             rf"(?<![\w.'-])(?:(?:{initials})?(?i:{openings}) {capital}|{initials} ?(?i:{some} ){{1,3}}{capital}"
             rf"|{capital}-(?i:{some} ){{1,3}}{capital})(?!\w)"
-            if words.get("openings")
-            else "(?!)"
         )
+        self._opening = re.compile(opening) if words.get("openings") else None
         units = alternatives(pack["detectors"]["ages"]["units"])
         # case reports: "G.F., 59 anni", "A.B. (maschio, 40 anni)"
         self._case = re.compile(
@@ -89,9 +88,13 @@ class Names(Detector):
         for match in self._typist.finditer(view):
             if match["initials"] not in self._title_words:
                 yield Span(*match.span("initials"), "initials", 0.8, "names.typist")
-        for match in self._opening.finditer(view.text):
+        for match in self._opening.finditer(view.text) if self._opening else ():
             last = words_of(match.group())[-1]
-            if last not in self._reader.stop and last not in self._protected.words and last not in self._reader.clinical:
+            if (
+                last not in self._reader.stop
+                and last not in self._protected.words
+                and last not in self._reader.clinical
+            ):
                 yield Span(*match.span(), "name", 0.7, "names.opening")
         for match in self._case.finditer(view.folded) if view.digits else ():
             if view.text[match.start()].isupper():

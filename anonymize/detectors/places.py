@@ -99,7 +99,13 @@ class Places(Detector):
             if "letter_words" in words
             else "(?!)"
         )
-        self._codes = re.compile("|".join(rf"(?<!\w)(?:{code})(?!\w)" for code in words.get("postcodes", [])) or "(?!)")
+        codes = words.get("postcodes", [])
+        self._codes = re.compile("|".join(rf"(?<!\w)(?:{code})(?!\w)" for code in codes)) if codes else None
+        # "Am Waldrand 21" needs a line of its own: its first word stands before everything
+        own = alternatives(words.get("line_streets", []))
+        self._own_line = re.compile(
+            rf"[ \t]*(?P<street>{own} [^\W\d_][\w'\-]+(?: [^\W\d_][\w'\-]+)? {number})[ \t,]*(?=\n|$)"
+        )
         # where bare four digits count behind a street or a cue alone: in German, years stand before nouns with capitals
         where = alternatives([*words["address_labels"], *words["town_cues"]])
         self._behind_street = (
@@ -107,7 +113,9 @@ class Places(Detector):
             if words.get("bare_four_digits") == "behind_street"
             else None
         )
-        self._box = Anchored(words.get("boxes", []), rf"(?<!\w){alternatives(words.get('boxes', []))}[ .:]{{1,3}}\d{{1,6}}(?!\w)")
+        self._box = Anchored(
+            words.get("boxes", []), rf"(?<!\w){alternatives(words.get('boxes', []))}[ .:]{{1,3}}\d{{1,6}}(?!\w)"
+        )
         self._town_after_street = bool(words.get("town_after_street"))
         self._office = re.compile(rf"(?<!\w){alternatives(words['post_office'])}(?: ?\d{{1,5}})?(?!\w)")
 
@@ -155,6 +163,10 @@ class Places(Detector):
                 if end and not (set(words_of(word.group())) & (self._common | self._protected)):
                     yield Span(match.end(), end, "town", 0.6, "places.at")
         for start, stop in view.lines:
+            street = self._own_line.match(folded, start, stop + 1) if view.text[stop - 1 : stop].isalnum() else None
+            if street and view.text[street.start("street")].isupper():
+                yield Span(*street.span("street"), "address", 0.8, "places.own_line")
+                yield from self._after_street(view, street.end("street"))
             if folded.find(",", start, stop) < 0:
                 continue
             match = self._letter.match(folded, start) or self._dated_line.match(folded, start, stop)
@@ -191,7 +203,7 @@ class Places(Detector):
                     continue
             yield Span(*match.span("code"), "postcode", 0.85, "places.postcode")
             yield Span(match.end(), end, "town", 0.85, "places.postcode")
-        for match in self._codes.finditer(view.folded) if numbers else ():
+        for match in self._codes.finditer(view.folded) if numbers and self._codes else ():
             if not any(map(str.isupper, view.text[slice(*match.span())])):
                 continue  # letters of a code are capitals: "1250 mg" is none
             yield Span(*match.span(), "postcode", 0.85, "places.postcode")

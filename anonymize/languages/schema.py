@@ -90,6 +90,7 @@ class PlaceWords(Config):
     letter_words: Words = Field(default_factory=list)
     town_after_street: bool = False
     boxes: Words = Field(default_factory=list)
+    line_streets: Words = Field(default_factory=list)
 
 
 class InstitutionWords(Config):
