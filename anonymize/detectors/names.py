@@ -133,6 +133,8 @@ class Names(Detector):
                     break
                 title = self._title_only.match(view.folded, joined.end())
                 start = title.end() if title else joined.end()
+                if self._noun_capitals and not title and joined.group().strip() in (",", ";", "-", "–", ""):
+                    break  # "Dr. Brandt, Oberarzt"
                 if start in chained:
                     break
                 chained.add(start)

@@ -17,6 +17,7 @@ _TOWN_WORD = r"[^\W\d_]++(?:['’\-][^\W\d_]++)*+"
 _WORD = re.compile(_TOWN_WORD)
 _NEXT = re.compile(r"[ \u00a0\-][^\W\d_'’]")
 _ELIDED = re.compile(r"[dl]['’][A-ZÀ-Ý]")
+_BEFORE_STREET = re.compile(r"(?<![\w\-])[^\W\d_][\w\-]* $")
 _COMMA = re.compile(r"[ ]?,[ \n]| ?\n|,? (?:in|te|a) ")
 _AFTER_CODE = re.compile(r"[ ,]{1,3}|\n")
 _COUNTRIES = frozenset(("f", "b", "ch", "l", "d", "a", "e", "lu"))
@@ -32,6 +33,9 @@ class Places(Detector):
         super().__init__(pack)
         words = pack["detectors"]["places"]
         self._stop = frozenset(fold(str(word)) for word in pack["detectors"]["names"]["stop"])
+        # the label of the next line is no town
+        labels = [*pack["detectors"]["names"]["labels"], *words["address_labels"]]
+        self._stop |= frozenset(parts[0] for parts in map(words_of, map(str, labels)) if parts and len(parts[0]) > 3)
         self._particles = frozenset(fold(str(word)) for word in pack["detectors"]["names"]["particles"]) | {
             "sur",
             "en",
@@ -60,6 +64,8 @@ class Places(Detector):
             rf"|(?<![\w]){number},? [a-z\-]{{3,30}}{endings}(?!\w)"
         )
         self._street_ending = Endings(words["street_endings"], rf"{endings} {number}(?!\w)", least=3)
+        # "Wiener Straße 12": the kind of street stands apart, behind a word with a capital
+        self._apart = Anchored(words["street_endings"], rf"(?<=[^\W\d_][ ]){endings} {number}(?!\w)")
         # 28 Victoria Road
         name_first = (
             rf"(?<![\w.,/]){number},? (?:[^\W\d_][^\W\d_'\-]+ ){{1,3}}{streets}(?!\w)\.?"
@@ -129,6 +135,11 @@ class Places(Detector):
         for match in _from(self._name_first, view, numbers) if self._name_first else ():
             if view.text[match.end() - len(match.group().rsplit(" ", 1)[1])].isupper() or view.case == "lower":
                 yield Span(*match.span(), "address", 0.9, "places.street")
+        for match in self._apart.finditer(view):
+            name = _BEFORE_STREET.search(view.text, max(0, match.start() - 40), match.start())
+            if name and view.text[match.start()].isupper() and not set(words_of(name.group())) & self._stop:
+                yield Span(name.start(), match.end(), "address", 0.85, "places.street")
+                yield from self._after_street(view, match.end())
         for match in self._box.finditer(view):
             yield Span(*match.span(), "address", 0.9, "places.box")
         # letters with digits behind them: SW1A 2AA, H1A 1A1
@@ -169,10 +180,19 @@ class Places(Detector):
                 yield from self._after_street(view, street.end("street"))
             if folded.find(",", start, stop) < 0:
                 continue
-            match = self._letter.match(folded, start) or self._dated_line.match(folded, start, stop)
+            match = self._letter.match(folded, start)
+            if not match:
+                match = self._dated_line.match(folded, start, stop)
+                match = match if match and self._plausible(view.text[slice(*match.span("town"))]) else None
             if match and (view.text[match.start("town")].isupper() or view.case == "lower"):
                 yield Span(*match.span("town"), "town", 0.8, "places.letter")
         yield from self._known(view)
+
+    def _plausible(self, town: str) -> bool:
+        """Words with capitals and particles, none of them clinical: no title of an examination before its date."""
+        words = town.split(" ")
+        capital = all(word[0].isupper() or fold(word) in self._particles for word in words)
+        return capital and not set(words_of(town)) & (self._common | self._stop)
 
     def _after_street(self, view: View, end: int) -> Iterable[Span]:
         """The town behind a comma behind a street: ``Florstraat 2, Veendam``."""
