@@ -25,7 +25,7 @@ from anonymize.keys import Keys, private_folder
 from anonymize.languages import load_pack
 from anonymize.policy import ReportsConfig
 from anonymize.quarantine import Quarantined, write_quarantine
-from anonymize.readers import open_source
+from anonymize.readers import open_source, origin_of
 from anonymize.readers.rows import REMEDIES, RowReader, map_columns
 from anonymize.report import SAFE_SCHEMA, SECTIONS, Identity, Report, SafeReport, Span
 from anonymize.spool import Plan, Refused, bucket_path, by_patient, deal, read_bucket, read_names, read_plan, strangers
@@ -264,5 +264,7 @@ def _write_quarantine(out: Path, keys: Keys, source: Path, plan: Plan, results: 
     write_quarantine(out / "quarantine" / "reports.parquet", items)
     lookup = private_folder(out) / "quarantine-lookup-reports.jsonl"
     lookup.unlink(missing_ok=True)
+    origins = [(first, name) for first, name in read_json(private_folder(out) / "reports" / "origins.json")]
     for item in items:
-        append_jsonl(lookup, {"ref": item.ref, "source": str(source.resolve()), "row": item.position})
+        place = source.resolve() / origin_of(origins, item.position) if source.is_dir() else source.resolve()
+        append_jsonl(lookup, {"ref": item.ref, "source": str(place), "row": item.position})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -16,7 +16,11 @@ _PIVOT = 35  # two-digit years up to this one are 20xx
 _SEP = r"(?: {0,2}[/.\-|_\\]{1,2} {0,2}| {1,2}|[,:])"
 _FULL = re.compile(rf"(?P<a>0?\d{{1,2}})(?P<s>{_SEP})(?P<b>0?\d{{1,2}})(?P<t>{_SEP})(?P<y>\d{{4}}|'?\d\d)(?!\d)")
 # l, i and o where an optical reader met 1 and 0.
-_SLIP = re.compile(r"(?P<a>[\dlio]{1,2})(?P<s>[/.\-])(?P<b>[\dlio]{1,2})(?P<t>[/.\-])(?P<y>[\dlio]{4}|[\dlio]{2})(?!\w)")
+_SLIP = re.compile(
+    r"(?P<a>[\dlio]{1,2})(?P<s>[/.\-])(?P<b>[\dlio]{1,2})(?P<t>[/.\-])(?P<y>[\dlio]{4}|[\dlio]{2})(?!\w)"
+)
+# Written like a date but impossible: a slip of the keyboard.
+_WRONG = re.compile(r"\d{1,3}([/.\-])\d{1,3}\1(?:19|20)\d\d(?!\d)")
 _YEAR_FIRST = re.compile(rf"(?P<y>\d{{4}})(?P<s>{_SEP})(?P<b>\d{{1,2}})(?P<t>{_SEP})(?P<a>\d{{1,2}})(?!\d)")
 _ROMAN = re.compile(
     r"(?P<a>\d{1,2})(?P<s> ?[/.\-] ?)(?P<b>x?i{1,3}|i?v|vi{1,3}|i?x)(?P<t> ?[/.\-] ?)(?P<y>\d{4}|\d\d)(?!\w)"
@@ -24,6 +28,8 @@ _ROMAN = re.compile(
 _ROMANS = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x", "xi", "xii")
 _SPACED = re.compile(r"\d{1,2}(?:(?: | ?[/.\-] ?)\d){5,7}(?! ?\d)")
 _COMPACT = re.compile(r"(?:\d{14}|\d{12}|\d{8}|\d{6})(?!\d)(?![.,]\d)")
+# A machine's time of day behind a date (ISO 8601): it stays as it is.
+STAMP = re.compile(r"[t ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:z|[+\-]\d\d:?\d\d)?(?![\w:])")
 _MONTH_YEAR = re.compile(r"(?P<b>\d{1,2})(?P<s> ?[/.\-|] ?| )(?P<y>\d{4})(?!\d)")
 _PAIR = re.compile(r"(?P<a>\d{1,2})(?P<s> ?[/.\-] ?)(?P<b>\d{1,2})(?P<t>\.?)(?!\d)")
 _YEAR = re.compile(r"(?:1[89]|20)\d\d(?!\d)")
@@ -61,10 +67,14 @@ class DateForms:
         self._season_names = {int(month): str(name) for name, month in reversed(words.get("seasons", {}).items())}
         self.holidays = {fold(str(name)): int(month) for name, month in words.get("holidays", {}).items()}
         self._ordinals = "|".join(re.escape(fold(str(word))) for word in words["first_of_month"])
+        self._first_only = str(words["first_of_month"][0]) if len(words["first_of_month"]) == 1 else ""
         self._many_ordinals = len(words["first_of_month"]) > 2  # English: each day has its ending
         names = "|".join(sorted(map(re.escape, self.months), key=len, reverse=True))
-        links = "|".join(re.escape(fold(str(word))) for word in words.get("date_links", ["de", "del", "of"]))
-        link = rf"(?:(?:{links}) |d')?"
+        self.month_regex = rf"(?:{names})\b\.?"
+        self.link_words = frozenset(fold(str(word)) for word in words.get("date_links", []))
+        link = "|".join(re.escape(word) + ("" if word.endswith("'") else " ") for word in sorted(self.link_words))
+        link = self.links = rf"(?:{link})?" if link else ""
+        self.ordinals = self._ordinals
         self._textual = re.compile(
             rf"(?:(?P<day>\d{{1,2}})(?P<ordinal>{self._ordinals})?(?P<s1>[ .,\-/]{{0,3}}{link}))?"
             rf"(?P<month>{names})(?P<dot>\.?)(?P<s2>[ .,\-/]{{0,3}}{link})(?P<year>\d{{4}}|'?\d{{2}})?$"
@@ -74,7 +84,7 @@ class DateForms:
             rf"(?P<s2>,? ?)(?P<year>\d{{4}})$"
         )
         self._year_before = re.compile(
-            rf"(?P<year>\d{{4}})(?P<s0>[ ,\-/]{{1,2}})(?P<month>{names})(?P<dot>\.?)(?P<s2>[ \-/]?)(?P<day>\d{{1,2}})?$"
+            rf"(?P<year>\d{{4}})(?P<s0>[ .,\-/]{{1,2}})(?P<month>{names})(?P<dot>\.?)(?P<s2>[ \-/]?)(?P<day>\d{{1,2}})?$"
         )
         self._month_word = re.compile(rf"(?<![a-z])(?P<month>{names})(?![a-z])(?P<dot>\.?)")
         self._day_words = re.compile(rf"(?P<day>[a-z\- ]*?|\d{{1,2}})(?P<s1>[ \-]{{0,2}}{link})$")
@@ -127,7 +137,7 @@ class DateForms:
                     int(year),
                     int(month),
                     None,
-                    lambda new: f"{_pad(new.month, month)}{separator}{new.year}",
+                    lambda new: f"{_pad(new.month, month, len(month) > 1)}{separator}{new.year}",
                     "month_year",
                 ),
                 match.end(),
@@ -151,6 +161,12 @@ class DateForms:
         written = self._full(fixed) if fixed else None
         return (written, match.end()) if written else None
 
+    @staticmethod
+    def mistyped(folded: str, start: int) -> int | None:
+        """End of what has the form of a date and is none (14/14/2014, 301/05/1966)."""
+        match = _WRONG.match(folded, start)
+        return match.end() if match else None
+
     def parse(self, text: str) -> Written | None:
         """``text`` as a date, or None where it is none or impossible (31/02, month 14)."""
         folded = fold(text)
@@ -159,6 +175,9 @@ class DateForms:
                 found = self.numeric(folded, 0)
                 if found and found[1] == len(folded):
                     return found[0]
+                stamp = STAMP.fullmatch(folded, found[1]) if found else None
+                if found and stamp:
+                    return _with_tail(found[0], text[found[1] :])
             if len(folded) <= 2 and folded.isdigit() and 1 <= int(folded) <= 31:
                 return Written(None, None, int(folded), lambda new: _pad(new.day, folded), "day")
             found = self.slipped(folded, 0)
@@ -182,9 +201,10 @@ class DateForms:
         if not ordered:
             return None
         month, day, month_first = ordered
+        zeros = _zeros(first, second)
 
         def render(new: date) -> str:
-            d, m = _pad(new.day, first if not month_first else second), _pad(new.month, second if not month_first else first)
+            d, m = _pad(new.day, first, zeros), _pad(new.month, second, zeros)
             written_year = f"{new.year}" if four else ("'" if y.startswith("'") else "") + f"{new:%y}"
             return f"{m if month_first else d}{s}{d if month_first else m}{t}{written_year}"
 
@@ -203,7 +223,10 @@ class DateForms:
         y, s, m, t, d = match.group("y", "s", "b", "t", "a")
         if not _valid(int(y), int(m), int(d)):
             return None
-        return Written(int(y), int(m), int(d), lambda new: f"{new.year}{s}{_pad(new.month, m)}{t}{_pad(new.day, d)}")
+        zeros = _zeros(m, d)
+        return Written(
+            int(y), int(m), int(d), lambda new: f"{new.year}{s}{_pad(new.month, m, zeros)}{t}{_pad(new.day, d, zeros)}"
+        )
 
     def _roman(self, match: re.Match[str]) -> Written | None:
         d, s, m, t, y = match.group("a", "s", "b", "t", "y")
@@ -238,15 +261,13 @@ class DateForms:
         if not ordered:
             return None
         month, day, month_first = ordered
-        return Written(
-            year, month, day, lambda new: f"{new:%m%d%Y}" if month_first else f"{new:%d%m%Y}", "compact"
-        )
+        return Written(year, month, day, lambda new: f"{new:%m%d%Y}" if month_first else f"{new:%d%m%Y}", "compact")
 
     def _spaced(self, folded: str) -> Written | None:
         """``1 6 0 3 2 0 0 9``: each digit in its own box, with separators or without."""
         places = [index for index, char in enumerate(folded) if char.isdigit()]
         digits = "".join(folded[index] for index in places)
-        if len(digits) not in (6, 7, 8) or len(set(digits)) < 3:
+        if len(digits) not in (6, 7, 8) or len(set(digits)) < 2:
             return None
         inner = self._compact(digits.zfill(8) if len(digits) == 7 else digits)
         if not inner:
@@ -273,15 +294,22 @@ class DateForms:
         ordered = self._order(first, second, 2000)
         if ordered and (ordered[2] == (self.order == "mdy")):
             month, day, month_first = ordered
+            zeros = _zeros(first, second)
 
             def render(new: date) -> str:
-                d, m = _pad(new.day, second if month_first else first), _pad(new.month, first if month_first else second)
+                d, m = _pad(new.day, first, zeros), _pad(new.month, second, zeros)
                 return f"{m}{s}{d}{t}" if month_first else f"{d}{s}{m}{t}"
 
             return Written(None, month, day, render, "pair")
         if 1 <= int(first) <= 12 and len(second) == 2 and "-" not in s and not t:
             year, month = _century(int(second)), int(first)
-            return Written(year, month, None, lambda new: f"{_pad(new.month, first)}{s}{new:%y}", "month_short_year")
+            return Written(
+                year,
+                month,
+                None,
+                lambda new: f"{_pad(new.month, first, len(first) > 1)}{s}{new:%y}",
+                "month_short_year",
+            )
         return None
 
     # -- forms with words ---------------------------------------------------------------------------------------------
@@ -305,14 +333,18 @@ class DateForms:
             name = _like(written, names[min(width, len(names) - 1)])
             pieces = {
                 "month": name,
-                "year": (f"{new.year}" if len(found["year"] or "") == 4 else _short(found["year"], new)) if year else "",
+                "year": (f"{new.year}" if len(found["year"] or "") == 4 else _short(found["year"], new))
+                if year
+                else "",
             }
-            if found["dot"] and len(names) == 1:
+            if found["dot"] and fold(name) == fold(names[0]):
                 pieces["dot"] = ""  # "févr." becomes "mars"
             if day:
                 pieces["day"] = _pad(new.day, found["day"])
                 if found.get("ordinal"):
                     pieces["ordinal"] = self._ordinal(new.day, found["ordinal"])
+                elif self._first_only and new.day == 1 and day != 1 and width == 0:
+                    pieces["day"] += _like(written, self._first_only) if written.isupper() else self._first_only
             out = [
                 pieces.get(group, text[slice(*match.span(group))] if found.get(group) else "")
                 for group in sorted((g for g in found if match.start(g) >= 0), key=match.start)
@@ -354,9 +386,7 @@ class DateForms:
                     return written
         return None
 
-    def _in_words(
-        self, text: str, before: re.Match[str], found: re.Match[str], after: re.Match[str]
-    ) -> Written | None:
+    def _in_words(self, text: str, before: re.Match[str], found: re.Match[str], after: re.Match[str]) -> Written | None:
         day_text, year_text = before["day"].strip(" -"), after["year"].strip(" -")
         day = self.numbers.value(day_text) if day_text else None
         year = self.numbers.value(year_text) if year_text else None
@@ -399,7 +429,9 @@ class DateForms:
         written = text[: match.end("name")]
 
         def render(new: date) -> str:
-            return _like(written, self.weekdays[new.weekday()]) + text[match.end("name") : match.end()] + inner.render(new)
+            return (
+                _like(written, self.weekdays[new.weekday()]) + text[match.end("name") : match.end()] + inner.render(new)
+            )
 
         return Written(inner.year, inner.month, inner.day, render, inner.form)
 
@@ -410,12 +442,14 @@ class DateForms:
         if not match or not month or not 1850 <= int(match["year"]) <= 2120:
             return None
 
+        gap = text[match.end("name") : match.end("gap")]
+
         def render(new: date) -> str:
-            if match["name"] in self.seasons:
-                name = self._season_names[(1, 4, 7, 10)[(new.month % 12) // 3]]
-            else:
-                name = self.month_names[new.month - 1][0]
-            return f"{_like(text[: match.end('name')], name)}{text[match.end('name') : match.end('gap')]}{new.year}"
+            season = self._season_names.get((1, 4, 7, 10)[(new.month % 12) // 3])
+            if match["name"] in self.seasons and season:
+                return f"{_like(text[: match.end('name')], season)}{gap}{new.year}"
+            name = self.month_names[new.month - 1][0]
+            return f"{name.upper() if text.isupper() else name}{gap}{new.year}"
 
         return Written(int(match["year"]), month, None, render, "season")
 
@@ -466,6 +500,12 @@ def parse_iso(pack: Pack, text: str) -> str:
     return written.whole.isoformat() if written and written.whole else ""
 
 
+def whole_weeks(days: int) -> int:
+    """The offset of whole weeks nearest to ``days``, never 0: dates keep their weekday."""
+    weeks = max(1, round(abs(days) / 7))
+    return 7 * weeks if days > 0 else -7 * weeks
+
+
 def age_months(birth: str, exam: str) -> int | None:
     """Completed months between two ISO dates; None where one is missing or birth is after the examination."""
     if not birth or not exam:
@@ -485,6 +525,11 @@ def _valid(year: int, month: int, day: int) -> bool:
     return True
 
 
+def _with_tail(written: Written, tail: str) -> Written:
+    inner = written.render
+    return replace(written, render=lambda new: inner(new) + tail)
+
+
 def _century(two: int) -> int:
     return 2000 + two if two <= _PIVOT else 1900 + two
 
@@ -493,8 +538,15 @@ def _short(like: str, new: date) -> str:
     return ("'" if like.startswith("'") else "") + f"{new:%y}"
 
 
-def _pad(value: int, like: str) -> str:
-    return f"{value:0{len(like)}d}" if like.startswith("0") or len(like) >= 2 else str(value)
+def _zeros(first: str, second: str) -> bool:
+    """Whether day and month are written with two digits: where both have two, it is the custom."""
+    return first.startswith("0") or second.startswith("0") or (len(first) > 1 and len(second) > 1)
+
+
+def _pad(value: int, like: str, zeros: bool = False) -> str:
+    return (
+        f"{value:0{max(2, len(like)) if like.startswith('0') else 2}d}" if zeros or like.startswith("0") else str(value)
+    )
 
 
 def _like(written: str, name: str) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
-from anonymize.dates import age_months
-from anonymize.detectors import build
+from anonymize.dates import age_months, whole_weeks
+from anonymize.detectors import build, hospital
 from anonymize.detectors.known_identity import KnownIdentity, KnownWords
 from anonymize.detectors.ner import plausible
 from anonymize.detectors.tagger import open_tagger
@@ -19,7 +19,7 @@ from anonymize.policy import ReportsConfig
 from anonymize.presidio import RecognizerRegistry
 from anonymize.report import Gazetteer, Identity, Report, SafeReport, Span
 from anonymize.sections import parser_of
-from anonymize.surrogates import CAP_MONTHS, Person, Surrogates
+from anonymize.surrogates import CAP_MONTHS, Person, Surrogates, originals
 from anonymize.text import View, view_of, words_of
 
 # At equal extent the more telling kind wins.
@@ -73,7 +73,11 @@ class Anonymizer:
         self.pack = load_pack(config.language)
         known = gazetteer if gazetteer and config.use_export_names else Gazetteer()
         self.tagger, self.model = open_tagger(self.pack, config.ner)
-        self.detectors = [*build(self.pack, known, config.identifiers), *([self.tagger] if self.tagger else [])]
+        self.detectors = build(self.pack, known, config.identifiers)
+        if self.model and (self.model / hospital.FILE).is_file():
+            self.detectors.append(hospital.HospitalTerms(self.pack, self.model))
+        if self.tagger:
+            self.detectors.append(self.tagger)
         self.words = KnownWords(self.pack)
         self.sections = parser_of(self.pack)
         self.surrogates = Surrogates(self.pack, keys, gazetteer or Gazetteer(), avoid)
@@ -93,7 +97,9 @@ class Anonymizer:
         known = self.known(identity) if identity else None
         spans = self.combine(text, rules, known)
         extra = self.names_in(text, spans) if self.config.second_pass else ()
-        return self.combine(text, rules, self.known(identity or Identity(), extra)) if extra else spans
+        if not extra:
+            return spans
+        return self.combine(text, rules, known.with_extra(extra) if known else self.known(Identity(), extra))
 
     def fingerprints(self) -> dict[str, str]:
         """What decides on the result: version, policy, language pack and trained model."""
@@ -116,8 +122,19 @@ class Anonymizer:
         spans = [span for detector in self.detectors for span in detector.find(view)]
         phrases = self.words.protected.phrases(view)
         if phrases:
-            spans = [span for span in spans if not (span.rule in _PROTECTABLE and _inside(span, phrases))]
+            spans = [span for span in spans if not self._protected(view, span, phrases)]
         return plausible(spans, view) if self.tagger else spans
+
+    def _protected(self, view: View, span: Span, phrases: Sequence[tuple[int, int]]) -> bool:
+        """Whether a span of weak evidence is an eponym in use. A longer one of the tagger gives way only where the phrase
+        holds all of its words ("Salter-Harris"), not where it begins with one ("Denis 9 rue ...")."""
+        if span.rule not in _PROTECTABLE:
+            return False
+        if span.rule != "ner.trained":
+            return _inside(span, phrases)
+        return any(start <= span.start and span.end <= end for start, end in phrases) or (
+            not any(char.isspace() for char in view.text[span.start : span.end]) and _inside(span, phrases)
+        )
 
     def combine(self, text: str, spans: Sequence[Span], known: KnownIdentity | None) -> list[Span]:
         """The spans of :meth:`by_rule` and those of the patient's identity, in order, without overlaps."""
@@ -130,7 +147,9 @@ class Anonymizer:
         found: set[str] = set()
         for span in spans:
             if span.kind == "name" and span.score >= (0.95 if span.rule == "ner.trained" else 0.6):
-                found.update(words_of(text[span.start : span.end]))
+                name = text[span.start : span.end]
+                if not (len(name) <= 4 and name.isupper() and view.case == "mixed"):  # an abbreviation
+                    found.update(words_of(name))
         ordinary = view.lower_words if view.case != "lower" else frozenset()
         return {
             word
@@ -150,9 +169,11 @@ class Anonymizer:
         identity = report.identity
         known = known or self.known(identity)
         offset = self.keys.date_offset_days(identity.patient_id)
+        if self.config.keep_weekdays:
+            offset = whole_weeks(offset)
         age = age_months(identity.birth_date, report.exam_date)
-        person = Person(identity, offset, report.exam_date, age)
         spans = self.combine(report.text, self.by_rule(report.text) if by_rule is None else by_rule, known)
+        person = Person(identity, offset, report.exam_date, age, originals(report.text, spans))
         counts = Counter(span.kind for span in spans)
         text, residual = self._replace(report.text, spans, person, known)
         exam, more = self._replace(report.exam, self.detect(report.exam, known), person, known)
@@ -198,7 +219,9 @@ class Anonymizer:
             action = getattr(self.config.policy, span.kind)
             pieces += [
                 text[position : span.start],
-                self.surrogates.replace(span, text[span.start : span.end], person, action),
+                self.surrogates.replace(
+                    span, text[span.start : span.end], person, action, text[span.end : span.end + 48]
+                ),
             ]
             position = span.end
         return "".join([*pieces, text[position:]])
@@ -227,6 +250,9 @@ def resolve(view: View, spans: Iterable[Span]) -> list[Span]:
         ):
             out[-1] = _trim(view.text, replace(last, end=span.start))
             out.append(span)
+            rest = _trim(view.text, replace(last, start=span.end))
+            if rest.end > rest.start:
+                out.append(rest)
         elif span.end > last.end:
             strong = last if last.end - last.start >= span.end - span.start else span
             out[-1] = Span(last.start, span.end, strong.kind, max(last.score, span.score), strong.rule)

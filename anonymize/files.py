@@ -89,15 +89,19 @@ def fingerprint(*parts: Any) -> str:
     """16 hex digits that change with the content of ``parts``.
 
     A :class:`~pathlib.Path` stands for the bytes of that file, or of every file below that folder with its
-    relative name; anything else for its JSON form.
+    relative name (by its name alone where it cannot be opened); anything else for its JSON form.
     """
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Path):
             for file in sorted(p for p in part.rglob("*") if p.is_file()) if part.is_dir() else [part]:
-                digest.update(str(file.relative_to(part) if part.is_dir() else file.name).encode())
-                with file.open("rb") as stream:
-                    digest.update(hashlib.file_digest(stream, "sha256").digest())
+                digest.update(os.fsencode(file.relative_to(part) if part.is_dir() else file.name))
+                try:
+                    with file.open("rb") as stream:
+                        digest.update(hashlib.file_digest(stream, "sha256").digest())
+                except PermissionError:
+                    if not part.is_dir():
+                        raise
         else:
             digest.update(json.dumps(part, sort_keys=True, default=_plain).encode())
         digest.update(b"\0")

@@ -44,7 +44,11 @@ class IdentifierForm(Config):
             return self.pattern
         parts = re.findall(r"\d+|[^\W\d_]+|.", self.example, re.DOTALL)
         return "".join(
-            rf"\d{{{len(part)}}}" if part.isdigit() else rf"[^\W\d_]{{{len(part)}}}" if part.isalpha() else re.escape(part)
+            rf"\d{{{len(part)}}}"
+            if part.isdigit()
+            else rf"[^\W\d_]{{{len(part)}}}"
+            if part.isalpha()
+            else re.escape(part)
             for part in parts
         )
 

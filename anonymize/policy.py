@@ -58,6 +58,23 @@ class Columns(Config):
     prescriber: str = ""
     radiologist: str = ""
     text: str = ""
+    staff: str = Field(default="", description="further people named in the record, separated by ; or |")
+    numbers: str = Field(default="", description="a further number of the patient, such as a national one")
+
+
+class Files(Config):
+    """How a folder of documents says whose they are, where the documents do not."""
+
+    pattern: str = Field(
+        default="",
+        description="of file names without ending, such as {patient}_{accession}_{exam_date}; {_} is skipped",
+    )
+    index: str = Field(default="", description="CSV with one line per file; relative to the folder")
+    name_column: str = Field(default="", description="of the index: its column with the file's name; empty = found")
+    patient_authority: str = Field(
+        default="", description="HL7 assigning authority, FHIR system or CDA root of the patient identifier to use"
+    )
+    accession_field: str = Field(default="", description="HL7 field with the accession number, such as OBR-3 or OBR-18")
 
 
 class ReportsConfig(Config):
@@ -65,6 +82,8 @@ class ReportsConfig(Config):
 
     language: str = "fr"
     columns: Columns = Columns()
+    files: Files = Files()
+    sheet: str = Field(default="", description="of an Excel file: name, or number from 1; empty = the only one")
     encoding: str = Field(default="", description="of a CSV; empty = found from its bytes")
     delimiter: str = Field(default="", description="of a CSV; empty = found from its heading")
     policy: Policy = Policy()

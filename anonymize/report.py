@@ -46,7 +46,8 @@ class Identity:
     phone: str = ""
     visit: str = ""
     accession: str = ""
-    staff: tuple[str, ...] = ()  # prescriber and radiologist, as written
+    staff: tuple[str, ...] = ()  # prescriber and radiologist, relatives and other people named, as written
+    numbers: str = ""  # further identifiers and phones, one a line
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ def deal(source: Source, pack: Pack, folder: Path, shard_mb: float) -> Plan:
     columns = map_columns(source.headings, source.config.columns, pack)
     reader = RowReader(columns, pack)
     collector = NameCollector(KnownWords(pack))
-    shards = max(1, min(_MAXIMUM_SHARDS, round(source.path.stat().st_size / (shard_mb * 1024 * 1024))))
+    shards = max(1, min(_MAXIMUM_SHARDS, round(source.size / (shard_mb * 1024 * 1024))))
     for old in folder.glob("bucket-*.jsonl"):
         old.unlink()
     buffers: dict[int, list[str]] = defaultdict(list)
@@ -139,6 +139,7 @@ def deal(source: Source, pack: Pack, folder: Path, shard_mb: float) -> Plan:
         folder / "names.json", {**{k: sorted(v) for k, v in asdict(names).items()}, "avoid": sorted(collector.avoid())}
     )
     mapping = {field: source.headings[index] for field, index in columns.items()}
+    write_json(folder / "origins.json", source.origins)
     plan = Plan(count, shards, tuple(refused), mapping, source.details)
     write_json(folder / "plan.json", asdict(plan))
     return plan

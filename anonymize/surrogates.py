@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import lru_cache
 
-from anonymize.dates import forms_of, shift
+from anonymize.dates import DateForms, Written, forms_of, moved, shift
+from anonymize.given_names import gender_of
 from anonymize.keys import Keys
 from anonymize.languages import Pack
 from anonymize.report import Gazetteer, Identity, Span
+from anonymize.surrogate_numbers import network_address, number, other, phone
 from anonymize.text import collapse, fold
 
 CAP_MONTHS = 1068
 _RUN = re.compile(r"[^\W\d_]+")
+_UID = re.compile(r"[0-2](?:\.(?:0|[1-9]\d*)){4,}")
+_APOSTROPHES = ("'", "’")
 _VOWELS = frozenset("aeiouyh")
 
 
@@ -32,16 +36,31 @@ class Person:
     offset_days: int
     exam_date: str  # ISO, real
     age_months: int | None
+    taken: frozenset[str] = frozenset()  # folded words and numbers of this document that no surrogate may equal
 
 
 class Surrogates:
     """Replacement values of one language.
 
-    ``avoid`` holds the folded real names, towns and streets of the export: no surrogate word equals one of them.
+    Args:
+        pack: made-up syllables, tags, words that stay.
+        keys: the secret.
+        gazetteer: given names of the export.
+        avoid: folded real names, towns and streets of the export; no surrogate word equals one of them.
+        gender: F, M or "" of a given name.
     """
 
-    def __init__(self, pack: Pack, keys: Keys, gazetteer: Gazetteer, avoid: Collection[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        pack: Pack,
+        keys: Keys,
+        gazetteer: Gazetteer,
+        avoid: Collection[str] = frozenset(),
+        gender: Callable[[str], str] = gender_of,
+    ) -> None:
         self._keys = keys
+        self._gender = gender
+        self._regions: list[str] = pack["pack"]["phone_regions"]
         self._syllables = pack["surrogates"]
         self._tags: dict[str, str] = pack["pack"]["tags"]
         self._forms = forms_of(pack)
@@ -63,10 +82,10 @@ class Surrogates:
             for word in [*institutions["heads"], *institutions["connectors"], *institutions["stop"]]
             for part in re.split(r"[ ']", str(word))
         )
-        self._word = lru_cache(maxsize=20_000)(self._draw_word)
+        self._drawn = lru_cache(maxsize=20_000)(self._draw_word)
 
-    def replace(self, span: Span, text: str, person: Person, action: str) -> str:
-        """What stands instead of ``text``, which ``span`` found."""
+    def replace(self, span: Span, text: str, person: Person, action: str, after: str = "") -> str:
+        """What stands instead of ``text``, which ``span`` found; ``after`` is what follows it in the document."""
         if action == "keep":
             return text
         if action == "delete":
@@ -76,13 +95,12 @@ class Surrogates:
         if action == "tag":
             return self.tag(span.kind)
         if span.kind == "age":
-            return str(CAP_MONTHS // 12)
+            oldest = CAP_MONTHS // 12
+            return str(oldest) if text[:1].isdigit() else _spelled(self._forms, oldest, text)
         if span.kind in ("date", "birth_date"):
-            moved = self._date(text, span.kind, person)
-            if action == "generalise" and moved:
-                year = re.search(r"\d{4}", moved)
-                return year.group() if year else self.tag(span.kind)
-            return moved or self.tag(span.kind)
+            if action == "generalise":
+                return self._year(text, span.kind, person, after) or self.tag(span.kind)
+            return self._date(text, span.kind, person, after) or self.tag(span.kind)
         if action == "generalise":
             return self.tag(span.kind)
         return self._look_alike(span.kind, text, person)
@@ -92,34 +110,58 @@ class Surrogates:
         return f"[{self._tags[kind]}]"
 
     def _look_alike(self, kind: str, text: str, person: Person) -> str:
-        patient = person.identity.patient_id
         if kind in ("name", "initials"):
             return self._name(text, person)
         if kind == "town":
             kept = [match for match in _RUN.finditer(text) if fold(match.group()) in self._keep_place - self._particles]
             stop = kept[0].start() if kept else len(text)
-            new = _cased(self._word("place", patient, collapse(text[:stop])), text[:stop].strip())
-            return new + (" " + self._digits(text[stop:], kind, patient) if kept else "")
+            new = _cased(self._word("place", person, collapse(text[:stop])), text[:stop].strip())
+            return new + (" " + self._digits(text[stop:], kind, person) if kept else "")
         if kind in ("address", "institution"):
             keep = self._keep_place if kind == "address" else self._keep_institution
-            worded = _RUN.sub(lambda match: self._unless(keep, match.group(), patient), text)
-            return self._digits(worded, kind, patient)
-        draw = self._keys.random(f"surrogate {kind}", f"{patient}\0{collapse(text)}")
-        if kind == "email":
-            return f"{''.join(draw.choices('bcdfghjklmnpqrstvwz', k=8))}@{self._syllables['mail_host']}"
-        if kind == "url":
-            return f"https://{''.join(draw.choices('bcdfghjklmnpqrstvwz', k=8))}.invalid"
-        return self._number(text, kind, draw)
+            worded = _RUN.sub(lambda match: self._unless(keep, match.group(), person), text)
+            return self._digits(worded, kind, person)
+        value = f"{person.identity.patient_id}\0{collapse(text) or text}"
+        for attempt in range(20):
+            draw = self._keys.random(f"surrogate {kind}", value + "\0" * attempt)
+            new = self._contact(kind, text, draw)
+            if collapse(new) not in person.taken and collapse(new) not in self._avoid:
+                return new
+        return self.tag(kind)
 
-    def _unless(self, keep: frozenset[str], word: str, patient: str) -> str:
-        return word if fold(word) in keep or len(word) == 1 else _cased(self._word("place", patient, fold(word)), word)
+    def _contact(self, kind: str, text: str, draw: random.Random) -> str:
+        """An e-mail or web address, a telephone or another number."""
+        letters = "".join(draw.choices("bcdfghjklmnpqrstvwz", k=8))
+        if kind == "email":
+            return f"{letters}@{self._syllables['mail_host']}"
+        if kind == "phone":
+            return phone(text, self._regions, draw)
+        if kind in ("url", "id"):
+            address = network_address(text, draw)
+            if address:
+                return address
+        if kind == "url":
+            return f"@{letters}" if text.startswith("@") else f"https://{letters}.invalid"
+        if _UID.fullmatch(text):
+            return self._keys.uid(text)  # as in the images
+        return number(text, kind, draw)
+
+    def _unless(self, keep: frozenset[str], word: str, person: Person) -> str:
+        return word if fold(word) in keep or len(word) == 1 else _cased(self._word("place", person, fold(word)), word)
 
     def _name(self, text: str, person: Person) -> str:
         runs = _RUN.findall(text)
         if len(runs) >= 3 and all(len(run) == 1 for run in runs):
             return _cased(self._name_word(collapse(text), person), text)
         last = text.rstrip().rfind(runs[-1]) if runs else 0
-        return _RUN.sub(lambda match: self._name_part(match.group(), person, match.start() == last), text)
+        return _RUN.sub(
+            lambda match: (
+                match.group()  # d'Albret, D'ALBRET
+                if text[match.end() : match.end() + 1] in _APOSTROPHES and fold(match.group()) in self._particles
+                else self._name_part(match.group(), person, match.start() == last)
+            ),
+            text,
+        )
 
     def _name_part(self, word: str, person: Person, is_last: bool) -> str:
         """A particle stays, unless it ends the name (``NGUYEN VAN``)."""
@@ -136,67 +178,135 @@ class Surrogates:
         return _cased(self._name_word(folded, person), word)
 
     def _name_word(self, folded: str, person: Person) -> str:
-        own_given = set(_RUN.findall(fold(person.identity.given_name)))
-        kind = "surname"
-        if folded in own_given:
-            kind = {"F": "given_f", "M": "given_m"}.get(person.identity.sex, "given_f")
-        elif folded in self._given_names:
-            kind = "given_f" if folded.endswith(("a", "e")) else "given_m"
-        return self._word(kind, person.identity.patient_id, folded)
+        return self._word(self._name_kind(folded, person), person, folded)
 
-    def _draw_word(self, kind: str, patient: str, folded: str) -> str:
+    def _name_kind(self, folded: str, person: Person) -> str:
+        """surname, given_f or given_m: by the record, then by the list of given names, then by the ending."""
+        own_given = set(_RUN.findall(fold(person.identity.given_name)))
+        own_surname = set(_RUN.findall(fold(f"{person.identity.surname} {person.identity.birth_name}")))
+        if folded in own_given and person.identity.sex in ("F", "M"):
+            return {"F": "given_f", "M": "given_m"}[person.identity.sex]
+        if folded in own_surname and folded not in own_given:
+            return "surname"
+        if folded in own_given or folded in self._given_names:
+            listed = self._gender(folded)
+            if not listed:
+                listed = "F" if folded.endswith(("a", "e")) else "M"
+            return {"F": "given_f", "M": "given_m"}[listed]
+        return "surname"
+
+    def _word(self, kind: str, person: Person, folded: str) -> str:
+        """A made-up word; another one in the one document that holds it as a real one."""
+        word = self._drawn(kind, person.identity.patient_id, folded)
+        if fold(word) in person.taken:
+            return self._draw_word(kind, person.identity.patient_id, folded, person.taken)
+        return word
+
+    def _draw_word(self, kind: str, patient: str, folded: str, taken: frozenset[str] = frozenset()) -> str:
         parts = self._syllables[kind]
         starts = parts["vowel" if folded[:1] in _VOWELS else "consonant"]
+        if folded[:1] == "h":
+            starts = parts.get("h", starts)
         draw = self._keys.random(f"surrogate {kind}", f"{patient}\0{folded}")
-        for attempt in range(200):
+        for attempt in range(400):
             middle = "".join(draw.choice(parts["middle"]) for _ in range(attempt // 40))
             word = f"{draw.choice(starts)}{middle}{draw.choice(parts['end'])}"
-            if fold(word) not in self._avoid and fold(word) != folded:
+            new = fold(word)
+            if new not in self._avoid and new not in taken and new != folded:
                 return word
         raise ValueError(f"the language pack's syllables for '{kind}' are too few")
 
-    def _date(self, text: str, kind: str, person: Person) -> str | None:
+    # -- dates --------------------------------------------------------------------------------------------------------
+
+    def _date(self, text: str, kind: str, person: Person, after: str) -> str | None:
         written = self._forms.parse(text)
         if written is None:
             return None
+        capped = self._capped_birth(written, kind, person)
+        if capped:
+            return shift(replace(written, year=capped.year, month=capped.month, day=capped.day), 0, None)
+        year, month, following = self._context(written, kind, person, after)
+        if written.day and not written.month:
+            return self._lone_day(written, person, year, month, following)
+        return shift(written, person.offset_days, year, month)
+
+    def _year(self, text: str, kind: str, person: Person, after: str) -> str | None:
+        written = self._forms.parse(text)
+        if written is None or written.year is None:
+            return None
+        year, month, _ = self._context(written, kind, person, after)
+        new = self._capped_birth(written, kind, person) or moved(written, person.offset_days, year, month)
+        return str(new.year) if new else None
+
+    def _capped_birth(self, written: Written, kind: str, person: Person) -> date | None:
+        """A birth date of the day on which a person over 89 would be 89."""
+        is_birth = kind == "birth_date" or (
+            written.whole is not None and written.whole.isoformat() == person.identity.birth_date
+        )
+        if not is_birth or person.age_months is None or person.age_months <= CAP_MONTHS or not person.exam_date:
+            return None
+        exam = date.fromisoformat(person.exam_date) + timedelta(person.offset_days)
+        draw = self._keys.random("surrogate birth", person.identity.patient_id)
+        return exam - timedelta(days=round(CAP_MONTHS * 30.4375) + draw.randrange(1, 360))
+
+    def _context(
+        self, written: Written, kind: str, person: Person, after: str
+    ) -> tuple[int | None, int | None, Written | None]:
+        """Year and month where the text gives none: of the date that follows in a range, else of the examination."""
+        year = int(person.exam_date[:4]) if person.exam_date else None
+        month = int(person.exam_date[5:7]) if person.exam_date else None
         birth = person.identity.birth_date
-        is_birth = kind == "birth_date" or (written.whole is not None and written.whole.isoformat() == birth)
-        if is_birth and person.age_months is not None and person.age_months > CAP_MONTHS and person.exam_date:
-            exam = date.fromisoformat(person.exam_date) + timedelta(person.offset_days)
-            draw = self._keys.random("surrogate birth", person.identity.patient_id)
-            return written.render(exam - timedelta(days=round(CAP_MONTHS * 30.4375) + draw.randrange(1, 360)))
-        context = int(person.exam_date[:4]) if person.exam_date else None
-        if is_birth and birth:
-            context = int(birth[:4])
-        return shift(written, person.offset_days, context)
+        if kind == "birth_date" and birth:
+            year, month = int(birth[:4]), int(birth[5:7])
+        following = _following(self._forms, after) if not (written.year and written.month) else None
+        if following and following.month:
+            year, month = following.year or year, following.month
+        return year, month, following
 
-    def _digits(self, text: str, kind: str, patient: str) -> str:
-        draw = self._keys.random(f"surrogate {kind} number", f"{patient}\0{collapse(text)}")
-        return re.sub(r"\d+", lambda match: _other(match.group(), draw), text)
+    def _lone_day(
+        self, written: Written, person: Person, year: int | None, month: int | None, following: Written | None
+    ) -> str | None:
+        """A day whose month stands elsewhere gets its month where the move takes it into another one."""
+        new = moved(written, person.offset_days, year, month)
+        if following and following.month:
+            anchor = moved(following, person.offset_days, year, month)
+        else:
+            anchor = date.fromisoformat(person.exam_date) + timedelta(person.offset_days) if person.exam_date else new
+        if new is None or anchor is None or (new.month, new.year) == (anchor.month, anchor.year):
+            return written.render(new) if new else None
+        if following and following.form in ("named", "words"):
+            return f"{written.render(new)} {self._forms.month_written(new.month, 'a')}"
+        return f"{new.day:02d}/{new.month:02d}"
 
-    @staticmethod
-    def _number(text: str, kind: str, draw: random.Random) -> str:
-        """Another number of the same form. Phones, postcodes, national numbers start with zeros: no real one does."""
-        out, seen = [], 0
-        zeros = {"phone": 3, "postcode": 2, "national_id": 3, "professional_id": 2}.get(kind, 0)
-        for char in text:
-            if char.isdigit():
-                out.append("0" if seen < zeros else str(draw.randrange(10)))
-                seen += 1
-            elif char.isalpha():
-                letter = draw.choice("dfiqu" if kind == "postcode" else "abcdefghjklmnpqrstuvwxyz")
-                out.append(letter.upper() if char.isupper() else letter)
-            else:
-                out.append(char)
-        new = "".join(out)
-        if new == text and seen:
-            return "".join(str((int(char) + 1) % 10) if char.isdigit() else char for char in text)
-        return new
+    def _digits(self, text: str, kind: str, person: Person) -> str:
+        draw = self._keys.random(f"surrogate {kind} number", f"{person.identity.patient_id}\0{collapse(text)}")
+        return re.sub(r"\d+", lambda match: other(match.group(), draw), text)
 
 
-def _other(digits: str, draw: random.Random) -> str:
-    first = draw.choice([str(digit) for digit in range(1, 10) if str(digit) != digits[0]])
-    return first + "".join(str(draw.randrange(10)) for _ in digits[1:])
+def originals(text: str, spans: Iterable[Span]) -> frozenset[str]:
+    """What no surrogate of a document may equal: the folded words and numbers of its spans."""
+    found: set[str] = set()
+    for span in spans:
+        value = text[span.start : span.end]
+        found.add(collapse(value))
+        found.update(fold(word) for word in _RUN.findall(value))
+    return frozenset(found)
+
+
+def _following(forms: DateForms, after: str) -> Written | None:
+    """The date that begins within ten characters of ``after``, as far as it goes."""
+    first = re.search(r"\d", after[:12])
+    if not first:
+        return None
+    best = None
+    for end in re.finditer(r"(?<=\w)(?!\w)|$", after[first.start() : first.start() + 36]):
+        best = forms.parse(after[first.start() : first.start() + end.start()]) or best
+    return best
+
+
+def _spelled(forms: DateForms, value: int, like: str) -> str:
+    word = forms.numbers.day(value) or str(value)
+    return word.upper() if like.isupper() else word.capitalize() if like[:1].isupper() else word
 
 
 def _cased(word: str, like: str) -> str:

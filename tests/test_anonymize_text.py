@@ -112,12 +112,14 @@ def test_every_pack_builds_and_hides_a_structured_record(language: str) -> None:
 def test_score_counts_what_it_says() -> None:
     gold = [Gold("Jean Dupont vu hier à Brest", ((0, 4, "PRENOM"), (5, 11, "NOM"), (22, 27, "VILLE")), Identity())]
     result = score(gold, [[Span(0, 11, "name", 1.0, "x"), Span(12, 14, "name", 1.0, "x")]])
-    assert result["redact_recall"]["value"] == pytest.approx(2 / 3, abs=1e-4)
-    assert result["redact_full"]["value"] == 0
-    assert result["leak_rate"]["value"] == pytest.approx(1 / 3, abs=1e-4)
-    assert result["precision"]["value"] == pytest.approx(2 / 3, abs=1e-4)
-    assert result["false_positives_per_1000"]["value"] == pytest.approx(1000 / 6, abs=1e-3)
-    assert result["recall_by_label"] == {"NOM": 1.0, "PRENOM": 1.0, "VILLE": 0.0}
+    assert result["redact_recall"] == pytest.approx(2 / 3, abs=1e-4)
+    assert result["redact_full"] == 0
+    assert result["leak_rate"] == pytest.approx(1 / 3, abs=1e-4)
+    assert result["precision"] == pytest.approx(2 / 3, abs=1e-4)
+    assert result["false_positives_per_1000"] == pytest.approx(1000 / 6, abs=1e-3)
+    assert {label: part["recall"] for label, part in result["by_label"].items()} == {"NOM": 1.0, "PRENOM": 1.0, "VILLE": 0.0}
+    assert result["by_label"]["VILLE"]["high"] < 1
+    assert result["intervals"]["redact_recall"][0] <= result["redact_recall"] <= result["intervals"]["redact_recall"][1]
 
 
 def test_audit_chain_shows_a_change(tmp_path: Path) -> None:
@@ -140,5 +142,5 @@ def test_audit_chain_shows_a_change(tmp_path: Path) -> None:
 def test_bars_on_shared_gold(shared: Path, name: str, recall: float, false: float) -> None:
     gold = list(read_gold(shared / "data" / "deid" / f"{name}.jsonl"))[:60]
     result, _ = measure(Anonymizer(ReportsConfig(), Keys(b"0123456789abcdef")), gold)
-    assert result["redact_recall"]["value"] >= recall
-    assert result["false_positives_per_1000"]["value"] <= false
+    assert result["redact_recall"] >= recall
+    assert result["false_positives_per_1000"] <= false

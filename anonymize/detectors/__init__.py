@@ -41,13 +41,12 @@ class Detector(EntityRecognizer):
         ]
 
 
-def build(
-    pack: Pack, gazetteer: Gazetteer | None = None, forms: Sequence[IdentifierForm] = ()
-) -> list[Detector]:
+def build(pack: Pack, gazetteer: Gazetteer | None = None, forms: Sequence[IdentifierForm] = ()) -> list[Detector]:
     """All detectors of a language, without those that need the record (``known_identity``).
 
     ``forms`` are the hospital's own identifiers.
     """
+    from anonymize.detectors.addresses import Addresses
     from anonymize.detectors.ages import Ages
     from anonymize.detectors.contacts import Contacts
     from anonymize.detectors.dates import Dates
@@ -65,6 +64,7 @@ def build(
         Names(pack, known),
         Dates(pack),
         Places(pack, known),
+        *([Addresses(pack)] if "addresses" in pack["detectors"] else []),
         Institutions(pack),
         Contacts(pack),
         Online(pack),

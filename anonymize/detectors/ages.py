@@ -36,9 +36,9 @@ class Ages(Detector):
         """Spans of the number alone."""
         folded = view.folded
         for match in _NUMBER.finditer(folded):
-            if self._unit.match(folded, match.end()):
-                yield Span(*match.span(), "age", 0.9, "ages.over_89")
-            elif self._cues.before(folded, match.start(), 4, 0) and not self._not.match(folded, match.end()):
+            followed = self._unit.match(folded, match.end())
+            announced = not followed and self._cues.before(folded, match.start(), 4, 0)
+            if followed or (announced and not self._not.match(folded, match.end())):
                 yield Span(*match.span(), "age", 0.9, "ages.over_89")
         if not self._numbers.first_letters:
             return

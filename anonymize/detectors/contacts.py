@@ -12,7 +12,7 @@ from anonymize.detectors import Detector
 from anonymize.detectors.cues import Cues
 from anonymize.languages import Pack
 from anonymize.report import Span
-from anonymize.text import View, alternatives
+from anonymize.text import View, alternatives, fold
 
 _DATE = re.compile(
     r"(?<!\d)\d{1,2}[/.\- ]\d{1,2}[/.\- ](?:19|20)\d\d(?!\d)|(?<!\d)(?:19|20)\d\d[/.\-]\d\d[/.\-]\d\d(?!\d)"
@@ -24,6 +24,8 @@ _RUN = re.compile(r"\d+")
 _MEASURE = re.compile(r"\d+[.,]\d+$|\d[.,]\d{1,2} ")
 _PAIRS = re.compile(r"0[1-9]([ .\-/])\d\d(?:\1\d\d){3}(?!\d)")
 _COUNTRY = re.compile(r"\((?:\+|00)?\d{2,3}\) ?$")
+_WORD_BEHIND = re.compile(r" \(?([a-z]+)(?!\w)")
+_MORE = re.compile(r" ?\d")
 _PLUS = re.compile(r"(?:\(?\+ ?|\()$")
 
 
@@ -39,9 +41,15 @@ class Contacts(Detector):
         self._valid = lru_cache(maxsize=4096)(self._is_valid)  # letterheads repeat
         extension = alternatives(words["extensions"])
         self._extension = re.compile(rf",? {{0,2}}{extension} ?:? ?\d{{2,5}}(?!\d)")
-        self._tail = re.compile(rf" ?(?:[\-/,]|{alternatives(words.get('and', ['/']))}) ?(?P<tail>\d{{2,4}})(?![\d./]|[.,]\d)")
+        self._tail = re.compile(
+            rf" ?(?:[\-/,]|{alternatives(words.get('and', ['/']))}) ?(?P<tail>\d{{2,4}})(?![\d./]|[.,]\d)"
+        )
         pagers = [*words.get("pagers", []), *(word for word in words["extensions"] if len(str(word)) > 2)]
         self._cues = Cues({"phone": words["phone_cues"], "pager": pagers}, words.get("fillers", []))
+        # "28-64-66-98 office": single words that may stand behind the number
+        self._behind = frozenset(
+            word for word in map(fold, map(str, words["phone_cues"])) if word.isalpha() and len(word) > 2
+        )
         self._unit = re.compile(rf" ?(?:(?:{alternatives(pack['detectors']['identifiers']['units'])}(?!\w))|%)")
 
     def find(self, view: View) -> Iterable[Span]:
@@ -53,8 +61,10 @@ class Contacts(Detector):
                 continue
             plus = _PLUS.search(folded, max(0, start - 3), start)
             begin = plus.start() if plus else start
-            if not plus and folded[start - 1 : start] in (".", ",") and folded[start - 2 : start - 1].isdigit():
-                continue
+            if not plus and folded[start - 2 : start - 1].isdigit():
+                sign = folded[start - 1]
+                if sign in ".,-_/" or (sign == " " and run.end() - start == 1):
+                    continue  # the middle of something longer
             found = self._at(folded, begin, run)
             if found:
                 yield found
@@ -71,7 +81,16 @@ class Contacts(Detector):
                     return self._span(folded, begin, begin + end, "contacts.valid")
         cue = self._cues.before(folded, begin, 10, 1)
         if not cue:
-            return None
+            behind = _WORD_BEHIND.match(folded, match.end()) if match else None
+            if not match or not behind or behind[1] not in self._behind:
+                return None
+            value = match.group()
+            plain = (
+                len(re.findall(r"\d", value)) >= 7
+                and not self._column(folded, begin, value)
+                and not _DATE.search(value)
+            )
+            return self._span(folded, begin, match.end(), "contacts.cue") if plain else None
         match = match or _SHORT.match(folded, begin)
         if not match or _DATE.match(match.group()) or self._unit.match(folded, match.end()):
             return None
@@ -114,13 +133,11 @@ class Contacts(Detector):
         country = _COUNTRY.search(folded, max(0, start - 8), start) if folded[start - 1 : start] in (" ", ")") else None
         start = country.start() if country else start
         extension = self._extension.match(folded, end)
+        tail = self._tail.match(folded, end) if rule == "contacts.valid" else None
         if extension:
             end = extension.end()
-        else:
-            tail = self._tail.match(folded, end)
-            if tail and rule == "contacts.valid":
-                if not re.match(r" ?\d", folded[tail.end() : tail.end() + 2]) and not self._unit.match(folded, tail.end()):
-                    end = tail.end()
+        elif tail and not _MORE.match(folded, tail.end()) and not self._unit.match(folded, tail.end()):
+            end = tail.end()
         return Span(start, end, "phone", 0.95, rule)
 
     def _possible(self, number: str) -> bool:

@@ -43,6 +43,11 @@ class Cues:
 
         ``gap`` characters that are no letters or digits may stand between, with ``breaks`` ends of line at most.
         """
+        place = position - 1
+        while place >= 0 and position - place <= gap and folded[place] in " .:-/":
+            place -= 1
+        if place < 0 or folded[place].isdigit():
+            return None  # no phrase ends in a digit
         start = max(0, position - _REACH)
         before = folded[start:position]
         between = _GAP.search(before)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from anonymize.dates import Written, forms_of
+from anonymize.dates import STAMP, Written, forms_of
 from anonymize.detectors import Detector
 from anonymize.detectors.cues import Cues
 from anonymize.languages import Pack
@@ -16,17 +16,17 @@ from anonymize.report import Span
 from anonymize.text import View, alternatives, fold
 
 _DIGITS = re.compile(r"\d+")
-_SLIP_BEFORE = re.compile(r"(?<!\w)[\dlio]{1,2}(?:[/.\-][\dlio]{0,2}){0,2}$")
-_BULLET = re.compile(r"(?:^|\n)[ \t]*(?:[\-–•*·>o]{1,2}[ \t]*)?$| [\-–•] ?$")
-_GLUED = re.compile(r"\d[/.\-|,:]$")
-_LOOSELY_GLUED = re.compile(r"(?<!\d)\d{1,2} ?[/\-|:] ?$|\d ?[/\-|:] ?$")
-_DIGIT_NEAR = re.compile(r"\d[ .]?$")
-_BEFORE_MONTH = re.compile(r"(?<![\w.,/])(\d{1,2})(st|nd|rd|th|er|re|e|ter|°|º|ª|\.)?,?[ .\-/]{0,3}(?:de |d'|of |di )?$")
-_YEAR_BEFORE_MONTH = re.compile(r"(?<!\w)(?:19|20)\d\d[ ,.\-/]{1,2}$")
-_DAY_BEHIND = re.compile(r"\.?[ .\-/]{1,2}(?:0?[1-9]|[12]\d|3[01])(?![\d:])(?![.,/]\d)")
-_AFTER_MONTH = re.compile(r"\.?(?:[ .,\-/]{0,3}(?:de |del |di |of )?)(?P<year>(?:18|19|20)\d\d|'?\d\d)(?![\d])(?![.,]\d)")
-_DAY_AFTER_MONTH = re.compile(r"\.? ?\d{1,2}(?:st|nd|rd|th)?,? ?(?:19|20)\d\d(?!\d)")
+_SLIP_BEFORE = re.compile(r"(?<!\w)[\dlio]{1,2}(?:[/.\-][\dlio]{0,2}){0,2}\Z")
+_BULLET = re.compile(r"(?:^|\n)[ \t]*(?:[\-–•*·>o]{1,2}[ \t]*)?$| [\-–•] ?\Z")
+_GLUED = re.compile(r"\d[/.\-|,:]\Z")
+_LOOSELY_GLUED = re.compile(r"(?<!\d)\d{1,2} ?[/\-|:] ?$|\d ?[/\-|:] ?\Z")
+_DIGIT_NEAR = re.compile(r"\d[ .]?\Z")
+_YEAR_BEFORE_MONTH = re.compile(r"(?<![\w.,/\-])(?:19|20)\d\d[ .,\-/]{1,2}\Z")
+_DAY_LAST = re.compile(r"\.?[ \-/]?\d{1,2}(?![\w]|[.,/]\d)")
 _RANGE_HEAD = re.compile(r"(?P<first>\d{1,2})[\-–](?P<last>\d{1,2}[/.]\d{1,2}[/.](?:\d{4}|\d\d))(?![/.]?\d)")
+_GOES_ON = re.compile(r"[/.]?\d|/")
+_NEXT_YEAR = re.compile(r"/ ?(?:1[89]|20)\d\d(?!\d)|/\d\d(?!\d)")
+_LIST = re.compile(r"\d ?, ?\Z")
 _SUM = re.compile(r"\d[ .,\-/x]?$|[<>=~+±]\s?$|\b(?:ca|etwa|circa|rund|ad)\.? ?$", re.IGNORECASE)
 _LEFT = re.compile(r" ?(?:[x*/+€$%]|\d)")
 _CLOCK = re.compile(r" ?(?:h|:)\d\d")
@@ -54,14 +54,29 @@ class Dates(Detector):
         current = [fold(str(word)) for word in cues.get("current_month", [])]
         self._current = re.compile(rf"\d{{1,2}} {alternatives(current)}(?!\w)") if current else None
         joins = [normal_join(str(word)) for word in cues.get("range_words", [])]
+        self._joins = frozenset(joins)
         joined = "|".join(sorted(map(re.escape, joins), key=len, reverse=True))
         words = rf"|[ ]?\b(?:{joined})\b[ ]?" if joined else ""
-        self._join_before = re.compile(rf"(?P<part>(?<![\w/.,])\d{{1,2}}(?:[./]\d{{1,2}}\.?|er|\.)?)(?P<join>[ ]?[\-–&+,][ ]?{words})$")
-        self._join_only = re.compile(rf"^[ \t]?(?:[\-–/,&+]|[ ]?(?:{joined or '(?!)'})(?: (?:le|les|el|the|den|il)\b)?)?[ \t]?$")
-        self._list_day = Cues({"date": cues.get("day_articles", ["le", "les", "du", "am", "vom", "el", "del", "los", "the", "on"])})
+        self._join_before = re.compile(
+            rf"(?P<part>(?<![\w/.,])\d{{1,2}}(?:[./]\d{{1,2}}\.?|er|\.)?)(?P<join>[ ]?[\-–&+,][ ]?{words})\Z"
+        )
+        articles = alternatives(cues.get("day_articles", []))
+        links = forms.links
+        ordinals = rf"(?:{forms.ordinals}|[.°ºª])"
+        self._before_month = re.compile(rf"(?<![\w.,/])(\d{{1,2}}){ordinals}?,?[ .\-/]{{0,3}}{links}\Z")
+        self._after_month = re.compile(
+            rf"\.?(?:[ .,\-/]{{0,3}}{links})(?P<year>(?:18|19|20)\d\d|'?\d\d)(?![\d])(?![.,]\d)"
+        )
+        self._day_after_month = re.compile(rf"\.? ?\d{{1,2}}{ordinals}?,? ?(?:19|20)\d\d(?!\d)")
+        self._before_number = re.compile(rf"[ \-]{{1,2}}{links}")
+        self._season = re.compile(rf"(?:(\w+) )?(?<!\w)([a-z]{{3,12}}) {links}\Z")
+        self._join_only = re.compile(rf"^[ \t]?(?:[\-–/,&+]|[ ]?(?:{joined or '(?!)'})(?: {articles}\b)?)?[ \t]?\Z")
+        self._list_day = Cues(
+            {"date": cues.get("day_articles", ["le", "les", "du", "am", "vom", "el", "del", "los", "the", "on"])}
+        )
         self._weekdays = forms.weekday_index
         # "a été 2018 fois": the word is no season behind an auxiliary
-        self._participle = frozenset(fold(str(word)) for word in cues.get("season_not_after", []))
+        self._participle = frozenset(str(word) for word in cues.get("season_not_after", []))
         self._join_year = re.compile(rf"(?: ?[,\-–/&] ?|[ ]{joined_or_none(joined)}[ ])(?:en )?(?:1[89]|20)\d\d(?!\d)")
 
     def find(self, view: View) -> Iterable[Span]:
@@ -107,7 +122,9 @@ class Dates(Detector):
         folded, start = view.folded, match.start()
         before = folded[max(0, start - 8) : start]
         previous = before[-1:]
-        if (previous and previous in "lio") or (previous and previous in "/.-" and len(before) > 1 and before[-2] in "lio"):
+        if (previous and previous in "lio") or (
+            previous and previous in "/.-" and len(before) > 1 and before[-2] in "lio"
+        ):
             slip = _SLIP_BEFORE.search(before)
             hit = self._forms.slipped(folded, start - len(slip.group())) if slip else None
             if slip and hit:
@@ -124,6 +141,9 @@ class Dates(Detector):
         if head:
             start = head.start("last")  # the day before it is found from there
         found = self._forms.numeric(folded, start) or (self._forms.slipped(folded, start))
+        wrong = self._forms.mistyped(folded, start)
+        if wrong and (not found or found[1] < wrong) and (before.endswith(": ") or self._cued(folded, start)):
+            return start, wrong, "dates.mistyped"
         if not found:
             return None
         written, end = found
@@ -132,6 +152,9 @@ class Dates(Detector):
             return None
         if written.form == "month_year" and folded[start + 2] == " ":
             start = self._word_before(view, start) or start
+        if written.whole:
+            stamp = STAMP.match(folded, end)
+            end = stamp.end() if stamp else end
         return start, end, f"dates.{written.form if written.form in ('year', 'pair', 'month_year') else 'numeric'}"
 
     def _is_date(self, view: View, written: Written, start: int, end: int, rest: str, chained: bool) -> bool:
@@ -143,13 +166,11 @@ class Dates(Detector):
             blanks = not re.search(r"[^\d ]", text)
             if blanks and (re.match(r"[ .]\d", rest) or _DIGIT_NEAR.search(folded[max(0, start - 2) : start])):
                 return not re.match(r" \d\d(?!\d)", rest) and bool(self._cued(folded, start))
-            if blanks and self._unit.match(folded, end):
-                return False
-            return True
+            return not (blanks and self._unit.match(folded, end))
         if form in ("compact", "season"):
             return True
         if form == "spaced":
-            return not re.match(r" \d", rest) and not re.search(r"\d $", folded[max(0, start - 2) : start])
+            return not re.match(r" \d", rest) and not re.search(r"\d \Z", folded[max(0, start - 2) : start])
         if form == "short":
             return bool(self._days.before(folded, start, 3))
         if self._unit.match(folded, end) and form != "month_year":
@@ -160,9 +181,9 @@ class Dates(Detector):
             if " " in text.strip() and "/" not in text and "." not in text and "-" not in text:
                 return len(text) == 7 and bool(self._months.before(folded, start, 2) or self._word_before(view, start))
             return not (text.startswith("1/") and written.year in (2048, 1920))
-        if re.match(r"[/.,\-]?\d|[,/]", rest) and not (chained or re.match(r"[\-,]", rest)):
-            if not (form == "year" and re.match(r"-(?:1[89]|20)\d\d(?!\d)|[,/] ?(?:1[89]|20)\d\d(?!\d)|/\d\d(?!\d)|,(?!\d)", rest)):
-                return False
+        goes_on = _GOES_ON.match(rest) and not chained
+        if goes_on and not (form == "year" and _NEXT_YEAR.match(rest)):
+            return False
         if form == "year":
             return self._is_year(view, start, end, rest, chained)
         return self._is_pair(view, written, start, text, rest, chained)
@@ -200,10 +221,11 @@ class Dates(Detector):
             return False
         first, second = re.findall(r"\d+", text)
         padded = len(first) == len(second) == 2 and "0" in (first[0], second[0])
-        if chained and ("/" in text or "." in text):
+        if chained and ("/" in text or ("." in text and padded)):
             return True
         if text.endswith(".") and " " not in text.strip():
-            return bool(self._days.before(folded, start, 2, 0)) or (len(first) == 2 and self._ends(rest))
+            cue = self._days.before(folded, start, 2, 0)
+            return bool(cue and cue[1] not in self._joins) or (len(first) == 2 and self._ends(rest))
         if "/" in text and padded:
             return True
         if self._days.before(folded, start, 2, 0):
@@ -220,7 +242,7 @@ class Dates(Detector):
 
     def _word_before(self, view: View, start: int) -> int | None:
         """Start of a day in words before a month and a year in digits."""
-        word = re.search(r"(?<!\w)([a-z\-]{2,14}) $", view.folded[max(0, start - 16) : start])
+        word = re.search(r"(?<!\w)([a-z\-]{2,14}) \Z", view.folded[max(0, start - 16) : start])
         return start - len(word.group()) if word and self._forms.numbers.is_word(word[1].replace("-", "")) else None
 
     # -- month names --------------------------------------------------------------------------------------------------
@@ -230,7 +252,7 @@ class Dates(Detector):
         token = tokens[index]
         start, end = token.start, token.end
         before = folded[max(0, start - 14) : start]
-        day = _BEFORE_MONTH.search(before)
+        day = self._before_month.search(before)
         if day and not 1 <= int(day[1]) <= 31:
             day = None
         year_before = None if day else _YEAR_BEFORE_MONTH.search(before)
@@ -241,15 +263,17 @@ class Dates(Detector):
             start -= len(before) - day.start()
         elif words_before is not None:
             start = words_before
-        month_first = None if has_day else _DAY_AFTER_MONTH.match(folded, end)
-        after = _AFTER_MONTH.match(folded, end)
+        month_first = None if has_day else self._day_after_month.match(folded, end)
+        after = self._after_month.match(folded, end)
         if after and len(after["year"]) < 4:
             bare_two = after["year"][0] != "'"
-            if bare_two and (self._unit.match(folded, after.end()) or not (has_day or full) or _CLOCK.match(folded, after.end())):
+            if bare_two and (
+                self._unit.match(folded, after.end()) or not (has_day or full) or _CLOCK.match(folded, after.end())
+            ):
                 after = None
             elif bare_two and not has_day and not self._months.before(folded, token.start, 2, 0):
-                if not (folded[start - 1 : start] == "(" and folded[after.end() : after.end() + 1] == ")"):
-                    after = None
+                in_brackets = folded[start - 1 : start] == "(" and folded[after.end() : after.end() + 1] == ")"
+                after = after if in_brackets else None
         if month_first:
             return start, month_first.end(), "dates.named"
         if after and not (has_day is False and not full and len(after["year"]) < 4):
@@ -258,14 +282,17 @@ class Dates(Detector):
         if words_after:
             return start, words_after, "dates.spelled"
         if has_day:
-            if not full and view.text[token.start : token.end].islower() and words_before is not None:
-                return None
+            if not full and words_before is not None:
+                return None  # "vingt-sept" is a number
             if folded[end : end + 1] == "." and not full:
                 end += 1
             return start, end, "dates.named" if day else "dates.spelled"
         if year_before:
-            behind = _DAY_BEHIND.match(folded, end)
-            return token.start - len(year_before.group()), behind.end() if behind else end, "dates.named"
+            last = _DAY_LAST.match(folded, end)
+            start = token.start - len(year_before.group())
+            if last and self._forms.parse(folded[start : last.end()]):
+                end = last.end()
+            return start, end, "dates.named"
         return (start, end, "dates.named") if full and self._month_alone(view, index) else None
 
     def _month_alone(self, view: View, index: int) -> bool:
@@ -278,7 +305,7 @@ class Dates(Detector):
         for other in view.tokens[index + 1 : index + 4]:
             if other.folded in self._forms.months:
                 between = view.folded[token.end : other.start]
-                if self._join_only.match(between) and _AFTER_MONTH.match(view.folded, other.end):
+                if self._join_only.match(between) and self._after_month.match(view.folded, other.end):
                     return True
                 break
         return bool(self._months.before(view.folded, token.start, 2, 1))
@@ -289,13 +316,8 @@ class Dates(Detector):
         limit = view.tokens[index].start
         for back in range(index - 1, max(-1, index - 6), -1):
             token = tokens[back]
-            if not re.fullmatch(r"[ \-]{1,2}(?:(?:de|d'|of|di) ?)?", view.folded[token.end : limit]) and not (
-                token.folded in ("de", "of", "di") and start is None
-            ):
+            if not self._before_number.fullmatch(view.folded[token.end : limit]):
                 break
-            if start is None and token.folded in ("de", "of", "di"):
-                limit = token.start
-                continue
             if not self._forms.numbers.is_word(token.folded):
                 break
             limit, text = token.start, token.folded + text
@@ -311,7 +333,7 @@ class Dates(Detector):
         for token in tokens[index + 1 : index + 11]:
             if not re.fullmatch(r"[ .,\-]{1,2}", view.folded[limit : token.start]):
                 break
-            if token.folded in ("de", "del", "of") and not text:
+            if token.folded in self._forms.link_words and not text:
                 limit = token.end
                 continue
             plain = token.folded.rstrip("s")
@@ -333,11 +355,12 @@ class Dates(Detector):
         match = re.search(r"([a-z]{4,10}),? (?:[a-z]{1,3} )?\Z", view.folded[max(0, start - 18) : start])
         if match and match[1] in self._weekdays:
             return start - len(match.group())
-        season = re.search(r"(?:(\w+) )?(?<!\w)([a-z]{3,12}) (?:(?:de|of|del|l'annee) )?$", view.folded[max(0, start - 34) : start])
-        if season and (season[2] in self._forms.seasons or season[2] in self._forms.holidays):
-            if season[1] not in self._participle:
-                return start - (len(season.group()) - (season.start(2) - season.start()))
-        return start
+        season = self._season.search(view.folded, max(0, start - 34), start)
+        named = season and (season[2] in self._forms.seasons or season[2] in self._forms.holidays)
+        if not season or not named:
+            return start
+        before = view.text[season.start(1) : season.end(1)].lower() if season[1] else ""  # "à" is no "a"
+        return start if before in self._participle else season.start(2)
 
     def _ahead(self, view: View, start: int) -> Iterator[Span]:
         """Days before a date that belong to it: ``3 au 7 mai 2020``, ``3-5/04/2021``, ``2.11. - 24.11.2022``."""
@@ -348,12 +371,11 @@ class Dates(Detector):
                 return
             begin = start - len(before) + match.start("part")
             simple = match["part"].isdigit()
-            if simple and match["join"] not in ("-", "–"):
-                if not self._list_day.before(view.folded, begin, 2, 0) and not re.search(
-                    r"\d ?, ?$", view.folded[max(0, begin - 4) : begin]
-                ):
-                    return
-            if simple and re.search(r"[a-z]-?$", view.folded[max(0, begin - 2) : begin]):
+            joined_by_word = simple and match["join"] not in ("-", "–")
+            listed = _LIST.search(view.folded, max(0, begin - 4), begin)
+            if joined_by_word and not listed and not self._list_day.before(view.folded, begin, 2, 0):
+                return
+            if simple and re.search(r"[a-z]-?\Z", view.folded[max(0, begin - 2) : begin]):
                 return
             end = begin + len(match["part"].rstrip("er"))
             yield self._span(view, begin, end, "dates.range")

@@ -106,10 +106,10 @@ class Devices(Detector):
             patterns = self._cued if kind[0] == "plate" else [_USER]
             for pattern in patterns:
                 match = pattern.match(folded, start)
-                if match and (kind[0] == "plate" or re.search(r"[\d._\-]", match.group())):
-                    if any(char.isdigit() for char in match.group()) or kind[0] == "user":
-                        yield Span(*match.span(), "id", 0.9, f"devices.{kind[0]}")
-                        break
+                telling = r"\d" if kind[0] == "plate" else r"[\d._\-]"
+                if match and re.search(telling, match.group()):
+                    yield Span(*match.span(), "id", 0.9, f"devices.{kind[0]}")
+                    break
 
 
 _PLATE_MIDDLE = re.compile(r"-(?:\d{3}|[A-Z]{3})-")

@@ -9,7 +9,10 @@ from anonymize.detectors import Detector
 from anonymize.report import Span
 from anonymize.text import View
 
-_SEGMENT = re.compile(r"(?:^|(?<=[\n\r]))(?P<kind>MSH|EVN|PID|PD1|NK1|PV1|ORC|OBR|GT1|IN1|ROL|ZDS)\|(?P<rest>[^\n\r]*)")
+_SEGMENT = re.compile(
+    r"(?:^|(?<=[\n\r]))(?P<kind>MSH|EVN|PID|PD1|NK1|PV1|ORC|OBR|GT1|IN1|ROL|ZDS)\|(?P<rest>[^\n\r]*"
+    r"(?:\n(?![A-Z][A-Z\d]{2}\|)[^\n\r|^]{0,80}[|^][^\n\r]*){0,3})"  # lines that an editor has wrapped
+)
 # Field numbers (the segment's name is field 0). In MSH the separator itself counts, so its fields are shifted by one.
 _FIELDS: dict[str, dict[str, tuple[int, ...]]] = {
     "PID": {

@@ -7,15 +7,15 @@ from collections.abc import Iterable, Sequence
 
 from anonymize.detectors import Detector
 from anonymize.detectors.cues import Cues
-from anonymize.languages import Pack
 from anonymize.forms import IdentifierForm
+from anonymize.languages import Pack
 from anonymize.report import Span
 from anonymize.text import View, alternatives
 
 LABELLED = ("patient_id", "visit_id", "professional_id", "national_id", "device", "id")
 
 _RUN = re.compile(r"\d+")
-_HEAD = re.compile(r"(?<![a-z\d])(?:[a-z]{1,8}[\-_.:/]?){1,2}$")
+_HEAD = re.compile(r"(?<![a-z\d])(?:[a-z]{1,8}[\-_]?){1,2}$")
 _BODY = re.compile(r"\d\w*(?:[\-_./:][a-z]{0,4}\d\w*)*(?:-?[a-z]{1,4}(?!\w))?")
 _GROUP = re.compile(r" ?[\-/] ?\d\w*| \d\w*")
 # Letters and digits with five digits or more, such as RX71333100 or PAT-424198; seven bare digits or more.
@@ -62,10 +62,20 @@ class Identifiers(Detector):
         for run in _RUN.finditer(folded):
             if run.start() < end:
                 continue
+            if folded[run.start() - 2 : run.start() - 1].isdigit() and folded[run.start() - 1] in " .-/_,":
+                size = run.end() - run.start()
+                if size == 1 or (size < 7 and folded[run.start() - 1] != " "):
+                    continue  # the middle of something longer
             before = folded[max(0, run.start() - 18) : run.start()]
-            head = _HEAD.search(before) if before[-1:].isalpha() or before[-1:] in "-_.:/" else None
+            head = _HEAD.search(before) if before[-1:].isalpha() or before[-1:] in "-_" else None
+            if head and head.group().rstrip("-_") in self._labels:
+                head = None  # "nhc-123789"
             start = run.start() - (len(head.group()) if head else 0)
-            span = self._labelled(folded, start, run) or (head and self._labelled(folded, run.start(), run)) or self._shaped(folded, start, run)
+            span = (
+                self._labelled(folded, start, run)
+                or (head and self._labelled(folded, run.start(), run))
+                or self._shaped(folded, start, run)
+            )
             if span:
                 yield span
                 end = span.end
@@ -97,7 +107,11 @@ class Identifiers(Detector):
         end = body.end() if body else start
         for _ in range(24):
             group = _GROUP.match(folded, end)
-            if not group or self._unit.match(folded, group.end()) or _DATE_LIKE.match(folded, group.end() - len(group.group().lstrip(" -/"))):
+            if (
+                not group
+                or self._unit.match(folded, group.end())
+                or _DATE_LIKE.match(folded, group.end() - len(group.group().lstrip(" -/")))
+            ):
                 break
             if not group.group().strip(" -/").isdigit() and len(group.group()) < 4:
                 break

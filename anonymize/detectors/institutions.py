@@ -11,7 +11,11 @@ from anonymize.languages import Pack
 from anonymize.report import Span
 from anonymize.text import Anchored, Endings, View, alternatives, fold
 
-_STEP = re.compile(r"(?:(?P<gap>[ \u00a0]|['’]|-| - |, (?=site))(?P<word>[^\W\d_]+(?:-[^\W\d_]+)*\.?))")
+# a word, also "O'Connor", in quotes, or the day of a date that a hospital bears
+_STEP = re.compile(
+    r"(?:(?P<gap>[ \u00a0][\"“«]?|['’]|-| - |, (?=site))"
+    r"(?P<word>(?:O['’](?=[A-Z]))?[^\W\d_]+(?:-[^\W\d_]+)*\.?|\d{1,2}(?= de )))"
+)
 _CODE = re.compile(r"(?<![ ,\-–|(])[ ,\-–|(]+(?:[a-z]{1,2}[ \-]?)?\d{4,}")
 _LAST = re.compile(r"[^\W\d_][\w'\-.]*\Z")
 MAXIMUM = 10
@@ -35,6 +39,8 @@ class Institutions(Detector):
         self._tail = Anchored(tails, rf"(?<= ){alternatives(tails)}(?!\w)")
         self._below = re.compile(rf"[ \t]*{alternatives(words['below'])}(?!\w)")
         self._own = Anchored(words["own_names"], rf"(?<![\w\-]){alternatives(words['own_names'])}(?!\w)")
+        whole = words.get("whole_heads") or []
+        self._whole = Anchored(whole, rf"(?<![\w\-]){alternatives(whole)}(?!\w)")
         self._clinical = frozenset(fold(word) for word in pack.words("clinical"))
 
     def find(self, view: View) -> Iterable[Span]:
@@ -47,23 +53,32 @@ class Institutions(Detector):
             if end:
                 done = end
                 yield Span(match.start(), end, "institution", 0.85, "institutions.head")
+        done = 0
         for match in self._ending.finditer(view):
-            if view.text[match.start()].isupper() or view.case == "lower":
+            if match.start() >= done and (view.text[match.start()].isupper() or view.case == "lower"):
                 end = self._walk(view, match)
                 if end is None and match.group() in self._clinical:
                     continue  # a ward by its compound: Frauenklinik
-                yield Span(match.start(), end or match.end(), "institution", 0.8, "institutions.ending")
+                done = end or match.end()
+                yield Span(match.start(), done, "institution", 0.8, "institutions.ending")
         yield from self._letterhead(view)
         done = 0
         for match in self._tail.finditer(view):
+            if view.case == "mixed" and not view.text[match.start()].isupper():
+                continue  # "date of surgery"
             start = self._words_before(view, match.start(), done)
             start = None if start is None else self._first_capital(view, start, match.end())
             if start is not None:
                 done = match.end()
                 yield Span(start, match.end(), "institution", 0.8, "institutions.tail")
+        for match in self._whole.finditer(view):  # "the Hospital Clínico": a name where each word has a capital
+            if all(word[0].isupper() for word in view.text[slice(*match.span())].split()):
+                yield Span(*match.span(), "institution", 0.7, "institutions.whole")
+        done = 0
         for match in self._own.finditer(view):
-            end = self._walk(view, match) or match.end()
-            yield Span(match.start(), end, "institution", 0.8, "institutions.own_name")
+            if match.start() >= done:
+                done = self._walk(view, match) or match.end()
+                yield Span(match.start(), done, "institution", 0.8, "institutions.own_name")
 
     @staticmethod
     def _words_before(view: View, end: int, least: int) -> int | None:
@@ -81,13 +96,20 @@ class Institutions(Detector):
 
     def _first_capital(self, view: View, start: int, end: int) -> int | None:
         """Start of the capitalised words that end the range, or None where only its last word has one."""
-        first = None
+        first, skipped = None, False
         words = list(re.finditer(r"[^\W\d_][\w'\-.]*", view.text[start:end]))
         for word in reversed(words[:-1]):
             folded = view.folded[start + word.start() : start + word.end()]
             if folded in self._connectors:
                 continue
-            if not word.group()[0].isupper() or folded in self._stop or folded in self._clinical:
+            if not word.group()[0].isupper():
+                break
+            if folded in self._stop or folded in self._clinical:
+                if first is None and word is words[-2] and not skipped:
+                    skipped = True  # "Example Orthopaedic Hospital"
+                    continue
+                break
+            if skipped and first is None and word is not words[-3]:
                 break
             first = start + word.start()
         return first
@@ -126,11 +148,11 @@ class Institutions(Detector):
             if not step:
                 break
             word = step["word"].rstrip(".")
-            folded = fold(word)
-            parts = folded.split("-")
+            first = step.start("word")
+            folded = view.folded[first : first + len(word)]
             if folded in self._stop:
                 break
-            if folded in self._connectors:
+            if folded in self._connectors or word.isdigit():
                 pass
             elif len(word) == 1 and not step["word"].endswith("."):  # noqa: SIM114 - two reasons
                 break
@@ -139,9 +161,16 @@ class Institutions(Detector):
             elif word[0].isupper() or (
                 view.case == "lower" and (letterhead or (end is None and head not in self._weak))
             ):
-                if view.case == "upper" and not letterhead and end is not None and parts[0] in self._clinical:
+                if (
+                    view.case == "upper"
+                    and not letterhead
+                    and end is not None
+                    and folded.split("-")[0] in self._clinical
+                ):
                     break
                 end = step.end() - (step["word"].endswith(".") and len(word) > 3)
+                if step["word"].endswith(".") and len(word) > 5 and view.case == "mixed":
+                    break  # the end of a sentence
             else:
                 break
             taken += 1

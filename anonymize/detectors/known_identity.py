@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from copy import copy
 from datetime import date
 from functools import cached_property
 
@@ -19,7 +20,6 @@ from anonymize.text import Anchored, Token, View, collapse, fold, words_of
 
 _SPELLED = re.compile(r"(?<![^\W\d_])[^\W\d_](?:[ .\-_]{1,3}[^\W\d_](?![^\W\d_])){2,25}")
 _DIGITS = re.compile(r"\d(?:[ .\-/_()\u00a0]{0,3}\d)*")
-_CODE = re.compile(r"[^\W_](?:[\w\-./]*[^\W_])?")
 _DIALLED = re.compile(r"(?:\(?\+ ?\d{2,3}|00 ?\d{2,3})?[ .\-/]{0,2}(?:\(?0?\)?)?[ .]?$")
 _INITIAL_BEFORE = re.compile(r"(?<![^\W\d_])([^\W\d_]\.?(?:[ ]?-[ ]?[^\W\d_]\.?)?)[ ]?$")
 _INITIAL_AFTER = re.compile(r",? ([^\W\d_]\.(?:[ ]?-?[ ]?[^\W\d_]\.)?)(?!\w)")
@@ -84,6 +84,7 @@ class KnownIdentity(Detector):
             for value, kind in self._id_values(identity)
             if len(collapse(value)) >= 4 and not collapse(value).isdigit()
         }
+        self._code_starts = _beginnings(self._codes)
         self._street = [
             word
             for word in words_of(identity.address)
@@ -97,6 +98,14 @@ class KnownIdentity(Detector):
         self._spelled = sorted({form for form in self._wholes | self.surnames | self.given if len(form) > 2})
         self._verdicts: dict[str, bool] = {}  # words already compared with the known names
         super().__init__(pack)
+
+    def with_extra(self, extra: Iterable[str]) -> KnownIdentity:
+        """The same search with other names found in the patient's reports."""
+        other = copy(self)
+        other.extra = frozenset(extra)
+        for name in ("_everyone", "_single"):
+            vars(other).pop(name, None)
+        return other
 
     # -- what is looked for -------------------------------------------------------------------------------------------
 
@@ -128,7 +137,13 @@ class KnownIdentity(Detector):
         return frozenset(form for form in found if len(form) > 3)
 
     def _id_values(self, identity: Identity) -> list[tuple[str, str]]:
-        return [(identity.patient_id, "patient_id"), (identity.visit, "visit_id"), (identity.accession, "id")]
+        further = [(number, "id") for number in identity.numbers.splitlines()]
+        return [
+            (identity.patient_id, "patient_id"),
+            (identity.visit, "visit_id"),
+            (identity.accession, "id"),
+            *further,
+        ]
 
     def _known_numbers(self, identity: Identity) -> list[tuple[str, str]]:
         found = []
@@ -350,10 +365,25 @@ class KnownIdentity(Detector):
                     lead = _DIALLED.search(view.text, max(0, start - 12), start)
                     start = lead.start() if lead else start
                 yield Span(start, end, kind, 0.98, f"known.{kind}")
-        for token in _CODE.finditer(view.folded) if self._codes else ():
-            kind = self._codes.get(collapse(token.group()))
-            if kind:
-                yield Span(*token.span(), kind, 0.98, f"known.{kind}")
+        yield from self._codes_in(view)
+
+    def _codes_in(self, view: View) -> Iterable[Span]:
+        """Identifiers with letters, whatever stands between their parts: ``PAT-12/3`` and ``pat123``."""
+        words = view.words
+        for index in _places_of(view, self._code_starts):
+            start, joined = view.starts[index], ""
+            if start and view.text[start - 1].isalnum():
+                continue
+            for stop in range(index, min(index + 12, len(words))):
+                if stop > index and view.gap(stop - 1).strip("-./_"):
+                    break
+                joined += _spelled_out(words[stop])
+                if joined not in self._code_starts:
+                    break
+                end = view.ends[stop]
+                if joined in self._codes and not view.text[end : end + 1].isalnum():
+                    yield Span(start, end, self._codes[joined], 0.98, f"known.{self._codes[joined]}")
+                    break
 
     @staticmethod
     def _whole_date(digits: str, known: str, view: View, places: list[int], at: int) -> bool:

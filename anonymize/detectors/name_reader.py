@@ -10,7 +10,8 @@ from anonymize.text import WORD, View, fold
 
 _INITIAL = re.compile(r"[^\W\d_](?![^\W\d_'’])(?:\. ?|(?=-))?(?:-[ ]?[^\W\d_](?![^\W\d_]))?")
 _GAP = re.compile(r"(?:[ \u00a0]{1,2}|, ?|\. ?|[-'’] ?)")
-_BACK = re.compile(r"(?:[^\W\d_]+(?:['’\-][^\W\d_]+)*\.?,? ){0,4}[^\W\d_]+(?:['’\-][^\W\d_]+)*$")
+_BACK_GAPS = (" ", ", ", ". ", "., ")
+_BEHIND_INITIAL = ("", "-", "‐", "‑", "'", "’")
 MAXIMUM = 6
 
 
@@ -41,19 +42,27 @@ class NameReader:
             if not match:
                 break
             word, folded = match.group(), view.folded[match.start() : match.end()]
-            initial = _INITIAL.match(text, position, limit)
+            initial = _INITIAL.match(text, position, limit) if word[1:2] in _BEHIND_INITIAL else None
             if initial and (
                 initial.group()[0].isupper() or (loose and view.case == "lower" and "." in initial.group())
             ):
                 stop = initial.start() + len(initial.group().rstrip())
                 stop += text[stop : stop + 1] == "."
                 position = stop
+                if end is None and taken == 3:
+                    break  # letters without a name: a list or an abbreviation
                 if folded[:1] not in self.particles or text[stop - 1] == ".":
                     end, taken = (stop if end is not None or self._follows(view, stop, limit) else end), taken + 1
-            elif folded in self.particles or (word[:2].lower() in ("d'", "l'") and folded[2:] in self.particles):
+            elif (
+                folded in self.particles
+                or "'" + folded in self.particles
+                or (word[:2].lower() in ("d'", "l'") and folded[2:] in self.particles)
+            ):
                 position = match.end()
-            elif not self._nameable(view, word, folded, loose, lower_words, taken) and not (
-                loose and self._last_word(view, match.start(), match.end(), limit, taken)
+            elif (
+                not self._nameable(view, word, folded, loose, lower_words, taken)
+                and not (loose and self._last_word(view, match.start(), match.end(), limit, taken))
+                and not (taken == 1 and self._ends_line(view, match.start(), match.end(), limit))
             ):
                 break
             else:
@@ -84,25 +93,39 @@ class NameReader:
         """Start of the capitalised words that end at ``end`` on its line, or None where there are fewer than two."""
         line = view.line_of(end)[0]
         last = bisect_left(view.starts, end) - 1
-        if (
-            last < 0
-            or view.ends[last] != end
-            or (view.words[last] in self.stop and view.text[view.starts[last] - 1] == " ")
-        ):
-            return None  # what would be found ends in no word, or in one that no name holds
-        match = _BACK.search(view.text, max(line, end - 60), end)
-        if not match:
+        if last < 0 or view.ends[last] != end or view.words[last][0].isdigit():
             return None
-        start = None
-        words = list(WORD.finditer(view.text, match.start(), end))
-        for word in reversed(words):
+        first, words = max(line, end - 60), []
+        if view.starts[last] > first and view.text[view.starts[last] - 1] == " ":
+            # most often the last word says that no name ends here
+            word = view.text[view.starts[last] : end]
+            if not self._of_name(view, word, view.words[last]):
+                return None
+        words = list(WORD.finditer(view.text, first, end))
+        start, following = None, end
+        for word in reversed(words[-5:]):
+            if view.text[word.end() : following] not in (_BACK_GAPS if following < end else ("",)):
+                break
+            following = word.start()
             folded = view.folded[word.start() : word.end()]
             if folded in self.particles and start is not None:
                 continue
-            if not self._nameable(view, word.group(), folded, view.case == "lower", 0, 0) or folded in self.clinical:
+            if not self._of_name(view, word.group(), folded):
                 break
             start = word.start()
         return start
+
+    def _of_name(self, view: View, word: str, folded: str) -> bool:
+        return self._nameable(view, word, folded, view.case == "lower", 0, 0) and folded not in self.clinical
+
+    def whole_name(self, view: View, start: int) -> bool:
+        """Whether two words or more stand at ``start`` that can be a name, one of them no everyday word."""
+        end = self.read(view, start)
+        if end is None or " " not in view.text[start:end]:
+            return False
+        words = self.words(view, start, end)
+        everyday = self.common | self.clinical
+        return self.roles.isdisjoint(words) and not everyday.issuperset(words)
 
     def words(self, view: View, start: int, end: int) -> list[str]:
         """Folded words of a range, particles left out."""
@@ -116,10 +139,20 @@ class NameReader:
         upper = match and (match.group()[0].isupper() or view.case == "lower")
         return bool(match and upper and view.folded[match.start() : match.end()] not in self.stop)
 
+    def _ends_line(self, view: View, start: int, end: int, limit: int) -> bool:
+        """A capitalised clinical word that ends the line behind one other word: ``Pr Marie VIDAL   Anne Genoux``."""
+        word = view.folded[start:end]
+        written = view.case == "mixed" and view.text[start].isupper() and view.text[start + 1 : end].islower()
+        return written and end >= limit and word in self.clinical and word not in self.stop and word not in self.roles
+
     def _last_word(self, view: View, start: int, end: int, limit: int, taken: int) -> bool:
         """A clinical or calendar word that can only be the surname: ``Pr Wilma MASSE`` at the end of a clause."""
         folded = view.folded[start:end]
-        if not view.text[start].isupper() or len(folded) < 3 or folded in self.roles:
+        if len(folded) < 3 or folded in self.roles:
+            return False
+        if view.case == "lower" and taken == 1:
+            return end >= limit and folded not in self.calendar  # "dre lucie page" at the end of its line
+        if not view.text[start].isupper():
             return False
         if taken == 0 and view.case == "mixed" and view.text[start:end].isupper():
             return True  # capitals after a title in a text of mixed case

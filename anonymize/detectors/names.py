@@ -18,6 +18,11 @@ _LETTERS = re.compile(r"[^\W\d_]+")
 _INITIALS = re.compile(r"[A-ZÀ-Ý](?:[. ]{1,2}[A-ZÀ-Ý])?\.?(?![\w'’])")
 _DATE = re.compile(r"\d{1,2} ?[/.\-] ?\d{1,2} ?[/.\-] ?\d{2,4}")
 _WEAK = ("names.relative", "names.cue")
+# In folded text: a sex and a date behind a name; initials and a surname alone on a line.
+_BORN = re.compile(
+    r"[ |,;/(\-]{1,6}(?:[mfh][ |,;/)\-]{1,6})?(?:\d{1,2} ?[/.\-] ?\d{1,2} ?[/.\-] ?\d{2,4}|\d{4}-\d\d-\d\d)"
+)
+_SIGNED = re.compile(r"[ \-*•]*(?P<name>(?:[a-z]\.[ \-]?){1,3}(?P<surname>[^\W\d_]{3,}(?:['\-][^\W\d_]+){0,2})) *$")
 
 
 class Names(Detector):
@@ -36,6 +41,7 @@ class Names(Detector):
         # In German, nouns have capitals: weak cues need more than one
         self._noun_capitals = bool(words.get("noun_capitals", False))
         self._with_title = bool(words.get("title_included", False))
+        self._shortened = frozenset(fold(str(word)).rstrip(".") for word in words["titles"] if str(word).endswith("."))
         self._title_words = frozenset(fold(str(word)).rstrip(".") for word in words["titles"])
         after = alternatives(words["after_title"])
         titled = rf"(?:(?:{title}|{after})(?!\w)\.? ?){{0,3}}"
@@ -108,13 +114,19 @@ class Names(Detector):
     ) -> Iterable[Span]:
         """Names behind the matches of ``pattern``; ``line``: only of those that begin a line."""
         chained: set[int] = set()  # "Dr A / Dr B / Dr C" is walked once, not again from B and from C
+        covered = nested = 0
         for match in pattern.finditer(view):
             start = match.end()
+            nested = nested + 1 if match.start() < covered else 0
+            if nested > 2:
+                continue  # no name holds that many cues; each would be read to its end again
             if line and not view.opens_line(match.start()):
                 continue
             if rule == "names.title" and not self._plausible_title(view, match):
                 continue
             end = self._reader.read(view, start, loose=loose)
+            if end is None and rule == "names.title" and view.case == "lower":
+                end = self._clinical_surname(view, match)
             if end is None and rule == "names.title":
                 initials = _INITIALS.match(view.text, start)
                 if initials:
@@ -128,6 +140,7 @@ class Names(Detector):
                 yield Span(match.start(), end, "name", score, rule)
             while end is not None:
                 yield Span(start, end, "name", score, rule)
+                covered = end
                 joined = _JOIN.match(view.folded, end)  # Dr X / Y, MM. X et Y
                 if not joined or rule in ("names.relative", "names.greeting"):
                     break
@@ -140,21 +153,38 @@ class Names(Detector):
                 chained.add(start)
                 end = self._reader.read(view, start, loose=False)
 
+    def _clinical_surname(self, view: View, match: re.Match[str]) -> int | None:
+        """End of a surname that is also a clinical word, in a text without capitals: ``prof. main le 2 novembre``."""
+        title = fold(match["title"]).rstrip(".")
+        word = _LETTERS.match(view.folded, match.end())
+        if len(title) < 2 or title not in self._shortened or not word or len(word.group()) < 3:
+            return None
+        known = self._reader
+        taken = word.group() in known.clinical and word.group() not in known.stop and word.group() not in known.roles
+        return word.end() if taken else None
+
     def _plausible_title(self, view: View, match: re.Match[str]) -> bool:
         """One-letter and capital-less titles need a capital after them; a measure (``3 m``) is no title."""
         start, stop = match.span("title")
         title = view.text[start:stop]
-        if "\n" in match.group() and match.group().strip()[-1] not in ":,.":
-            return False
+        if "\n" in match.group():
+            ended = view.folded[stop : view.folded.index("\n", stop)].strip() == "."
+            if match.group().strip()[-1] not in ":,." or (ended and fold(title) not in self._shortened):
+                return False  # "oreille interne.", then a sentence
         if title.rstrip(".").lower() in ("m", "mm", "me"):
-            before = view.folded[max(0, start - 2) : start].strip()
+            before = view.folded[max(0, start - 2) : start].strip(" ")
             if before and (before[-1].isdigit() or before[-1] in "/x"):
                 return False
             if view.case == "mixed" and not title[0].isupper():
                 return False
             if not title.endswith("."):
                 following = _LETTERS.match(view.text, match.end())
-                return bool(following and following.group().isupper() and len(following.group()) > 2)
+                if following and following.group().isupper() and len(following.group()) > 2:
+                    return True
+                # "M Legrand Cecile": at the start of a line or of a sentence
+                return bool(
+                    following and before[-1:] in ("", ".", ":", "\n") and self._reader.whole_name(view, match.end())
+                )
         return True
 
     def _before_birth(self, view: View) -> Iterable[Span]:
@@ -182,6 +212,8 @@ class Names(Detector):
             yield from self._edge_line(view, start, end, signature=start >= tail)
 
     def _edge_line(self, view: View, start: int, end: int, signature: bool) -> Iterable[Span]:
+        if view.case == "lower":
+            yield from self._plain_edge_line(view, start, end, signature)
         last_date = max((match.start() for match in _DATE.finditer(view.folded, start, end)), default=-1)
         if last_date < 0 and not signature:
             return
@@ -203,6 +235,23 @@ class Names(Detector):
                 return
             position = joined.end()
             stop = self._reader.read(view, position, line_end=end)
+
+    def _plain_edge_line(self, view: View, start: int, end: int, signature: bool) -> Iterable[Span]:
+        """In a text without capitals: a name before sex and birth date, or initials and a name that sign."""
+        if signature:
+            signed = _SIGNED.match(view.folded, start, end)
+            if signed and not self._ordinary([signed["surname"]]) and signed["surname"] not in self._reader.stop:
+                yield Span(*signed.span("name"), "name", 0.6, "names.signature")
+            return
+        position = start + len(view.folded[start:end]) - len(view.folded[start:end].lstrip(" -*•|"))
+        title = self._title_only.match(view.folded, position, end)
+        position = title.end() if title else position
+        stop = self._reader.read(view, position, line_end=end, loose=True)
+        if stop is None or not _BORN.match(view.folded, stop, end):
+            return
+        words = self._reader.words(view, position, stop)
+        if 2 <= len(words) <= 5 and not self._ordinary(words):
+            yield Span(position, stop, "name", 0.6, "names.header_line")
 
     def _ordinary(self, words: list[str]) -> bool:
         """Whether words of a title line or an eponym make this line something else than a name."""

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from stdnum import iban, luhn, verhoeff
@@ -163,15 +164,19 @@ NUMBERS: dict[str, Number] = {
     "us.itin": Number(r"9\d\d-[5-9]\d-\d{4}", _stdnum("us.itin")),
     "us.npi": Number(r"[12]\d{9}", lambda text: luhn.is_valid("80840" + text), "professional_id"),
     "us.dea": Number(r"[abcdefghjklmnprstuxz][a-z9]\d{7}", _dea, "professional_id"),
-    "us.mbi": Number(r"[1-9][ac-hjkmnp-rt-y][0-9ac-hjkmnp-rt-y]\d-?[ac-hjkmnp-rt-y][0-9ac-hjkmnp-rt-y]\d-?"
-                     r"[ac-hjkmnp-rt-y]{2}\d\d", _always),
+    "us.mbi": Number(
+        r"[1-9][ac-hjkmnp-rt-y][0-9ac-hjkmnp-rt-y]\d-?[ac-hjkmnp-rt-y][0-9ac-hjkmnp-rt-y]\d-?"
+        r"[ac-hjkmnp-rt-y]{2}\d\d",
+        _always,
+    ),
     "ie.pps": Number(r"\d{7} ?[a-w][a-iw]?", _stdnum("ie.pps")),
     "pt.nif": Number(r"[1-3]\d{2} ?\d{3} ?\d{3}", _stdnum("pt.nif")),
     "iban": Number(
         r"[a-z]{2}\d\d(?:[ \-]?[a-z0-9]{4}){2,7}(?:[ \-]?[a-z0-9]{1,3})?",
         iban.is_valid,
         "id",
-        exact=r"(?:fr|mc)\d\d(?: ?[a-z0-9]{4}){5} ?[a-z0-9]{3}|(?:be|de|es|it|lu|nl|ch|gb|at|pt)\d\d(?: [a-z0-9]{4}){3,7}(?: [a-z0-9]{1,3})?",
+        exact=r"(?:fr|mc)\d\d(?: ?[a-z0-9]{4}){5} ?[a-z0-9]{3}"
+        r"|(?:be|de|es|it|lu|nl|ch|gb|at|pt)\d\d(?: [a-z0-9]{4}){3,7}(?: [a-z0-9]{1,3})?",
     ),
     "card": Number(r"[3-6]\d{3}([ \-]?)\d{4}\1\d{4}\1\d{1,7}|3[47]\d\d[ \-]?\d{6}[ \-]?\d{5}", _card, "id"),
 }
@@ -190,8 +195,10 @@ def validates(text: str) -> bool:
     value = compact(text)
     if sum(map(str.isdigit, value)) < 7:
         return False
-    return any(
-        number.check is not _always and pattern.fullmatch(value.lower()) and _passes(number, value)
+    return any(check(value) for check in _LIBRARY) or any(
+        number.check is not _always
+        and (pattern.fullmatch(value.lower()) or pattern.fullmatch(text.lower()))
+        and _passes(number, value)
         for number, pattern in _COMPILED
     )
 
@@ -203,6 +210,9 @@ def _passes(number: Number, value: str) -> bool:
         return False
 
 
+# python-stdnum looks at the form itself, and takes more than the patterns above (a NIR that starts with 0). Any nine
+# digits are a social security number of the United States: that one is only asked in its own grouping.
+_LIBRARY = [_stdnum(name) for name in NUMBERS if name != "us.ssn" and find_spec(f"stdnum.{name}")]
 _COMPILED = [(number, re.compile(rf"(?:{number.pattern})")) for number in NUMBERS.values()]
 
 
@@ -224,7 +234,9 @@ class NationalNumbers(Detector):
             (name, NUMBERS[name], re.compile(rf"(?:{NUMBERS[name].pattern})(?!\w)"), _exact(NUMBERS[name]))
             for name in names
         ]
-        self._lettered = [row for row in self._rows if row[1].pattern.startswith("[a-z]") or not _starts_with_digit(row[1])]
+        self._lettered = [
+            row for row in self._rows if row[1].pattern.startswith("[a-z]") or not _starts_with_digit(row[1])
+        ]
         self._digits = [row for row in self._rows if _starts_with_digit(row[1])]
 
     def find(self, view: View) -> Iterable[Span]:
@@ -245,7 +257,9 @@ class NationalNumbers(Detector):
             if apart:
                 yield from self._at(folded, start - len(apart.group()), self._lettered)
 
-    def _at(self, folded: str, start: int, rows: list[tuple[str, Number, re.Pattern[str], re.Pattern[str] | None]]) -> Iterable[Span]:
+    def _at(
+        self, folded: str, start: int, rows: list[tuple[str, Number, re.Pattern[str], re.Pattern[str] | None]]
+    ) -> Iterable[Span]:
         for name, number, pattern, exact in rows:
             match = pattern.match(folded, start)
             if match and _passes(number, compact(match.group())):

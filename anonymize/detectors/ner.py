@@ -25,6 +25,7 @@ _KIND_OF = {"number": "id", "contact": "email"}
 _WORD = re.compile(r"[^\W\d_]+")
 _SEGMENT = re.compile(r"[A-Z][A-Z\d]{2}\|")
 _SURE = 0.97
+_ORDINARY = 3  # frequency class from which an unlisted word is an everyday one
 _LONG = 600  # characters from which a text without any identity is taken for one that has none
 
 
@@ -53,10 +54,10 @@ class Ner(Detector):
         text = view.text[span.start : span.end]
         digits = sum(map(str.isdigit, text))
         if span.kind == "id":
-            return span if digits >= 5 else None
+            return span if digits >= 5 or (digits == 4 and span.score >= 0.9) else None
         if span.kind == "date":
-            named = self._month.search(view.folded, span.start, span.end)
-            return span if digits >= 6 or named or (digits >= 2 and self._forms.parse(text)) else None
+            written = digits >= 6 or self._month.search(view.folded, span.start, span.end)
+            return span if written or (digits >= 3 and span.score >= 0.9) else None
         if span.kind == "email":
             return span if "@" in text or "." in text else None
         if _SEGMENT.match(view.text, view.line_of(span.start)[0]):
@@ -71,7 +72,7 @@ class Ner(Detector):
         """The part of ``span`` from its first to its last capitalised word; None where there is none that can be a name."""
         words = [match for match in _WORD.finditer(view.text, span.start, span.end) if match.group()[0].isupper()]
         if not words:
-            return None
+            return span if span.kind == "name" and self._borne(view.text[span.start : span.end], span.score) else None
         long = [match.group() for match in words if len(match.group()) > 1]
         if span.kind in ("name", "town"):
             if not long or (len(long) == 1 and not self._nameable(view, long[0], span.score)):
@@ -79,18 +80,31 @@ class Ner(Detector):
             start, end = words[0].start(), words[-1].end()
             if len(words[-1].group()) == 1 and view.text[end : end + 1] == ".":
                 end += 1
+            for match in _WORD.finditer(view.text, end, span.end):  # a name whose end lost its capital
+                if len(match.group()) > 3 and not self.lexicon.codes(fold(match.group()))[0]:
+                    end = match.end()
             return replace(span, start=start, end=end)
         if len(words) == 1 and (not long or fold(long[0]) in self._clinical) and span.score < _SURE:
             return None
         return span
 
+    def _borne(self, text: str, score: float) -> bool:
+        """Whether words in lower case are a name: the tagger is sure, and people bear each of them."""
+        words = [fold(word) for word in _WORD.findall(text)]
+        ranks = [self.lexicon.codes(word) for word in words if word not in self._particles]
+        return score >= _SURE and bool(ranks) and all(any(codes[1:3]) and codes[0] < 7 for codes in ranks)
+
     def _nameable(self, view: View, word: str, score: float) -> bool:
-        """Whether a word that stands alone can be a name: no abbreviation, no clinical word unless the tagger is sure."""
+        """Whether a word that stands alone can be a name: no abbreviation, no everyday or clinical word unless the tagger is
+        sure."""
         folded = fold(word)
-        listed = any(self.lexicon.codes(folded)[1:])
+        frequency, *ranks = self.lexicon.codes(folded)
+        listed = any(ranks)
         if word.isupper() and view.case == "mixed" and len(word) <= (5 if not listed else 3):
             return listed and score >= _SURE
-        return folded not in self._clinical or score >= _SURE
+        if folded in self._clinical or not listed:
+            return score >= (_SURE if frequency < _ORDINARY else 0.995)
+        return True
 
 
 def plausible(spans: list[Span], view: View) -> list[Span]:

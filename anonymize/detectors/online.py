@@ -6,23 +6,15 @@ import re
 from collections.abc import Iterable
 from ipaddress import ip_address
 
+from anonymize.config import read_yaml_mapping
 from anonymize.detectors import Detector
 from anonymize.detectors.cues import Cues
-from anonymize.languages import Pack
+from anonymize.languages import FOLDER, Pack
 from anonymize.report import Span
-from anonymize.text import View, alternatives
+from anonymize.text import View, alternatives, fold
 
 _LOCAL = r"[\w.+\-*'’]{1,64}"
 _EMAIL = re.compile(rf"{_LOCAL} ?@ ?[\w\-*]{{1,63}}(?: ?\.[ ]?[\w\-*]{{1,63}}(?![\w]))*")
-_DISGUISED = re.compile(
-    r"[\w.+\-]{1,64} ?[(\[{<] ?(?:at|chez|arobase|arrobase|a|@|ät|aet|arroba|apenstaartje|chiocciola) ?[)\]}>] ?"
-    r"[\w\-]{1,63}(?: ?(?:[(\[{<] ?)?(?:\.|dot|point|punkt|punto|punt)(?: ?[)\]}>])? ?[\w\-]{1,63}){1,4}",
-    re.I,
-)
-_SPOKEN = re.compile(
-    r"(?<!\w)[\w.+\-]{2,64} (?:arobase|arrobase|at|arroba) [\w\-]{2,63}(?: (?:point|dot|punkt|punto) |\.)[a-z]{2,6}(?!\w)",
-    re.I,
-)
 _SCHEME = re.compile(r"(?:https?|ftp|sftp)://[^\s<>\"']{3,200}|(?<!\w)www\.[^\s<>\"']{3,200}", re.I)
 # Host names without a scheme: only under common top-level domains, in lower case, so that glued sentences stay.
 _TOP = (
@@ -32,13 +24,15 @@ _TOP = (
 _TAIL = re.compile(rf"\.(?:{_TOP})(?![\w\-])")
 _LEFT = re.compile(r"(?<![\w.@\-])(?:[a-z0-9][a-z0-9\-]{0,62}\.){0,4}[a-z0-9][a-z0-9\-]{1,62}$")
 _RIGHT = re.compile(r"(?:[/:][^\s<>\"']{0,200})?")
-_BRACKET = re.compile(r"[(\[{<] ?(?:at|chez|a[r]{1,2}oba|a|@|ät|aet|apen|chio)", re.I)
 _COLONS = re.compile(r":[0-9a-fA-F]{0,4}:")
 _DOTS = re.compile(r"\.\d{1,3}\.\d{1,3}\.")
 _HYPHENS = re.compile(r"-[0-9a-fA-F]{2}-[0-9a-fA-F]{2}-[0-9a-fA-F]{2}-")
 _HANDLE = re.compile(r"(?<![\w@./])@[a-z_][\w.]{2,29}(?!\w)", re.I)
 _IP4 = re.compile(r"(?<![\w.\-/,])\d{1,3}(?:\.\d{1,3}){3}(?:/\d{1,2}|:\d{2,5})?(?![\w.]\d|\w)")
-_IP6 = re.compile(r"(?<![\w:.])(?:[0-9a-f]{1,4}:){2,7}(?::?[0-9a-f]{1,4})+(?![\w:])|(?<![\w:])(?:[0-9a-f]{1,4})?::(?:[0-9a-f]{1,4}:?){1,6}(?!\w)", re.I)
+_IP6 = re.compile(
+    r"(?<![\w:.])(?:[0-9a-f]{1,4}:){2,7}(?::?[0-9a-f]{1,4})+(?![\w:])|(?<![\w:])(?:[0-9a-f]{1,4})?::(?:[0-9a-f]{1,4}:?){1,6}(?!\w)",
+    re.I,
+)
 _MAC = re.compile(r"(?<![\w:\-])[0-9a-f]{2}([:\-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}(?![\w:])", re.I)
 
 
@@ -50,6 +44,17 @@ class Online(Detector):
     def __init__(self, pack: Pack) -> None:
         super().__init__(pack)
         words = pack["detectors"]["contacts"]
+        said = read_yaml_mapping(FOLDER / "mail_words.yaml")
+        at, alone, dot = ("|".join(map(re.escape, map(fold, said[key]))) for key in ("at", "alone", "dot"))
+        self._disguised = re.compile(
+            rf"[\w.+\-]{{1,64}} ?[(\[{{<] ?(?:{at}|@) ?[)\]}}>] ?"
+            rf"[\w\-]{{1,63}}(?: ?(?:[(\[{{<] ?)?(?:\.|{dot})(?: ?[)\]}}>])? ?[\w\-]{{1,63}}){{1,4}}"
+        )
+        self._spoken = re.compile(
+            rf"(?<!\w)[\w.+\-]{{2,64}} (?:{alone}) [\w\-]{{2,63}}(?: (?:{dot}) |\.)[a-z]{{2,6}}(?!\w)"
+        )
+        self._bracket = re.compile(rf"[(\[{{<] ?(?:{at}|@)")
+        self._said = re.compile(rf" (?:{alone}) ")
         cues = words.get("handle_cues", [])
         self._cues = Cues({"handle": cues})
         self._cue = re.compile(rf"(?<!\w){alternatives(cues)} ?[:=] ?@?(?P<name>[\w.\-]{{3,30}})") if cues else None
@@ -62,15 +67,18 @@ class Online(Detector):
                 yield from self._email(match)
             for match in _HANDLE.finditer(text):
                 yield Span(match.start(), match.end() - (match.group()[-1] == "."), "url", 0.85, "online.handle")
-        if _BRACKET.search(text):
-            for match in _DISGUISED.finditer(text):
-                if "." in match.group() or re.search(r"[(\[{<]", match.group()):
-                    yield Span(*match.span(), "email", 0.95, "online.email_disguised")
-        for match in _SPOKEN.finditer(text) if "robas" in view.folded or "arroba" in view.folded or " at " in view.folded else ():
-            yield Span(*match.span(), "email", 0.8, "online.email_disguised")
+        folded = view.folded
+        if self._bracket.search(folded):
+            for match in self._disguised.finditer(folded):
+                yield Span(*match.span(), "email", 0.95, "online.email_disguised")
+        if self._said.search(folded):
+            for match in self._spoken.finditer(folded):
+                yield Span(*match.span(), "email", 0.8, "online.email_disguised")
         if "://" in text or "www" in view.folded:
             for match in _SCHEME.finditer(text):
-                yield Span(match.start(), match.start() + len(match.group().rstrip(".,;:)]")), "url", 0.95, "online.url")
+                yield Span(
+                    match.start(), match.start() + len(match.group().rstrip(".,;:)]")), "url", 0.95, "online.url"
+                )
         for match in _TAIL.finditer(text):
             left = _LEFT.search(text, max(0, match.start() - 120), match.start())
             if left:
@@ -99,13 +107,12 @@ class Online(Detector):
     @staticmethod
     def _email(match: re.Match[str]) -> Iterable[Span]:
         value = match.group()
-        start, end = match.start(), match.end()
+        start = match.start()
         if " @" in value or "@ " in value or " ." in value or ". " in value:
             # "nom @ hopital . fr": blanks only where the last part is a top-level domain
             parts = re.split(r" ?\.[ ]?", value)
             if len(parts) > 1 and " " in value and not re.fullmatch(r"[a-z]{2,6}", parts[-1]):
                 cut = value.rfind(". ") if ". " in value else len(value)
-                end = start + cut
                 value = value[:cut]
         value = value.rstrip(".-'’")
         start += len(value) - len(value.lstrip(".-'’"))

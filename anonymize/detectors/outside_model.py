@@ -39,7 +39,7 @@ class OutsideModel(Detector):
     def find(self, view: View) -> Iterable[Span]:
         """Spans of the model's entities whose label is known."""
         for start, end, label, score in self._find(view.text):
-            kind = self._labels.get(_plain(label))
+            kind = self._labels.get(plain_label(label))
             if kind and start < end:
                 yield Span(start, end, kind, float(score), "ner.outside")
 
@@ -62,10 +62,11 @@ def known_labels() -> dict[str, str]:
     from anonymize.config import read_yaml_mapping
 
     table = read_yaml_mapping(FOLDER / "ner_labels.yaml")
-    return {_plain(str(label)): kind for kind, names in table.items() for label in names}
+    return {plain_label(str(label)): kind for kind, names in table.items() for label in names}
 
 
-def _plain(label: str) -> str:
+def plain_label(label: str) -> str:
+    """Letters only, lower case, without a tagging prefix."""
     return re.sub(r"[^a-z]", "", re.sub(r"^[bilsue]-", "", fold(label)))
 
 

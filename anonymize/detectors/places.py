@@ -21,6 +21,7 @@ _BEFORE_STREET = re.compile(r"(?<![\w\-])[^\W\d_][\w\-]* $")
 _COMMA = re.compile(r"[ ]?,[ \n]| ?\n|,? (?:in|te|a) ")
 _AFTER_CODE = re.compile(r"[ ,]{1,3}|\n")
 _COUNTRIES = frozenset(("f", "b", "ch", "l", "d", "a", "e", "lu"))
+_CLOSED = re.compile(r" ?(?:[,;.\n)]|$)")
 _PROVINCE = re.compile(r"[ ,]\(?(?:quebec|qc|ontario|on)\)?,? $")
 
 
@@ -74,6 +75,7 @@ class Places(Detector):
         )
         self._name_first = re.compile(name_first)
         labels = alternatives(words["address_labels"])
+        self._label = re.compile(rf"(?<!\w){labels} ?: ?$")
         self._labelled = Anchored(
             words["address_labels"],
             rf"(?<!\w){labels} ?:? (?:au |a |a la |aux )?"
@@ -214,10 +216,15 @@ class Places(Detector):
                 continue
             if code.isdigit() and len(code) == 4:  # Belgium and Switzerland: four digits can be anything
                 before = view.folded[max(0, match.start() - 3) : match.start()].strip(" ")
+                labelled = before.endswith(":") and self._label.search(
+                    view.folded, max(0, match.start() - 40), match.start()
+                )
                 if self._behind_street:
-                    if not self._behind_street.search(view.folded, max(0, match.start() - 30), match.start()):
+                    if not labelled and not self._behind_street.search(
+                        view.folded, max(0, match.start() - 30), match.start()
+                    ):
                         continue
-                elif before and before[-1] not in ",-|\n(":
+                elif before and before[-1] not in ",-|\n(" and not labelled:
                     continue
                 if code[:2] in ("19", "20") and view.text[match.end() :][:1].islower():
                     continue
@@ -249,7 +256,7 @@ class Places(Detector):
 
     def _town(self, view: View, start: int) -> int | None:
         """End of the town whose name begins at ``start``: capitalised words, particles between them."""
-        position, end, count = start, None, 0
+        position, end, count, linked = start, None, 0, False
         while count < 6:
             match = _WORD.match(view.text, position)
             if not match:
@@ -264,8 +271,11 @@ class Places(Detector):
                 if view.case == "upper" and count >= 2:
                     break
                 end = match.end()
+            elif view.case == "lower" and linked and _CLOSED.match(view.text, match.end()):
+                end = match.end()  # "saint-denis de la réunion,"
             else:
                 break
+            linked = folded in self._particles
             count += 1
             position = match.end()
             if folded in self._short and view.text[position : position + 1] == ".":

@@ -18,6 +18,7 @@ class DicomConfig(Config):
         default=["fr", "en"], description="packs whose radiology vocabulary a description may use"
     )
     dates: Literal["shift", "remove"] = "shift"  # shift: PS3.15 option 113107, by one offset a patient
+    keep_weekdays: bool = False  # dates move by whole weeks; as in the reports of the same export
     times: Literal["zero", "keep"] = "zero"
     age_and_sex: Literal["keep", "remove"] = "keep"  # option 113108; ages above 89 years become 89
     device: Literal["keep", "remove"] = "keep"  # option 113109: manufacturer and model, never a serial number

@@ -18,6 +18,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID
 
 from anonymize import __version__, dates
+from anonymize.dates import whole_weeks
 from anonymize.dicom.codes import standard_code
 from anonymize.dicom.config import DicomConfig
 from anonymize.dicom.profile import Keep, basic_profile, keep_list
@@ -66,7 +67,7 @@ def link(ds: Dataset, config: DicomConfig, keys: Keys) -> Linked:
     keep = config.age_and_sex == "keep"
     months = _age_months(ds, day) if keep else None
     sex = str(ds.get("PatientSex", "") or "").strip().upper()
-    shifted = _shift(day, keys.date_offset_days(patient)) if day and config.dates == "shift" else None
+    shifted = _shift(day, _offset_days(config, keys, patient)) if day and config.dates == "shift" else None
     return Linked(
         image_id=keys.pseudonym("image", instance),
         patient=keys.pseudonym("patient", patient),
@@ -78,13 +79,18 @@ def link(ds: Dataset, config: DicomConfig, keys: Keys) -> Linked:
     )
 
 
+def _offset_days(config: DicomConfig, keys: Keys, patient: str) -> int:
+    offset = keys.date_offset_days(patient)
+    return whole_weeks(offset) if config.keep_weekdays else offset
+
+
 def clean_header(ds: Dataset, linked: Linked, config: DicomConfig, keys: Keys, *, masked: bool) -> Dataset:
     """A new dataset without pixels and file meta information: what may stay, plus the marks of de-identification.
 
     Args:
         masked: pixels were searched for text (and cleaned where there was some), so option 113101 is claimed.
     """
-    offset = keys.date_offset_days(normalise_identifier(str(ds.PatientID)))
+    offset = _offset_days(config, keys, normalise_identifier(str(ds.PatientID)))
     cleaner = _Cleaner(config, keys, offset, identity_tokens(ds))
     safe = cleaner.dataset(ds)
     safe.SpecificCharacterSet = "ISO_IR 192"

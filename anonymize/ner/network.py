@@ -21,6 +21,7 @@ from anonymize.ner.tokens import CONTEXTS, ROWS, Features, tokenize
 from anonymize.report import Span
 
 FORMAT = 1
+_NUMERIC = frozenset(("date", "number", "contact"))
 _CACHE = 200_000  # distinct words kept in memory
 
 
@@ -69,28 +70,32 @@ class Network:
         return scores / scores.sum(axis=1, keepdims=True)
 
     def tag(self, text: str) -> list[Span]:
-        """Spans of the kinds in ``shape.labels``, in order. Words joined by a blank, a hyphen or an apostrophe are one."""
+        """Spans of the kinds in ``shape.labels``, in order. Words joined by a blank, a hyphen or an apostrophe are one span,
+        numbers also where they are joined by other signs."""
         tokens = tokenize(text)
         if not tokens.surfaces:
             return []
         chances = self.probabilities(tokens.surfaces, tokens.contexts)
         hit = np.flatnonzero(1.0 - chances[:, 0] > self.shape.threshold)
-        out: list[tuple[int, int]] = []
+        kinds = 1 + chances[:, 1:].argmax(axis=1)
+        out: list[list[int]] = []
         for index in hit.tolist():
             if not tokens.surfaces[index][0].isalnum():
                 continue
-            if out and _joined(text[tokens.ends[out[-1][1]] : tokens.starts[index]]):
-                out[-1] = (out[-1][0], index)
-            else:
-                out.append((index, index))
+            if out:
+                last = out[-1][-1]
+                between = text[tokens.ends[last] : tokens.starts[index]]
+                numeric = self.shape.labels[kinds[last]] in _NUMERIC
+                if numeric == (self.shape.labels[kinds[index]] in _NUMERIC) and _joined(between, numeric):
+                    out[-1].append(index)
+                    continue
+            out.append([index])
         spans = []
-        for first, last in out:
-            share = chances[first : last + 1, 1:].sum(axis=0)
-            kind = int(share.argmax())
-            score = float(1.0 - chances[first : last + 1, 0].min())
-            spans.append(
-                Span(tokens.starts[first], tokens.ends[last], self.shape.labels[1 + kind], round(score, 3), "ner")
-            )
+        for members in out:
+            kind = int(chances[members, 1:].sum(axis=0).argmax())
+            score = float(1.0 - chances[members, 0].max())
+            start, end = tokens.starts[members[0]], tokens.ends[members[-1]]
+            spans.append(Span(start, end, self.shape.labels[1 + kind], round(score, 3), "ner"))
         return spans
 
     def _embedded(self, surfaces: list[str]) -> np.ndarray:
@@ -121,10 +126,11 @@ def _convolve(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, reach: int, d
     return out
 
 
-def _joined(between: str) -> bool:
-    return (
-        len(between) <= 3 and between.strip(" \t\u00a0") in ("", "-", "'", "’", ".", ". ", "‐") and "\n" not in between
-    )
+def _joined(between: str, numeric: bool) -> bool:
+    if len(between) > 3 or "\n" in between:
+        return False
+    inner = between.strip(" \t\u00a0")
+    return inner in ("", "-", "'", "’", ".", "‐") or (numeric and inner in ("/", "|", ":", "(", ")", ")-", "@", "_", ",", "°"))
 
 
 def save_network(folder: Path, weights: dict[str, np.ndarray], shape: Shape, extra: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 
@@ -9,25 +10,21 @@ from anonymize.console import UserError
 from anonymize.dates import parse_iso
 from anonymize.languages import Pack
 from anonymize.policy import Columns
+from anonymize.readers.problems import MAXIMUM_TEXT, REMEDIES
+from anonymize.readers.record import PREFIX
 from anonymize.report import Identity, Report
 from anonymize.text import collapse
 
-REQUIRED = ("patient", "text")
+__all__ = ["REMEDIES", "REQUIRED", "RowReader", "map_columns"]
 
-REMEDIES = {
-    "empty_report": "The report has no text; export it again if it should have one.",
-    "nul_byte": "The row holds a NUL byte; export it again as text.",
-    "wrong_encoding": "The row is in another encoding than the file; export it again in one encoding.",
-    "duplicated_row": "The row is the same as an earlier one, which was kept.",
-    "two_patients": "The patient identifier stands beside different names or birth dates; find out whose report it is.",
-    "missing_identifier": "The row has no patient identifier; without it nothing can be linked or searched.",
-    "unparsable_row": "The row has another number of columns than the heading, often from a stray quotation mark.",
-    "bad_date": "The examination's date cannot be read; give it as day, month and year.",
-}
+REQUIRED = ("patient", "text")
+NONE = "-"  # as a chosen heading: this field has no column, whatever the headings look like
 
 
 def map_columns(headings: Sequence[str], chosen: Columns, pack: Pack) -> dict[str, int]:
     """Field → index of its column, by ``chosen`` headings first, then by the pack's aliases.
+
+    Formats that name their fields themselves have headings ``record.<field>``, which need no alias.
 
     Raises:
         UserError: a chosen heading is not there, or a required field has no column.
@@ -35,14 +32,18 @@ def map_columns(headings: Sequence[str], chosen: Columns, pack: Pack) -> dict[st
     places = {_plain(name): index for index, name in reversed(list(enumerate(headings)))}
     exact = {name: index for index, name in enumerate(headings)}
     found: dict[str, int] = {}
-    for field, aliases in pack["pack"]["columns"].items():
-        wanted = getattr(chosen, field)
-        if wanted:
-            if wanted not in exact:
-                raise UserError(f"columns.{field}={wanted}: the file has no such column; it has: {', '.join(headings)}")
-            found[field] = exact[wanted]
+    for field in Columns.model_fields:
+        wanted = getattr(chosen, field) or (PREFIX + field if PREFIX + field in exact else "")
+        if wanted == NONE:
             continue
-        for alias in aliases:
+        if wanted and wanted not in exact:
+            raise UserError(f"columns.{field}={wanted}: the file has no such column; it has: {_shown(headings)}")
+        if wanted:
+            found[field] = exact[wanted]
+    for field in Columns.model_fields:
+        if field in found or getattr(chosen, field) == NONE:
+            continue
+        for alias in pack["pack"]["columns"].get(field, ()):
             index = places.get(_plain(str(alias)))
             if index is not None and index not in found.values():
                 found[field] = index
@@ -51,7 +52,7 @@ def map_columns(headings: Sequence[str], chosen: Columns, pack: Pack) -> dict[st
     if missing:
         raise UserError(
             f"no column was recognised as {' and '.join(missing)}; say which, for example columns.{missing[0]}=HEADING "
-            f"(the file has: {', '.join(headings)})"
+            f"(the file has: {_shown(headings)}); `anonymize inspect` proposes a mapping"
         )
     return found
 
@@ -73,6 +74,8 @@ class RowReader:
             return None, "missing_identifier"
         if not text.strip():
             return None, "empty_report"
+        if len(text) > MAXIMUM_TEXT:
+            return None, "too_large"
         exam_date = parse_iso(self._pack, cells.get("exam_date", ""))
         if cells.get("exam_date") and not exam_date:
             return None, "bad_date"
@@ -89,9 +92,37 @@ class RowReader:
             phone=cells.get("phone", ""),
             visit=cells.get("visit", ""),
             accession=cells.get("accession", ""),
-            staff=tuple(cells[field] for field in ("prescriber", "radiologist") if cells.get(field)),
+            staff=_people(cells),
+            numbers=cells.get("numbers", ""),
         )
         return Report(position, identity, exam_date, cells.get("exam", ""), text), ""
+
+
+def _people(cells: dict[str, str]) -> tuple[str, ...]:
+    named = [cells[field] for field in ("prescriber", "radiologist") if cells.get(field)]
+    others = [part.strip() for part in re.split(r"[\n;|]", cells.get("staff", ""))]
+    return tuple(dict.fromkeys([*named, *filter(None, others)]))
+
+
+def doubtful_headings(headings: Sequence[str]) -> bool:
+    """Whether the heading row seems to hold values: two or more with a run of digits or of great length."""
+    return sum(map(_doubtful, headings)) > 1
+
+
+def parse_cell_date(pack: Pack, value: str) -> str:
+    """A cell as ISO 8601, or empty."""
+    return parse_iso(pack, unicodedata.normalize("NFC", value).strip())
+
+
+def _doubtful(heading: str) -> bool:
+    return len(heading) > 40 or bool(re.search(r"\d{4}|\d[/.\-]\d", heading))
+
+
+def _shown(headings: Sequence[str]) -> str:
+    """Headings for a message. One that can be a value is shown by its number."""
+    if doubtful_headings(headings):
+        return f"{len(headings)} columns; the first row seems to hold values instead of headings"
+    return ", ".join(f"column {n}" if _doubtful(name) else name for n, name in enumerate(headings, 1))
 
 
 def _plain(heading: str) -> str:

@@ -1,0 +1,1 @@
+"""Cleaning of safe reports: boilerplate, signatures, line wrap, abbreviations, sentences, near-duplicates."""

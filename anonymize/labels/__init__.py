@@ -1,0 +1,1 @@
+"""Labels mined from the words of safe reports: present, absent, uncertain, not mentioned, with qualifiers."""
