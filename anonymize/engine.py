@@ -169,6 +169,7 @@ class Anonymizer:
             if len(word) > 2
             and word not in words.common
             and word not in words.particles
+            and word not in words.titles
             and word not in words.protected.words
             and word not in ordinary
         }

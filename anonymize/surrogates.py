@@ -70,6 +70,9 @@ class Surrogates:
         self._avoid = avoid
         names, places, institutions = (pack["detectors"][topic] for topic in ("names", "places", "institutions"))
         self._particles = frozenset(fold(str(word)) for word in names["particles"])
+        # titles that stand inside spans of names stay (``names.title_included``)
+        titles = names["titles"] if names.get("title_included") else ()
+        self._titles = frozenset(part for title in titles for part in re.split(r"[ .]", fold(str(title))) if part)
         offices = [*places["post_office"]]
         self._keep_place = self._particles | frozenset(
             collapse(part)
@@ -166,6 +169,8 @@ class Surrogates:
     def _name_part(self, word: str, person: Person, is_last: bool) -> str:
         """A particle stays, unless it ends the name (``NGUYEN VAN``)."""
         folded = fold(word)
+        if folded in self._titles and not is_last:
+            return word
         if len(word) == 1:
             if folded in self._particles and word.islower():
                 return word

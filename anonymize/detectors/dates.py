@@ -27,6 +27,8 @@ _RANGE_HEAD = re.compile(r"(?P<first>\d{1,2})[\-–](?P<last>\d{1,2}[/.]\d{1,2}[
 _GOES_ON = re.compile(r"[/.]?\d|/")
 _NEXT_YEAR = re.compile(r"/ ?(?:1[89]|20)\d\d(?!\d)|/\d\d(?!\d)")
 _LIST = re.compile(r"\d ?, ?\Z")
+_SUM = re.compile(r"\d[ .,\-/x]?$|[<>=~+±]\s?$|\b(?:ca|etwa|circa|rund|ad)\.? ?$", re.IGNORECASE)
+_LEFT = re.compile(r" ?(?:[x*/+€$%]|\d)")
 _CLOCK = re.compile(r" ?(?:h|:)\d\d")
 _SPINE = re.compile(r"\d+[./\-]\d+")
 
@@ -46,6 +48,7 @@ class Dates(Detector):
         self._births = Cues({"birth": cues["birth_cues"]}, cues.get("fillers", ["le", "en", "the", "on", "am", "el"]))
         self._never = Cues({"no": cues.get("not_after", [])}, ["a", "de", "est"])
         self._bare_month_year = bool(cues.get("month_slash_year", False))
+        self._bare_years = bool(cues.get("bare_years", False))
         units = alternatives(pack["detectors"]["identifiers"]["units"])
         self._unit = re.compile(rf" ?(?:{units}(?!\w)|%|‰)")
         current = [fold(str(word)) for word in cues.get("current_month", [])]
@@ -194,6 +197,9 @@ class Dates(Detector):
         if self._join_year.match(folded, end) or self._with_weekday(view, start) != start:
             return True
         before = text[max(0, start - 12) : start]
+        if self._bare_years and start and text[start - 1] in " \n\t(":
+            # no unit behind it, no sum, no second part of a number
+            return not _SUM.search(before) and not self._never.before(folded, start, 3, 0) and not _LEFT.match(rest)
         if before.endswith(("(", "[")) and re.match(r"[)\],;]| ?[\-–]", rest):
             return True
         return bool(_BULLET.search(before)) and (start > 0 or bool(rest.strip())) and not re.match(r"\s*\d", rest)
