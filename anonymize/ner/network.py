@@ -130,7 +130,9 @@ def _joined(between: str, numeric: bool) -> bool:
     if len(between) > 3 or "\n" in between:
         return False
     inner = between.strip(" \t\u00a0")
-    return inner in ("", "-", "'", "’", ".", "‐") or (numeric and inner in ("/", "|", ":", "(", ")", ")-", "@", "_", ",", "°"))
+    return inner in ("", "-", "'", "’", ".", "‐") or (
+        numeric and inner in ("/", "|", ":", "(", ")", ")-", "@", "_", ",", "°")
+    )
 
 
 def save_network(folder: Path, weights: dict[str, np.ndarray], shape: Shape, extra: dict[str, Any]) -> None:
