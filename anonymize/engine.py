@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from anonymize.dates import age_months, whole_weeks
 from anonymize.detectors import build, hospital
 from anonymize.detectors.known_identity import KnownIdentity, KnownWords
-from anonymize.detectors.ner import plausible
+from anonymize.detectors.ner import Ner, plausible
 from anonymize.detectors.tagger import open_tagger
 from anonymize.files import fingerprint
 from anonymize.keys import Keys
@@ -135,7 +135,7 @@ class Anonymizer:
         phrases = self.words.protected.phrases(view)
         if phrases:
             spans = [span for span in spans if not self._protected(view, span, phrases)]
-        return plausible(spans, view) if self.tagger else spans
+        return plausible(spans, view, self.tagger.lexicon) if isinstance(self.tagger, Ner) else spans
 
     def _protected(self, view: View, span: Span, phrases: Sequence[tuple[int, int]]) -> bool:
         """Whether a span of weak evidence is an eponym in use. A longer one of the tagger gives way only where the phrase
