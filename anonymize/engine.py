@@ -27,7 +27,10 @@ _RANK = {
     kind: rank
     for rank, kind in enumerate(("birth_date", "date", "name", "phone", "national_id", "patient_id", "visit_id"))
 }
-_NUMBERS = frozenset(("patient_id", "visit_id", "id", "national_id", "professional_id", "phone"))
+# What a date may stand in or behind without being a part of it.
+_CUT_BY_DATE = frozenset(
+    ("patient_id", "visit_id", "id", "national_id", "professional_id", "phone", "name", "initials", "town")
+)
 _PROTECTABLE = frozenset(
     (
         "names.header_line",
@@ -320,7 +323,7 @@ def _replacements(report_id: str, field: str, text: str, edits: Iterable[Edit]) 
 def resolve(view: View, spans: Iterable[Span]) -> list[Span]:
     """Spans in order without overlaps: their union stays covered.
 
-    A span inside another gives way, except that a date behind a number (``IPP 123456 12/03/1980``) cuts it.
+    A span inside another gives way, except that a date behind a number or a name (``IPP 123456 12/03/1980``) cuts it.
     """
     trimmed = (_trim(view.text, span) for span in spans)
     ordered = sorted(
@@ -333,7 +336,7 @@ def resolve(view: View, spans: Iterable[Span]) -> list[Span]:
             continue
         last = out[-1]
         if (
-            last.kind in _NUMBERS
+            last.kind in _CUT_BY_DATE
             and span.kind in ("date", "birth_date")
             and span.start > last.start
             and span.score >= 0.9

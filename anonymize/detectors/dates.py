@@ -94,12 +94,10 @@ class Dates(Detector):
     def _found(self, view: View) -> Iterator[tuple[int, int, str]]:
         taken: list[tuple[int, int, str]] = []
         months = self._forms.months
-        tokens = view.tokens
-        for index, token in enumerate(tokens):
-            if token.folded in months:
-                hit = self._named(view, index)
-                if hit:
-                    taken.append(hit)
+        for index in sorted(index for word in view.vocabulary & months.keys() for index in view.where[word]):
+            hit = self._named(view, index)
+            if hit:
+                taken.append(hit)
         covered = bytearray(len(view.text))
         for start, end, _ in taken:
             covered[start:end] = b"\1" * (end - start)
@@ -248,8 +246,7 @@ class Dates(Detector):
     # -- month names --------------------------------------------------------------------------------------------------
 
     def _named(self, view: View, index: int) -> tuple[int, int, str] | None:
-        tokens, folded = view.tokens, view.folded
-        token = tokens[index]
+        folded, token = view.folded, view.token(index)
         start, end = token.start, token.end
         before = folded[max(0, start - 14) : start]
         day = self._before_month.search(before)
@@ -297,12 +294,12 @@ class Dates(Detector):
 
     def _month_alone(self, view: View, index: int) -> bool:
         """A month without day and year counts after a cue, in a range that ends in a month with a year."""
-        token = view.tokens[index]
-        if index + 1 < len(view.tokens) and self._forms.numbers.value(view.tokens[index + 1].folded):
+        token = view.token(index)
+        if index + 1 < len(view.words) and self._forms.numbers.value(view.words[index + 1]):
             return False
         if view.text[token.start].islower() and self.pack["pack"]["months"][0][0][0].isupper() and view.case == "mixed":
             return False  # "may", "march": the language writes its months with a capital
-        for other in view.tokens[index + 1 : index + 4]:
+        for other in map(view.token, range(index + 1, min(index + 4, len(view.words)))):
             if other.folded in self._forms.months:
                 between = view.folded[token.end : other.start]
                 if self._join_only.match(between) and self._after_month.match(view.folded, other.end):
@@ -312,10 +309,10 @@ class Dates(Detector):
 
     def _words_before(self, view: View, index: int) -> int | None:
         """Start of the number words directly before the month that say a day."""
-        tokens, start, text = view.tokens, None, ""
-        limit = view.tokens[index].start
+        start, text = None, ""
+        limit = view.starts[index]
         for back in range(index - 1, max(-1, index - 6), -1):
-            token = tokens[back]
+            token = view.token(back)
             if not self._before_number.fullmatch(view.folded[token.end : limit]):
                 break
             if not self._forms.numbers.is_word(token.folded):
@@ -328,9 +325,9 @@ class Dates(Detector):
 
     def _words_after(self, view: View, index: int) -> int | None:
         """End of the number words directly after the month that say a year."""
-        tokens, text, end = view.tokens, "", None
-        limit = tokens[index].end
-        for token in tokens[index + 1 : index + 11]:
+        text, end = "", None
+        limit = view.ends[index]
+        for token in map(view.token, range(index + 1, min(index + 11, len(view.words)))):
             if not re.fullmatch(r"[ .,\-]{1,2}", view.folded[limit : token.start]):
                 break
             if token.folded in self._forms.link_words and not text:

@@ -46,7 +46,7 @@ class Ner(Detector):
 
     def find(self, view: View) -> Iterable[Span]:
         """Spans of all its kinds."""
-        for span in self.network.tag(view.text):
+        for span in self.network.tag(view.text, view.case):
             checked = self._checked(view, replace(span, kind=_KIND_OF.get(span.kind, span.kind), rule="ner.trained"))
             if checked:
                 yield checked
