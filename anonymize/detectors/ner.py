@@ -112,9 +112,9 @@ class Ner(Detector):
         listed = any(ranks)
         if word.isupper() and view.case == "mixed" and len(word) <= (5 if not listed else 3):
             return listed and score >= _SURE
-        if folded in self._clinical or not listed:
-            return score >= (_SURE if frequency < _ORDINARY else 0.995)
-        return True
+        if folded not in self._clinical and (listed or (not frequency and len(view.text) < _LONG)):
+            return listed or score >= 0.8
+        return score >= (_SURE if frequency < _ORDINARY else 0.995)
 
 
 def plausible(spans: list[Span], view: View, lexicon: Lexicon) -> list[Span]:
