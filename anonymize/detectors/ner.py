@@ -18,7 +18,7 @@ from anonymize.ner.lexicon import Lexicon
 from anonymize.ner.network import Network, load_network
 from anonymize.ner.tokens import Features
 from anonymize.report import Span
-from anonymize.text import View, fold
+from anonymize.text import View, alternatives, fold
 
 # Rules say more exactly what a number is; where they are silent it is an identifier.
 _KIND_OF = {"number": "id", "contact": "email"}
@@ -42,14 +42,33 @@ class Ner(Detector):
         self._forms = forms_of(pack)
         self._month = re.compile(rf"(?<![^\W\d_]){self._forms.month_regex}")
         self._particles = frozenset(fold(str(word)) for word in pack["detectors"]["names"]["particles"])
-        self._clinical = frozenset(fold(word) for word in pack.words("clinical"))
+        self._clinical = frozenset(fold(word) for word in pack.words("clinical") | pack.words("common"))
+        units = alternatives(pack["detectors"]["identifiers"]["units"])
+        self._measure = re.compile(
+            rf"(?<![\w.,/])\d{{1,4}}(?:[.,]\d{{1,3}})? ?{units}(?!\w)|(?<!\w)[cdtls]\d{{1,2}}(?:-[cdtls]?\d{{1,2}})?(?!\w)"
+        )
 
     def find(self, view: View) -> Iterable[Span]:
         """Spans of all its kinds."""
         for span in self.network.tag(view.text, view.case):
-            checked = self._checked(view, replace(span, kind=_KIND_OF.get(span.kind, span.kind), rule="ner.trained"))
-            if checked:
-                yield checked
+            for piece in self._pieces(view, span):
+                kind = _KIND_OF.get(piece.kind, piece.kind)
+                checked = self._checked(view, replace(piece, kind=kind, rule="ner.trained"))
+                if checked:
+                    yield checked
+
+    def _pieces(self, view: View, span: Span) -> Iterable[Span]:
+        """``span`` without the measures and the levels of the spine that a run of numbers swallowed."""
+        position = span.start
+        if span.kind in ("number", "date"):
+            for match in self._measure.finditer(view.folded, span.start, min(len(view.text), span.end + 8)):
+                if match.start() >= span.end:
+                    break
+                if match.start() > position:
+                    yield replace(span, start=position, end=match.start())
+                position = max(position, match.end())
+        if position < span.end:
+            yield replace(span, start=position)
 
     def _checked(self, view: View, span: Span) -> Span | None:
         text = view.text[span.start : span.end]
