@@ -150,6 +150,7 @@ async function open(id) {
   take(data);
   $("original").scrollTop = $("safe").scrollTop = 0;
   list();
+  $("original").focus({ preventScroll: true });
 }
 
 function take(data) {
@@ -440,7 +441,7 @@ document.addEventListener("mousedown", (event) => {
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || !state.data || $("help").open) return;
-  const control = event.target.closest("button, select, input, summary, a");
+  const control = event.target.closest("button, select, summary, a");
   if (event.target.closest("select") || (control && (event.key === "Enter" || event.key === " "))) return;
   if (event.target.matches("input[type=radio]") && event.key.startsWith("Arrow")) return;
   // by place on the keyboard, since the row of digits needs Shift on some
