@@ -27,7 +27,7 @@ from anonymize.engine import Anonymizer
 from anonymize.files import read_json, read_rows, write_table
 from anonymize.keys import Keys, private_folder
 from anonymize.measure import read_gold, score
-from anonymize.policy import ReportsConfig
+from anonymize.policy import Policy, ReportsConfig
 from anonymize.report import SAFE_SCHEMA, Identity, Report, Span
 from anonymize.review import gold
 from anonymize.review.alignment import align
@@ -149,7 +149,8 @@ def test_offsets_map_between_original_and_safe_text(case: tuple[str, list[Span],
             assert (low, high) == (piece.safe_start, piece.safe_end)
     assert (place, safe_place) == (len(text), len(after))
     hidden = {offset for piece in aligned.pieces if piece.span for offset in range(piece.start, piece.end)}
-    assert hidden >= {offset for span in spans for offset in range(span.start, span.end)}
+    for span in spans:
+        assert hidden >= set(range(span.start, span.end)) or text[span.start : span.end] in after
 
 
 def test_the_pair_is_what_the_run_made(session: Session) -> None:
@@ -177,6 +178,37 @@ def test_a_changed_safe_file_is_told(safe: Path, tmp_path: Path) -> None:
     span = next(span for span in session.pairs[name].spans if span.rule == "changed")
     assert session.pairs[name].original.text[span.start : span.end] == "douleur"
     journal.close()
+
+
+def test_what_an_older_run_left_is_proposed_and_counts_as_visible(safe: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "safe"
+    shutil.copytree(safe, copy)
+    shutil.copy(safe.parent / "export.csv", tmp_path / "export.csv")
+    part = next((copy / "reports").glob("part-*.parquet"))
+    rows = read_rows(part)
+    rows[0]["text"] = re.sub(r"\nDr .*\n", "\nDr Yseult LOCRONAN\n", rows[0]["text"])
+    write_table(part, rows, SAFE_SCHEMA)
+    journal = Journal(tmp_path / "j")
+    session = open_session(copy, journal)
+    shown = session.report(rows[0]["report_id"])
+    spans = {shown["original"][span["start"] : span["end"]]: span["status"] for span in shown["spans"]}
+    assert spans["Yseult LOCRONAN"] == "visible"
+    assert set(spans.values()) == {"visible", "hidden"}
+    for name in session.sample:
+        session.act(name, "accept", 0)
+    assert session.totals()["leak"]["reports"]["count"] == 1
+    journal.close()
+
+
+def test_what_the_policy_keeps_is_no_leak(session: Session) -> None:
+    name, start, end = the_leak(session)
+    pair, span = session.pairs[name], Span(start, end, "date", 1.0, "review")
+    assert gold.status(pair, span, Policy()) == "visible"
+    assert gold.status(pair, span, Policy(date="keep")) == "kept"
+    known = next(span for span in pair.spans if span.kind == "birth_date")
+    assert gold.status(pair, known, Policy()) == "hidden"
+    wider = Span(known.start - 6, known.end, "birth_date", 1.0, "review")
+    assert gold.status(pair, wider, Policy()) == "partly"
 
 
 def test_another_secret_or_export_is_refused(safe: Path) -> None:

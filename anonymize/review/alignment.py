@@ -99,7 +99,11 @@ def align(original: str, spans: Sequence[Span], replacements: Sequence[str], saf
         moved += len(new) - (span.end - span.start)
         position = span.end
     middle = "".join([*between, original[position:]])
-    changes = first if middle == safe else _composed(first, _compared(middle, safe), kind)
+    changes: Sequence[_Change] = first
+    if middle != safe:
+        composed = _composed(first, _compared(middle, safe), kind)
+        # what was left as it was is not replaced, whatever was found
+        changes = [c for c in composed if original[c.start : c.end] != safe[c.new_start : c.new_end]]
     pieces, place, safe_place = [], 0, 0
     for change in changes:
         if change.start > place:

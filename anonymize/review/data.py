@@ -53,6 +53,7 @@ class Pair:
     alignment: Alignment
     exact: bool  # whether the engine, run again, gives the text of the safe export
     known: KnownIdentity  # what the record's columns say, as the engine searched it
+    found: tuple[Span, ...] = ()  # what the engine finds today
 
     @property
     def report_id(self) -> str:
@@ -63,6 +64,15 @@ class Pair:
     def spans(self) -> list[Span]:
         """What the safe export hides, at its place in the original."""
         return self.alignment.spans
+
+    @property
+    def proposed(self) -> list[Span]:
+        """What a person starts from: what is hidden, and what the engine finds today where that is more."""
+        hidden = [span for span in self.spans if span.end > span.start]
+        if self.exact:
+            return hidden
+        others = [span for span in hidden if not any(f.start < span.end and span.start < f.end for f in self.found)]
+        return sorted([*self.found, *others], key=lambda span: span.start)
 
 
 @dataclass(frozen=True)
@@ -199,7 +209,8 @@ class Pairs:
             aligned = align(report.text, look.spans, look.replacements, safe.text)
             if exact:
                 aligned = Alignment([_named(piece) for piece in aligned.pieces])
-            yield Pair(safe, report, aligned, exact, look.known or self.engine.known(report.identity))
+            known = look.known or self.engine.known(report.identity)
+            yield Pair(safe, report, aligned, exact, known, tuple(look.spans))
 
 
 def _named(piece: Any) -> Any:

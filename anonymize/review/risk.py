@@ -76,7 +76,7 @@ class Assessor:
         doubts = sorted(self._doubts(pair), key=lambda doubt: (doubt.start, doubt.end))
         reasons = Counter(doubt.reason for doubt in doubts)
         if not pair.exact:
-            reasons["differs"] = 1
+            reasons["differs"] = max(1, reasons["differs"])
         if not pair.spans:
             reasons["no_span"] = 1
         weight = sum(WEIGHTS[reason] * min(count, _MOST) for reason, count in reasons.items())
@@ -87,8 +87,11 @@ class Assessor:
 
     def _doubts(self, pair: Pair) -> Iterator[Doubt]:
         text = pair.original.text
-        for span in pair.spans:
-            if span.rule == SECOND_LOOK:
+        hidden = _marked(text, [(span.start, span.end) for span in pair.spans])
+        for span in pair.proposed:
+            if not any(hidden[span.start : span.end]):
+                yield Doubt(span.start, span.end, "differs")  # found today, and left
+            elif span.rule == SECOND_LOOK:
                 yield Doubt(span.start, span.end, "second_look")
             elif span.rule == CHANGED:
                 yield Doubt(span.start, span.end, "differs")
@@ -96,7 +99,6 @@ class Assessor:
                 yield Doubt(span.start, span.end, "low_score" if span.score < LOW_SCORE else "tagger_only")
             elif span.score < LOW_SCORE:
                 yield Doubt(span.start, span.end, "low_score")
-        hidden = _marked(text, [(span.start, span.end) for span in pair.spans])
         view = View(text)
         other = [(s.start, s.end) for s in pair.spans if s.kind in _NAMED_AFTER or s.rule.startswith("known.")]
         certain = _marked(text, other)

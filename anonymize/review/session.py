@@ -182,7 +182,7 @@ class Session:
 
     def _decision(self, pair: Pair) -> Decision:
         made = self.journal.decision(pair.report_id)
-        return made or Decision(tuple(span for span in pair.spans if span.end > span.start), False)
+        return made or Decision(tuple(pair.proposed), False)
 
     def _state(self, name: str) -> str:
         made = self.journal.decision(name)
