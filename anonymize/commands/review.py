@@ -66,8 +66,9 @@ def review(
         from anonymize.review.run import Options, run_review
 
         try:
-            import fastapi  # noqa: F401
-            import uvicorn  # noqa: F401
+            if not export_only:
+                import fastapi  # noqa: F401
+                import uvicorn  # noqa: F401
         except ImportError:
             raise UserError("the page needs fastapi and uvicorn: pip install fastapi uvicorn") from None
         options = Options(limit, sample, seed, host, port, allow_network, show, gold_out, with_identity, export_only)

@@ -110,7 +110,7 @@ function entry(id) {
   risk.textContent = Math.round(r.score);
   risk.title = "risk, 0 to 100";
   const name = document.createElement("code");
-  name.textContent = id.slice(0, 9);
+  name.textContent = id.slice(0, 8);
   const mark = document.createElement("span");
   mark.className = "state";
   mark.textContent = { new: "", edited: "✎ edited", accepted: "✓ reviewed" }[r.state];
@@ -170,10 +170,11 @@ function take(data) {
   const columns = document.querySelector("#record dl");
   columns.replaceChildren();
   for (const [name, value] of Object.entries(data.record)) {
-    const term = document.createElement("dt"), text = document.createElement("dd");
+    const row = document.createElement("div"), term = document.createElement("dt"), text = document.createElement("dd");
     term.textContent = nice(name);
     text.textContent = value;
-    columns.append(term, text);
+    row.append(term, text);
+    columns.append(row);
   }
   $("undo").disabled = !data.can_undo;
   $("accept").textContent = data.state === "accepted" ? "Accepted" : "Accept";
@@ -289,6 +290,28 @@ function showMenu() {
   const below = box.bottom + 6 + size.height < innerHeight;
   menu.style.left = `${Math.max(8, Math.min(box.left, innerWidth - size.width - 8))}px`;
   menu.style.top = `${below ? box.bottom + 6 : Math.max(8, box.top - size.height - 6)}px`;
+}
+
+function menuByKey() {
+  showMenu();
+  if ($("menu").hidden) return say("select a word or a span first");
+  ($("menu-kinds").querySelector("[aria-pressed=true]") ?? $("menu-kinds").firstElementChild).focus();
+}
+
+function inMenu(key) {
+  const buttons = [...$("menu").querySelectorAll("button")].filter((button) => button.checkVisibility());
+  const by = key === "ArrowRight" || key === "ArrowDown" ? 1 : -1;
+  buttons[(buttons.indexOf(document.activeElement) + by + buttons.length) % buttons.length].focus();
+}
+
+function leave() {
+  if (!$("menu").hidden && state.active) {
+    $("menu").hidden = true;
+    focusSpan(state.active.start, state.active.end, false);
+    return;
+  }
+  forget();
+  $("original").focus({ preventScroll: true });
 }
 
 async function act(body) {
@@ -420,7 +443,7 @@ for (const side of ["original", "safe"]) {
   });
   pane.addEventListener("focusin", (event) => {
     const element = event.target.closest("mark");
-    if (element && pane.id === "original" && String(state.active?.start) !== element.dataset.start)
+    if (element && $("menu").hidden && pane.id === "original" && String(state.active?.start) !== element.dataset.start)
       focusSpan(Number(element.dataset.start), Number(element.dataset.end));
   });
   for (const [name, on] of [["mouseover", true], ["mouseout", false]])
@@ -444,14 +467,18 @@ document.addEventListener("keydown", (event) => {
   const control = event.target.closest("button, select, summary, a");
   if (event.target.closest("select") || (control && (event.key === "Enter" || event.key === " "))) return;
   if (event.target.matches("input[type=radio]") && event.key.startsWith("Arrow")) return;
+  if (event.target.closest("#menu") && event.key.startsWith("Arrow")) {
+    event.preventDefault();
+    return inMenu(event.key);
+  }
   // by place on the keyboard, since the row of digits needs Shift on some
   const digit = /^(?:Digit|Numpad)([1-9])$/.exec(event.code);
   const keys = {
     j: () => step(1), ArrowRight: () => step(1), k: () => step(-1), ArrowLeft: () => step(-1), n: () => nextDoubt(1), N: () => nextDoubt(-1),
     w: () => word(1, false), W: () => word(1, true), b: () => word(-1, false), B: () => word(-1, true), s: () => nextSpan(1), S: () => nextSpan(-1),
-    Delete: remove, Backspace: remove, u: () => act({ action: "undo" }), o: () => act({ action: "reopen" }), Enter: accept, m: showMenu, " ": showMenu,
+    Delete: remove, Backspace: remove, u: () => act({ action: "undo" }), o: () => act({ action: "reopen" }), Enter: accept, m: menuByKey, " ": menuByKey,
     e: writeGold, "[": () => move("end-left"), "]": () => move("end-right"), "{": () => move("start-left"), "}": () => move("start-right"),
-    Escape: forget, "?": () => $("help").showModal(),
+    Escape: leave, "?": () => $("help").showModal(),
   };
   const done = digit ? () => assign(DIGITS[digit[1] - 1]) : keys[event.key];
   if (!done || (event.key === " " && !state.active && !state.selection)) return;
