@@ -10,14 +10,14 @@ from datetime import date, timedelta
 from anonymize.dates import age_months, whole_weeks
 from anonymize.detectors import build, hospital
 from anonymize.detectors.known_identity import KnownIdentity, KnownWords
-from anonymize.detectors.ner import plausible
+from anonymize.detectors.ner import Ner, plausible
 from anonymize.detectors.tagger import open_tagger
 from anonymize.files import fingerprint
 from anonymize.keys import Keys
 from anonymize.languages import load_pack
 from anonymize.policy import ReportsConfig
 from anonymize.presidio import RecognizerRegistry
-from anonymize.report import Gazetteer, Identity, Report, SafeReport, Span
+from anonymize.report import Gazetteer, Identity, Replacement, Report, SafeReport, Span
 from anonymize.sections import parser_of
 from anonymize.surrogates import CAP_MONTHS, Person, Surrogates, originals
 from anonymize.text import View, view_of, words_of
@@ -27,7 +27,10 @@ _RANK = {
     kind: rank
     for rank, kind in enumerate(("birth_date", "date", "name", "phone", "national_id", "patient_id", "visit_id"))
 }
-_NUMBERS = frozenset(("patient_id", "visit_id", "id", "national_id", "professional_id", "phone"))
+# What a date may stand in or behind without being a part of it.
+_CUT_BY_DATE = frozenset(
+    ("patient_id", "visit_id", "id", "national_id", "professional_id", "phone", "name", "initials", "town")
+)
 _PROTECTABLE = frozenset(
     (
         "names.header_line",
@@ -49,6 +52,17 @@ class Outcome:
     report: SafeReport
     counts: dict[str, int]  # spans by kind
     residual: int  # known names that only the second look caught
+    replacements: tuple[Replacement, ...] = ()  # by column and place; what the vault holds
+
+
+@dataclass(frozen=True)
+class Edit:
+    """``text[start:end]`` of an original gives way to ``new``."""
+
+    start: int
+    end: int
+    kind: str
+    new: str
 
 
 class Anonymizer:
@@ -86,9 +100,10 @@ class Anonymizer:
         """The recognizers as a Presidio registry, for use in an ``AnalyzerEngine``."""
         return RecognizerRegistry(recognizers=self.detectors, supported_languages=[self.pack.language])
 
-    def known(self, identity: Identity, extra: Iterable[str] = ()) -> KnownIdentity:
-        """The recognizer of one patient. Build it once for all reports of the patient."""
-        return KnownIdentity(self.pack, identity, self.words, extra=extra, fuzzy=self.config.fuzzy)
+    def known(self, identity: Identity, extra: Iterable[str] = (), others: Iterable[Identity] = ()) -> KnownIdentity:
+        """The recognizer of one patient, with the identities of the patient's ``others`` records and the names found in
+        them. Build it once for all reports of the patient."""
+        return KnownIdentity(self.pack, identity, self.words, extra=extra, others=others, fuzzy=self.config.fuzzy)
 
     def find(self, text: str, identity: Identity | None = None) -> list[Span]:
         """All that would be replaced in a document that stands alone: rules, the record's ``identity`` where given, and a
@@ -123,7 +138,7 @@ class Anonymizer:
         phrases = self.words.protected.phrases(view)
         if phrases:
             spans = [span for span in spans if not self._protected(view, span, phrases)]
-        return plausible(spans, view) if self.tagger else spans
+        return plausible(spans, view, self.tagger.lexicon) if isinstance(self.tagger, Ner) else spans
 
     def _protected(self, view: View, span: Span, phrases: Sequence[tuple[int, int]]) -> bool:
         """Whether a span of weak evidence is an eponym in use. A longer one of the tagger gives way only where the phrase
@@ -157,6 +172,7 @@ class Anonymizer:
             if len(word) > 2
             and word not in words.common
             and word not in words.particles
+            and word not in words.titles
             and word not in words.protected.words
             and word not in ordinary
         }
@@ -174,8 +190,8 @@ class Anonymizer:
         spans = self.combine(report.text, self.by_rule(report.text) if by_rule is None else by_rule, known)
         person = Person(identity, offset, report.exam_date, age, originals(report.text, spans))
         counts = Counter(span.kind for span in spans)
-        text, residual = self._replace(report.text, spans, person, known)
-        exam, more = self._replace(report.exam, self.detect(report.exam, known), person, known)
+        text, edits, residual = self._replace(report.text, spans, person, known)
+        exam, exam_edits, more = self._replace(report.exam, self.detect(report.exam, known), person, known)
         key = f"{identity.accession}{report.text}"
         accession = identity.accession or f"{identity.patient_id}\0{report.exam_date}\0{report.text}"
         safe = SafeReport(
@@ -190,10 +206,22 @@ class Anonymizer:
             text=text,
             **self.sections.parse(text),
         )
-        return Outcome(safe, dict(counts), residual + more)
+        if not self.config.vault:
+            return Outcome(safe, dict(counts), residual + more)
+        whole = (("patient", "patient_id", identity.patient_id), ("study", "id", identity.accession))
+        rows = [
+            Replacement(safe.report_id, field, kind, 0, len(getattr(safe, field)), value, 0, getattr(safe, field))
+            for field, kind, value in (*whole, ("date", "date", report.exam_date))
+        ]
+        rows += _replacements(safe.report_id, "exam", report.exam, exam_edits)
+        rows += _replacements(safe.report_id, "text", report.text, edits)
+        return Outcome(safe, dict(counts), residual + more, tuple(rows))
 
-    def _replace(self, text: str, spans: Sequence[Span], person: Person, known: KnownIdentity) -> tuple[str, int]:
-        safe = self.substitute(text, spans, person)
+    def _replace(
+        self, text: str, spans: Sequence[Span], person: Person, known: KnownIdentity
+    ) -> tuple[str, list[Edit], int]:
+        edits = self.edits(text, spans, person)
+        safe = apply(text, edits)
         # a second look at the result: what the first one left because of its surroundings
         left = [
             span
@@ -202,34 +230,100 @@ class Anonymizer:
         ]
         left = [span for span in left if span.kind not in ("birth_date", "postcode")]
         if not left:
-            return safe, 0
-        view = View(safe)
-        pieces, position = [], 0
-        merged = resolve(view, left)
-        for span in merged:
-            pieces += [safe[position : span.start], self.surrogates.tag(span.kind)]
-            position = span.end
-        return "".join([*pieces, safe[position:]]), len(merged)
+            return safe, edits, 0
+        merged = resolve(View(safe), left)
+        edits = over(text, edits, [Edit(s.start, s.end, s.kind, self.surrogates.tag(s.kind)) for s in merged])
+        return apply(text, edits), edits, len(merged)
 
     def substitute(self, text: str, spans: Sequence[Span], person: Person) -> str:
         """``text`` with each span replaced by the policy; outside of spans it is unchanged."""
-        pieces, position = [], 0
-        for span in spans:
-            action = getattr(self.config.policy, span.kind)
-            pieces += [
-                text[position : span.start],
-                self.surrogates.replace(
-                    span, text[span.start : span.end], person, action, text[span.end : span.end + 48]
+        return apply(text, self.edits(text, spans, person))
+
+    def edits(self, text: str, spans: Sequence[Span], person: Person) -> list[Edit]:
+        """What the policy makes of ``spans``, which are in order and do not overlap."""
+        policy, replaced = self.config.policy, self.surrogates.replace
+        return [
+            Edit(
+                span.start,
+                span.end,
+                span.kind,
+                replaced(
+                    span,
+                    text[span.start : span.end],
+                    person,
+                    getattr(policy, span.kind),
+                    text[span.end : span.end + 48],
                 ),
-            ]
-            position = span.end
-        return "".join([*pieces, text[position:]])
+            )
+            for span in spans
+        ]
+
+
+def apply(text: str, edits: Iterable[Edit]) -> str:
+    """``text`` after ``edits``, which are in order and do not overlap."""
+    pieces, position = [], 0
+    for edit in edits:
+        pieces += [text[position : edit.start], edit.new]
+        position = edit.end
+    return "".join([*pieces, text[position:]])
+
+
+def over(text: str, first: Sequence[Edit], second: Sequence[Edit]) -> list[Edit]:
+    """Edits of ``text`` that do what ``first`` does, and then ``second`` to the result (offsets in the result).
+
+    Edits that meet become one; what the second look leaves of a first replacement stays in it.
+    """
+    between = apply(text, first)
+    bounds, moved = [], 0  # place of each first edit in ``between``
+    for edit in first:
+        bounds.append((edit.start + moved, edit.start + moved + len(edit.new)))
+        moved += len(edit.new) - (edit.end - edit.start)
+
+    def back(place: int, before: int) -> int:
+        """The place in ``text`` of one in ``between`` that has ``before`` first edits on its left."""
+        return place + (first[before - 1].end - bounds[before - 1][1] if before else 0)
+
+    out: list[Edit] = []
+    index = 0
+    waiting = list(reversed(second))
+    while waiting:
+        members = [waiting.pop()]
+        low, high = members[0].start, members[0].end
+        while index < len(first) and bounds[index][1] <= low:
+            out.append(first[index])
+            index += 1
+        met = index
+        while True:  # edits chain: a first one reaches into the next second one, and so on
+            if index < len(first) and bounds[index][0] < high:
+                low, high = min(low, bounds[index][0]), max(high, bounds[index][1])
+                index += 1
+            elif waiting and waiting[-1].start < high:
+                members.append(waiting.pop())
+                high = max(high, members[-1].end)
+            else:
+                break
+        within = [Edit(edit.start - low, edit.end - low, edit.kind, edit.new) for edit in members]
+        out.append(Edit(back(low, met), back(high, index), members[0].kind, apply(between[low:high], within)))
+    return [*out, *first[index:]]
+
+
+def _replacements(report_id: str, field: str, text: str, edits: Iterable[Edit]) -> list[Replacement]:
+    rows, moved = [], 0
+    for edit in edits:
+        original = text[edit.start : edit.end]
+        if edit.new != original:
+            row = Replacement(
+                report_id, field, edit.kind, edit.start + moved, len(edit.new), original, edit.start, edit.new
+            )
+            rows.append(row)
+        moved += len(edit.new) - (edit.end - edit.start)
+    return rows
 
 
 def resolve(view: View, spans: Iterable[Span]) -> list[Span]:
     """Spans in order without overlaps: their union stays covered.
 
-    A span inside another gives way, except that a date behind a number (``IPP 123456 12/03/1980``) cuts it.
+    A span inside another gives way, except that a date behind a number or a name (``IPP 123456 12/03/1980``) cuts it.
     """
     trimmed = (_trim(view.text, span) for span in spans)
     ordered = sorted(
@@ -242,7 +336,7 @@ def resolve(view: View, spans: Iterable[Span]) -> list[Span]:
             continue
         last = out[-1]
         if (
-            last.kind in _NUMBERS
+            last.kind in _CUT_BY_DATE
             and span.kind in ("date", "birth_date")
             and span.start > last.start
             and span.score >= 0.9

@@ -73,24 +73,25 @@ def normalise_identifier(value: str) -> str:
     return unicodedata.normalize("NFC", value).strip(" \0\t\r\n")
 
 
-def private_folder(out: Path) -> Path:
+def private_folder(out: Path, *, create: bool = True) -> Path:
     """The folder beside ``out`` (never inside) for what must not travel with the safe export. Mode 0700."""
     folder = out.resolve().parent / f"{out.resolve().name}.private"
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)
+    if create:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
     return folder
 
 
-def load_keys(secret_file: Path | None, out: Path) -> tuple[Keys, Path | None]:
+def load_keys(secret_file: Path | None, out: Path, *, create: bool = True) -> tuple[Keys, Path | None]:
     """Keys from ``secret_file``, else from ANONYMIZE_SECRET, else from ``private_folder(out)/secret.key``.
 
-    The last is made (32 random bytes as hex, mode 0600) when it does not exist yet.
+    The last is made (32 random bytes as hex, mode 0600) when it does not exist yet and ``create`` is true.
 
     Returns:
         the keys, and the path of the secret's file (None when it came from the environment).
 
     Raises:
-        SecretError: the file is missing, empty, or lies inside ``out``.
+        SecretError: the file is missing, empty, or lies inside ``out``; or there is no secret to be found.
     """
     if secret_file is not None:
         if secret_file.resolve().is_relative_to(out.resolve()):
@@ -101,7 +102,9 @@ def load_keys(secret_file: Path | None, out: Path) -> tuple[Keys, Path | None]:
     from_environment = os.environ.get(ENVIRONMENT_VARIABLE, "")
     if from_environment:
         return Keys(from_environment.encode()), None
-    path = private_folder(out) / "secret.key"
+    path = private_folder(out, create=create) / "secret.key"
+    if not path.is_file() and not create:
+        raise SecretError(f"no secret was given and {path} is not there; give the run's secret with --secret-file")
     if not path.is_file():
         write_bytes_atomic(path, secrets.token_hex(32).encode(), permissions=0o600)
     return Keys(path.read_bytes().strip()), path

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from anonymize.files import read_rows, write_table
+from anonymize.files import open_atomic, read_rows
+
+_ROWS = 50_000
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,11 @@ SCHEMA = pa.schema(
 
 
 def write_quarantine(path: Path, items: Iterable[Quarantined]) -> None:
-    """Write the items as Parquet, in their given order."""
-    write_table(path, items, SCHEMA)
+    """Write the items as Parquet, in their given order and in constant memory."""
+    remaining = iter(items)
+    with open_atomic(path) as stream, pq.ParquetWriter(stream, SCHEMA, compression="zstd") as writer:
+        while rows := [asdict(item) for item in islice(remaining, _ROWS)]:
+            writer.write_table(pa.Table.from_pylist(rows, schema=SCHEMA))
 
 
 def read_quarantine(path: Path) -> list[Quarantined]:

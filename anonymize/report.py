@@ -92,6 +92,20 @@ class SafeReport:
     text: str
 
 
+@dataclass(frozen=True)
+class Replacement:
+    """What stands in a safe report instead of an original: a row of the vault. Offsets are code points."""
+
+    report_id: str
+    field: str  # column of SafeReport: patient, study, date, exam or text
+    kind: str  # one of KINDS
+    start: int  # in the safe value of the column
+    length: int
+    original: str
+    original_start: int  # in the original value of the column
+    surrogate: str
+
+
 SAFE_SCHEMA = pa.schema(
     [
         *[(name, pa.string()) for name in ("report_id", "patient", "study", "date")],

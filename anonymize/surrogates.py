@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import lru_cache
 
+from rapidfuzz.distance import OSA
+
 from anonymize.dates import DateForms, Written, forms_of, moved, shift
 from anonymize.given_names import gender_of
 from anonymize.keys import Keys
@@ -68,6 +70,9 @@ class Surrogates:
         self._avoid = avoid
         names, places, institutions = (pack["detectors"][topic] for topic in ("names", "places", "institutions"))
         self._particles = frozenset(fold(str(word)) for word in names["particles"])
+        # titles that stand inside spans of names stay (``names.title_included``)
+        titles = names["titles"] if names.get("title_included") else ()
+        self._titles = frozenset(part for title in titles for part in re.split(r"[ .]", fold(str(title))) if part)
         offices = [*places["post_office"]]
         self._keep_place = self._particles | frozenset(
             collapse(part)
@@ -108,7 +113,8 @@ class Surrogates:
 
     def _look_alike(self, kind: str, text: str, person: Person) -> str:
         if kind in ("name", "initials"):
-            return self._name(text, person)
+            # a span that grew over a number must not leave it
+            return self._digits(self._name(text, person), kind, person)
         if kind == "town":
             kept = [match for match in _RUN.finditer(text) if fold(match.group()) in self._keep_place - self._particles]
             stop = kept[0].start() if kept else len(text)
@@ -163,6 +169,8 @@ class Surrogates:
     def _name_part(self, word: str, person: Person, is_last: bool) -> str:
         """A particle stays, unless it ends the name (``NGUYEN VAN``)."""
         folded = fold(word)
+        if folded in self._titles and not is_last:
+            return word
         if len(word) == 1:
             if folded in self._particles and word.islower():
                 return word
@@ -207,7 +215,9 @@ class Surrogates:
             middle = "".join(draw.choice(parts["middle"]) for _ in range(attempt // 40))
             word = f"{draw.choice(starts)}{middle}{draw.choice(parts['end'])}"
             new = fold(word)
-            if new not in self._avoid and new not in taken and new != folded:
+            # nor one that resembles the original: a reader would take it for a misspelling
+            alike = OSA.normalized_similarity(new, folded) >= 0.7
+            if new not in self._avoid and new not in taken and not alike:
                 return word
         raise ValueError(f"the language pack's syllables for '{kind}' are too few")
 

@@ -320,11 +320,11 @@ def _branch(node: dict[str, dict]) -> str:
     """The entries below a node: longer ones before those that end here."""
     choices = []
     for char in sorted(filter(None, node)):
-        piece = {" ": r"[ \-]{1,3}", "'": "'[ ]?"}.get(char, re.escape(char))
+        piece: str = {" ": r"[ \-]{1,3}", "'": "'[ ]?"}.get(char) or re.escape(char)
         child = node[char]
         while len(child) == 1 and "" not in child:
             (char,) = child
-            piece += {" ": r"[ \-]{1,3}", "'": "'[ ]?"}.get(char, re.escape(char))
+            piece += {" ": r"[ \-]{1,3}", "'": "'[ ]?"}.get(char) or re.escape(char)
             child = child[char]
         below = _branch(child)
         choices.append(f"{piece}(?:{below})" if below else piece)

@@ -5,11 +5,16 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from anonymize import batch
+from anonymize import batch, wordsets
 from anonymize.audit import broken_line
 from anonymize.console import Console, UserError
 from anonymize.files import read_json, read_rows
@@ -141,7 +146,93 @@ def test_workers_shards_and_resume_give_the_same_rows(tmp_path: Path, monkeypatc
         key: whole[key] for key in ("rows", "reports", "spans")
     }
     assert not list((tmp_path / "b.private" / "reports").glob("bucket-*"))
-    assert not (tmp_path / "b.private" / "reports" / "names.json").exists()
+    assert not (tmp_path / "b.private" / "reports" / "names.sealed").exists()
+
+
+def bytes_of(out: Path) -> dict[str, bytes]:
+    """Every file of an export that a later stage or a person reads, and of its vault."""
+    private = out.with_name(f"{out.name}.private")
+    files = [*(out / "reports").glob("part-*"), *(out / "quarantine").iterdir(), *(private / "vault").iterdir()]
+    return {path.name: path.read_bytes() for path in files}
+
+
+def test_any_number_of_workers_and_any_order_of_shards_give_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write(tmp_path / "export.csv", broken_rows())
+    run(source, tmp_path / "one", shard_mb=0.002)
+    batch.run_reports(ReportsConfig(workers=2, shard_mb=0.002), source, tmp_path / "two", KEYS, Console("quiet"))
+    real = batch._local
+    monkeypatch.setattr(batch, "_local", lambda *arguments: real(*arguments[:-1], arguments[-1][::-1]))
+    run(source, tmp_path / "back", shard_mb=0.002)
+    expected = bytes_of(tmp_path / "one")
+    assert len(expected) > 6
+    assert bytes_of(tmp_path / "two") == bytes_of(tmp_path / "back") == expected
+
+
+def test_killed_again_and_again_the_bytes_are_the_same(tmp_path: Path) -> None:
+    """Kill the whole process tree, also in the first pass; what waits on disk is sealed; the end is the same."""
+    source = write(tmp_path / "export.csv", [row(person, exam) for exam in range(200) for person in range(3)], "utf-8")
+    secret = tmp_path / "secret"
+    secret.write_bytes(KEYS.secret)
+    run(source, tmp_path / "whole", shard_mb=0.01)
+    out, private = tmp_path / "killed", tmp_path / "killed.private"
+    command = [sys.executable, "-m", "anonymize.cli", "reports", str(source), "--out", str(out), "--secret-file", str(secret),
+               "shard_mb=0.01", "workers=2", "--quiet"]  # fmt: skip
+
+    def waits(sign: str) -> None:
+        child = subprocess.Popen(command, start_new_session=True, cwd=Path(__file__).parent.parent)
+        while child.poll() is None and not list(private.glob(sign)) and not list(out.glob(sign)):
+            time.sleep(0.01)
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+    for sign in ("reports/bucket-*", "reports/plan.json", "reports/part-00000*", "reports/shard-0000[2-9]*"):
+        waits(sign)
+        for path in private.rglob("*"):
+            if path.is_file():
+                assert b"kerbratec" not in path.read_bytes().lower(), path.name
+    subprocess.run(command, check=True, cwd=Path(__file__).parent.parent)
+    assert bytes_of(out) == bytes_of(tmp_path / "whole")
+    assert not [path for path in (*out.rglob(".part-*"), *private.rglob(".part-*"))]
+    assert not list(private.rglob("*.sealed"))
+
+
+def test_rows_and_parts_do_not_follow_the_export(tmp_path: Path) -> None:
+    """Row order and part numbers are keyed: equal for the same secret, other for another one."""
+    source = write(tmp_path / "export.csv", [row(person, exam) for exam in range(30) for person in range(3)], "utf-8")
+    run(source, tmp_path / "safe")
+    rows = read_rows(tmp_path / "safe" / "reports")
+    assert [r["report_id"] for r in rows] == sorted(r["report_id"] for r in rows)
+    config = ReportsConfig(workers=1, vault=False)
+    batch.run_reports(config, source, tmp_path / "other", Keys(b"another secret, long enough"), Console("quiet"))
+    order = {KEYS.pseudonym("study", f"ACC{p}{e:04d}"): (p, e) for p in range(3) for e in range(30)}
+    other = {
+        Keys(b"another secret, long enough").pseudonym("study", f"ACC{p}{e:04d}"): (p, e) for p, e in order.values()
+    }
+    assert [order[r["study"]] for r in rows] != [other[r["study"]] for r in read_rows(tmp_path / "other" / "reports")]
+    assert not (tmp_path / "other.private" / "vault").exists()
+
+
+def test_two_runs_do_not_write_to_one_folder(tmp_path: Path) -> None:
+    with batch._alone(tmp_path / "safe"), pytest.raises(UserError, match="another run"):
+        run(write(tmp_path / "e.csv", [row(0, 1)]), tmp_path / "safe")
+
+
+def test_ray_gives_the_same_bytes(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    source = write(tmp_path / "export.csv", broken_rows())
+    run(source, tmp_path / "local", shard_mb=0.002)
+    config = ReportsConfig(workers=2, shard_mb=0.002, engine="ray")
+    batch.run_reports(config, source, tmp_path / "ray", KEYS, Console("quiet"))
+    assert bytes_of(tmp_path / "ray") == bytes_of(tmp_path / "local")
+
+
+def test_ray_is_asked_for_and_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match="install the extra 'ray'"):
+        run(write(tmp_path / "e.csv", [row(0, 1)]), tmp_path / "safe", engine="ray")
 
 
 def test_names_found_once_are_searched_in_all_reports_of_the_patient(tmp_path: Path) -> None:
@@ -190,3 +281,30 @@ def test_dry_run_writes_nothing(tmp_path: Path) -> None:
     assert found["columns"]["text"] == "TEXTE"
     assert found["spans"]["name"] > 10
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_many_names_need_little_memory_and_are_found_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wordsets, "SMALL", 500)
+    pool, other = wordsets.WordPool(), wordsets.WordPool()
+    words = [f"nom{(number * 7919) % 4000:04d}é" for number in range(5000)]
+    for word in words:
+        pool.add(word)
+    other.update(words[:10], ["ailleurs"])
+    assert sorted(set(words)) == list(pool)
+    both = wordsets.united(pool, other)
+    assert isinstance(both, wordsets.PackedWords)
+    assert len(both) == len(set(words)) + 1
+    assert set(both) == {*words, "ailleurs"}
+    assert all(word in both for word in words)
+    assert not any(word in both for word in ("", "nom", "zzz", "nom0001", "nom9999é", "\U0001f600"))
+    assert len(both._data) + both._ends.itemsize * len(both._ends) < 20 * len(both)
+    monkeypatch.setattr(wordsets, "SMALL", 10**6)
+    assert wordsets.united(pool, other) == set(both)
+
+
+def test_packed_names_give_the_same_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write(tmp_path / "export.csv", broken_rows())
+    run(source, tmp_path / "sets", shard_mb=0.002)
+    monkeypatch.setattr(wordsets, "SMALL", 2)
+    run(source, tmp_path / "packed", shard_mb=0.002)
+    assert bytes_of(tmp_path / "packed") == bytes_of(tmp_path / "sets")

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anonymize.engine import Anonymizer
+from anonymize.engine import Anonymizer, resolve
 from anonymize.keys import Keys
 from anonymize.policy import Policy, ReportsConfig
-from anonymize.report import Identity, Report
-from anonymize.text import collapse, fold
+from anonymize.report import KINDS, Identity, Report, Span
+from anonymize.text import View, collapse, fold
 
 KEYS = Keys(b"a test secret of some length")
 ENGINE = Anonymizer(ReportsConfig(), KEYS)
@@ -230,3 +230,24 @@ def test_no_surrogate_equals_an_avoided_word() -> None:
     assert new
     again = Anonymizer(ReportsConfig(), KEYS, avoid=frozenset(new)).anonymize(REPORT).report.text
     assert not new & {collapse(word) for word in re.findall(r"[^\W\d_]+", again)}
+
+
+@given(cuts=st.lists(st.tuples(st.integers(0, 40), st.integers(1, 20), st.sampled_from(KINDS)), max_size=8))
+@settings(max_examples=300, deadline=None)
+def test_what_any_span_covers_stays_covered(cuts: list[tuple[int, int, str]]) -> None:
+    text = "TRAN Thi Mai - 25/05/2022 IPP 123456 Brest tel 0102030405"
+    spans = [Span(start, min(len(text), start + length), kind, 0.9, "x") for start, length, kind in cuts]
+    found = resolve(View(text), spans)
+    ends = 0
+    for span in found:
+        assert ends <= span.start < span.end
+        ends = span.end
+    for index, char in enumerate(text):
+        wanted = char.isalnum() and any(span.start <= index < span.end for span in spans)
+        assert not wanted or any(span.start <= index < span.end for span in found)
+
+
+def test_a_date_in_a_name_is_replaced_as_a_date() -> None:
+    text = "TRAN Thi Mai - 25/05/2022"
+    found = resolve(View(text), [Span(0, 25, "name", 0.9, "x"), Span(15, 25, "date", 0.9, "y")])
+    assert [(span.start, span.end, span.kind) for span in found] == [(0, 14, "name"), (15, 25, "date")]

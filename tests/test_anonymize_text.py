@@ -117,7 +117,11 @@ def test_score_counts_what_it_says() -> None:
     assert result["leak_rate"] == pytest.approx(1 / 3, abs=1e-4)
     assert result["precision"] == pytest.approx(2 / 3, abs=1e-4)
     assert result["false_positives_per_1000"] == pytest.approx(1000 / 6, abs=1e-3)
-    assert {label: part["recall"] for label, part in result["by_label"].items()} == {"NOM": 1.0, "PRENOM": 1.0, "VILLE": 0.0}
+    assert {label: part["recall"] for label, part in result["by_label"].items()} == {
+        "NOM": 1.0,
+        "PRENOM": 1.0,
+        "VILLE": 0.0,
+    }
     assert result["by_label"]["VILLE"]["high"] < 1
     assert result["intervals"]["redact_recall"][0] <= result["redact_recall"] <= result["intervals"]["redact_recall"][1]
 

@@ -6,6 +6,7 @@ import json
 import random
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -110,7 +111,11 @@ def test_noise_keeps_labels_on_their_letters(seed: int, vocabulary: Vocabulary) 
         # every change of a labelled letter is one of case, accent, misreading, wrapping or renaming: lengths stay near
         assert abs((end - start) - (old_end - old_start)) <= 10
         assert not out.text[start].isspace()
-        assert out.text[start - 1 : start].strip() in ("", ":", ",", ".", "(") or start == 0 or not out.text[start - 1].isalnum()
+        assert (
+            out.text[start - 1 : start].strip() in ("", ":", ",", ".", "(")
+            or start == 0
+            or not out.text[start - 1].isalnum()
+        )
 
 
 def test_the_network_computes_what_torch_computes(tmp_path: Path) -> None:
@@ -147,7 +152,9 @@ def test_features_stay_in_the_table_whatever_the_text() -> None:
     @settings(max_examples=200, deadline=None)
     def check(text: str) -> None:
         tokens = tokenize(text)
-        assert all(text[s:e] == surface for s, e, surface in zip(tokens.starts, tokens.ends, tokens.surfaces, strict=True))
+        assert all(
+            text[s:e] == surface for s, e, surface in zip(tokens.starts, tokens.ends, tokens.surfaces, strict=True)
+        )
         assert all(0 <= number < ROWS for surface in tokens.surfaces for number in features.row(surface))
         assert all(0 <= context < CONTEXTS for context in tokens.contexts)
 
@@ -207,7 +214,9 @@ def test_a_hugging_face_classifier_is_a_detector(tmp_path: Path) -> None:
     words = {"[UNK]": 0, "[PAD]": 1, "[CLS]": 2, "[SEP]": 3, "Durand": 4, "vu": 5}
     inner = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
     inner.pre_tokenizer = pre_tokenizers.Whitespace()
-    transformers.PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="[UNK]", pad_token="[PAD]").save_pretrained(tmp_path)
+    transformers.PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="[UNK]", pad_token="[PAD]").save_pretrained(
+        tmp_path
+    )
     config = transformers.BertConfig(
         vocab_size=6, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, num_labels=2
     )
@@ -231,7 +240,7 @@ def test_long_texts_reach_a_classifier_in_pieces_that_cover_them() -> None:
     assert all(text[offset : offset + len(piece)] == piece for offset, piece in pieces)
     assert pieces[0][0] == 0
     assert pieces[-1][0] + len(pieces[-1][1]) == len(text)
-    for (start, piece), (following, _) in zip(pieces, pieces[1:], strict=False):
+    for (start, piece), (following, _) in pairwise(pieces):
         assert start < following <= start + len(piece)
 
 

@@ -22,6 +22,9 @@ def reports(
     language: Annotated[str, typer.Option("--language", "-l", help="Language of the reports: fr, de, en, es.")] = "",
     config: ConfigFile = None,
     secret_file: SecretFile = None,
+    engine: Annotated[
+        str, typer.Option("--engine", help="local: processes of this machine; ray: a Ray cluster (RAY_ADDRESS).")
+    ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be found; write nothing.")] = False,
     fail_on_quarantine: Annotated[
         bool, typer.Option("--fail-on-quarantine", help="Exit with code 3 when rows were quarantined.")
@@ -33,6 +36,7 @@ def reports(
 
     The record's own columns (name, birth date, address, numbers) are searched in the text in any spelling. Columns are
     recognised by their headings. The result is pseudonymised data. Run the same command again to go on after a stop.
+    The originals of all replacements are kept encrypted in the private folder (vault=false to keep none).
 
     Examples:
 
@@ -41,6 +45,8 @@ def reports(
         anonymize reports EXPORT.csv --out SAFE --language fr
 
         anonymize reports EXPORT.csv --out SAFE columns.text=TEXTE policy.phone=tag
+
+        anonymize reports EXPORT.parquet --out SAFE --engine ray workers=64
     """
     console = console_for(quiet, as_json)
     with reporting(console):
@@ -53,6 +59,7 @@ def reports(
         from anonymize.policy import ReportsConfig
 
         values = [*(overrides or []), *([f"language={language}"] if language else [])]
+        values += [f"engine={engine}"] if engine else []
         settings = load_config(ReportsConfig, config, values)
         if dry_run:
             console.result(batch.dry_run(settings, source, Keys(os.urandom(32)), console))

@@ -27,6 +27,8 @@ _RANGE_HEAD = re.compile(r"(?P<first>\d{1,2})[\-–](?P<last>\d{1,2}[/.]\d{1,2}[
 _GOES_ON = re.compile(r"[/.]?\d|/")
 _NEXT_YEAR = re.compile(r"/ ?(?:1[89]|20)\d\d(?!\d)|/\d\d(?!\d)")
 _LIST = re.compile(r"\d ?, ?\Z")
+_SUM = re.compile(r"\d[ .,\-/x]?$|[<>=~+±]\s?$|\b(?:ca|etwa|circa|rund|ad)\.? ?$", re.IGNORECASE)
+_LEFT = re.compile(r" ?(?:[x*/+€$%]|\d)")
 _CLOCK = re.compile(r" ?(?:h|:)\d\d")
 _SPINE = re.compile(r"\d+[./\-]\d+")
 
@@ -46,6 +48,7 @@ class Dates(Detector):
         self._births = Cues({"birth": cues["birth_cues"]}, cues.get("fillers", ["le", "en", "the", "on", "am", "el"]))
         self._never = Cues({"no": cues.get("not_after", [])}, ["a", "de", "est"])
         self._bare_month_year = bool(cues.get("month_slash_year", False))
+        self._bare_years = bool(cues.get("bare_years", False))
         units = alternatives(pack["detectors"]["identifiers"]["units"])
         self._unit = re.compile(rf" ?(?:{units}(?!\w)|%|‰)")
         current = [fold(str(word)) for word in cues.get("current_month", [])]
@@ -91,12 +94,10 @@ class Dates(Detector):
     def _found(self, view: View) -> Iterator[tuple[int, int, str]]:
         taken: list[tuple[int, int, str]] = []
         months = self._forms.months
-        tokens = view.tokens
-        for index, token in enumerate(tokens):
-            if token.folded in months:
-                hit = self._named(view, index)
-                if hit:
-                    taken.append(hit)
+        for index in sorted(index for word in view.vocabulary & months.keys() for index in view.where[word]):
+            hit = self._named(view, index)
+            if hit:
+                taken.append(hit)
         covered = bytearray(len(view.text))
         for start, end, _ in taken:
             covered[start:end] = b"\1" * (end - start)
@@ -194,6 +195,9 @@ class Dates(Detector):
         if self._join_year.match(folded, end) or self._with_weekday(view, start) != start:
             return True
         before = text[max(0, start - 12) : start]
+        if self._bare_years and start and text[start - 1] in " \n\t(":
+            # no unit behind it, no sum, no second part of a number
+            return not _SUM.search(before) and not self._never.before(folded, start, 3, 0) and not _LEFT.match(rest)
         if before.endswith(("(", "[")) and re.match(r"[)\],;]| ?[\-–]", rest):
             return True
         return bool(_BULLET.search(before)) and (start > 0 or bool(rest.strip())) and not re.match(r"\s*\d", rest)
@@ -242,8 +246,7 @@ class Dates(Detector):
     # -- month names --------------------------------------------------------------------------------------------------
 
     def _named(self, view: View, index: int) -> tuple[int, int, str] | None:
-        tokens, folded = view.tokens, view.folded
-        token = tokens[index]
+        folded, token = view.folded, view.token(index)
         start, end = token.start, token.end
         before = folded[max(0, start - 14) : start]
         day = self._before_month.search(before)
@@ -291,12 +294,12 @@ class Dates(Detector):
 
     def _month_alone(self, view: View, index: int) -> bool:
         """A month without day and year counts after a cue, in a range that ends in a month with a year."""
-        token = view.tokens[index]
-        if index + 1 < len(view.tokens) and self._forms.numbers.value(view.tokens[index + 1].folded):
+        token = view.token(index)
+        if index + 1 < len(view.words) and self._forms.numbers.value(view.words[index + 1]):
             return False
         if view.text[token.start].islower() and self.pack["pack"]["months"][0][0][0].isupper() and view.case == "mixed":
             return False  # "may", "march": the language writes its months with a capital
-        for other in view.tokens[index + 1 : index + 4]:
+        for other in map(view.token, range(index + 1, min(index + 4, len(view.words)))):
             if other.folded in self._forms.months:
                 between = view.folded[token.end : other.start]
                 if self._join_only.match(between) and self._after_month.match(view.folded, other.end):
@@ -306,10 +309,10 @@ class Dates(Detector):
 
     def _words_before(self, view: View, index: int) -> int | None:
         """Start of the number words directly before the month that say a day."""
-        tokens, start, text = view.tokens, None, ""
-        limit = view.tokens[index].start
+        start, text = None, ""
+        limit = view.starts[index]
         for back in range(index - 1, max(-1, index - 6), -1):
-            token = tokens[back]
+            token = view.token(back)
             if not self._before_number.fullmatch(view.folded[token.end : limit]):
                 break
             if not self._forms.numbers.is_word(token.folded):
@@ -322,9 +325,9 @@ class Dates(Detector):
 
     def _words_after(self, view: View, index: int) -> int | None:
         """End of the number words directly after the month that say a year."""
-        tokens, text, end = view.tokens, "", None
-        limit = tokens[index].end
-        for token in tokens[index + 1 : index + 11]:
+        text, end = "", None
+        limit = view.ends[index]
+        for token in map(view.token, range(index + 1, min(index + 11, len(view.words)))):
             if not re.fullmatch(r"[ .,\-]{1,2}", view.folded[limit : token.start]):
                 break
             if token.folded in self._forms.link_words and not text:

@@ -56,7 +56,10 @@ class Institutions(Detector):
         done = 0
         for match in self._ending.finditer(view):
             if match.start() >= done and (view.text[match.start()].isupper() or view.case == "lower"):
-                done = self._walk(view, match) or match.end()
+                end = self._walk(view, match)
+                if end is None and match.group() in self._clinical:
+                    continue  # a ward by its compound: Frauenklinik
+                done = end or match.end()
                 yield Span(match.start(), done, "institution", 0.8, "institutions.ending")
         yield from self._letterhead(view)
         done = 0

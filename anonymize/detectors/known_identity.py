@@ -50,7 +50,16 @@ class KnownWords:
 
 
 class KnownIdentity(Detector):
-    """Searches one :class:`Identity`. ``extra`` are names found in other reports of the same patient."""
+    """Searches one :class:`Identity`.
+
+    Args:
+        pack: the language.
+        identity: what the record's columns say.
+        words: the pack's word lists.
+        extra: names found in other reports of the same patient.
+        others: what the columns of the patient's other records say; all of them are searched alike.
+        fuzzy: also find names with one typing error.
+    """
 
     kinds = (
         "name",
@@ -67,32 +76,41 @@ class KnownIdentity(Detector):
     )
 
     def __init__(
-        self, pack: Pack, identity: Identity, words: KnownWords, *, extra: Iterable[str] = (), fuzzy: bool = True
+        self,
+        pack: Pack,
+        identity: Identity,
+        words: KnownWords,
+        *,
+        extra: Iterable[str] = (),
+        others: Iterable[Identity] = (),
+        fuzzy: bool = True,
     ) -> None:
         self._words = words
         self._fuzzy_allowed = fuzzy
-        self.surnames = self._parts(identity.surname) | self._parts(identity.birth_name)
-        self.given = self._parts(identity.given_name)
-        staff_names = [self._person(value) for value in identity.staff]
+        identities = list(dict.fromkeys((identity, *others)))
+        self.surnames = self._parts(" ".join(f"{item.surname} {item.birth_name}" for item in identities))
+        self.given = self._parts(" ".join(item.given_name for item in identities))
+        staff_names = [
+            self._person(value) for value in dict.fromkeys(name for item in identities for name in item.staff)
+        ]
         self.staff = frozenset(part for name in staff_names for part in self._parts(name)) - words.titles
         self.extra = frozenset(extra)
-        self._towns = self._joined(identity.town)
-        self._wholes = self._whole_names(identity, staff_names)
-        self._numbers = self._known_numbers(identity)
+        self._towns = frozenset().union(*(self._joined(town) for town in {item.town for item in identities}))
+        self._wholes = frozenset().union(
+            self._collapsed(staff_names),
+            *(self._whole_names(*names) for names in {_names_of(item) for item in identities}),
+        )
+        self._numbers = list(dict.fromkeys(number for item in identities for number in self._known_numbers(item)))
         self._codes = {
             collapse(value): kind
-            for value, kind in self._id_values(identity)
+            for item in identities
+            for value, kind in self._id_values(item)
             if len(collapse(value)) >= 4 and not collapse(value).isdigit()
         }
         self._code_starts = _beginnings(self._codes)
-        self._street = [
-            word
-            for word in words_of(identity.address)
-            if collapse(word) not in words.streets and word not in words.particles and len(word) > 2
-        ]
-        self._house = re.findall(r"\d+", identity.address)
-        self._postcode = collapse(identity.postcode)
-        self._initials = self._initial_pattern(identity)
+        self._streets = [self._street(address) for address in dict.fromkeys(item.address for item in identities)]
+        self._postcodes = {collapse(item.postcode) for item in identities}
+        self._initials = self._initial_pattern(identities)
         self._whole_starts = _beginnings(self._wholes)
         self._town_starts = _beginnings(self._towns)
         self._spelled = sorted({form for form in self._wholes | self.surnames | self.given if len(form) > 2})
@@ -124,17 +142,27 @@ class KnownIdentity(Detector):
         """A staff name without its titles and numbers."""
         return " ".join(word for word in re.findall(r"[^\W\d_]+", value) if collapse(word) not in self._words.titles)
 
-    def _whole_names(self, identity: Identity, staff: list[str]) -> frozenset[str]:
+    def _whole_names(self, surname: str, birth_name: str, given_name: str) -> frozenset[str]:
         """Collapsed full names and compounds: found however their words are joined."""
-        firsts = [part for part in re.split(r"[,;]", identity.given_name) if part.strip()]
-        found = set()
-        for last in (identity.surname, identity.birth_name):
-            for whole in (last, *firsts, *(a + b for first in firsts for a, b in ((last, first), (first, last)))):
-                found.add(collapse(whole))
-            significant = "".join(word for word in words_of(last) if word not in self._words.particles)
-            found.add(significant)
-        found.update(collapse(name) for name in staff)
-        return frozenset(form for form in found if len(form) > 3)
+        firsts = [part for part in re.split(r"[,;]", given_name) if part.strip()]
+        found = []
+        for last in (surname, birth_name):
+            found += [last, *firsts, *(a + b for first in firsts for a, b in ((last, first), (first, last)))]
+            found.append("".join(word for word in words_of(last) if word not in self._words.particles))
+        return self._collapsed(found)
+
+    @staticmethod
+    def _collapsed(names: Iterable[str]) -> frozenset[str]:
+        return frozenset(form for form in map(collapse, names) if len(form) > 3)
+
+    def _street(self, address: str) -> tuple[list[str], list[str]]:
+        """The telling words of a street, and the numbers of its houses."""
+        telling = [
+            word
+            for word in words_of(address)
+            if collapse(word) not in self._words.streets and word not in self._words.particles and len(word) > 2
+        ]
+        return telling, re.findall(r"\d+", address)
 
     def _id_values(self, identity: Identity) -> list[tuple[str, str]]:
         further = [(number, "id") for number in identity.numbers.splitlines()]
@@ -162,9 +190,9 @@ class KnownIdentity(Detector):
             found += [(form, "birth_date") for form in sorted(forms, key=len, reverse=True)]
         return found
 
-    def _initial_pattern(self, identity: Identity) -> Anchored | None:
-        first = words_of(identity.given_name)
-        last = words_of(f"{identity.surname} {identity.birth_name}")
+    def _initial_pattern(self, identities: Iterable[Identity]) -> Anchored | None:
+        first = [word for item in identities for word in words_of(item.given_name)]
+        last = [word for item in identities for word in words_of(f"{item.surname} {item.birth_name}")]
         if not first or not last:
             return None
         given = f"[{''.join(sorted({re.escape(word[0]) for word in first}))}]"
@@ -391,37 +419,36 @@ class KnownIdentity(Detector):
         return len(digits) == len(known) if len(known) < 8 else True
 
     def _places(self, view: View) -> Iterable[Span]:
-        if self._street:
-            for index in view.where.get(self._street[0], ()):
-                if len(self._street) > 1 or view.shape(index) != "lower" or view.case != "mixed":
-                    yield from self._street_at(view, index)
-        for index in view.where.get(self._postcode, ()) if self._postcode.isdigit() else ():
-            yield Span(view.starts[index], view.ends[index], "postcode", 0.9, "known.postcode")
+        for street, house in self._streets:
+            for index in view.where.get(street[0], ()) if street else ():
+                if len(street) > 1 or view.shape(index) != "lower" or view.case != "mixed":
+                    yield from self._street_at(view, index, street, house)
+        for postcode in self._postcodes & view.vocabulary:
+            for index in view.where[postcode] if postcode.isdigit() else ():
+                yield Span(view.starts[index], view.ends[index], "postcode", 0.9, "known.postcode")
         for index in _places_of(view, self._town_starts, self._words.abbreviations):
             yield from self._town_at(view, index)
 
-    def _street_at(self, view: View, index: int) -> Iterable[Span]:
+    def _street_at(self, view: View, index: int, street: list[str], house: list[str]) -> Iterable[Span]:
         """The street's own words in order, with its type and number before them; one word suffices beside them."""
         words, starts, ends = view.words, view.starts, view.ends
         last, wanted = index, 1
         for step in range(index + 1, min(index + 8, len(words))):
-            if "\n\n" in view.text[ends[last] : starts[step]] or wanted == len(self._street):
+            if "\n\n" in view.text[ends[last] : starts[step]] or wanted == len(street):
                 break
-            if words[step] == self._street[wanted]:
+            if words[step] == street[wanted]:
                 last, wanted = step, wanted + 1
             elif words[step] not in self._words.particles:
                 break
         first = index
         while first > 0 and first > index - 7:
             before = words[first - 1]
-            link = before in self._words.particles or before in self._words.streets or before in self._house
+            link = before in self._words.particles or before in self._words.streets or before in house
             if not link or "\n" in view.gap(first - 1):
                 break
             first -= 1
-        typed = any(
-            _spelled_out(words[i]) in self._words.streets or words[i] in self._house for i in range(first, index)
-        )
-        if typed or wanted == len(self._street) > 1:
+        typed = any(_spelled_out(words[i]) in self._words.streets or words[i] in house for i in range(first, index))
+        if typed or wanted == len(street) > 1:
             yield Span(starts[first], ends[last], "address", 0.95, "known.address")
 
     def _town_at(self, view: View, index: int) -> Iterable[Span]:
@@ -440,6 +467,10 @@ class KnownIdentity(Detector):
                     return
                 yield Span(view.starts[index], view.ends[stop], "town", 0.9, "known.town")
                 return
+
+
+def _names_of(identity: Identity) -> tuple[str, str, str]:
+    return identity.surname, identity.birth_name, identity.given_name
 
 
 def _beginnings(forms: Iterable[str]) -> frozenset[str]:

@@ -11,12 +11,13 @@ from anonymize.detectors.protected_terms import protected_of
 from anonymize.languages import Pack
 from anonymize.report import Gazetteer, Span
 from anonymize.sections import parser_of
-from anonymize.text import Anchored, View, alternatives, fold
+from anonymize.text import Anchored, View, alternatives, fold, words_of
 
 _JOIN = re.compile(r" ?(?:/|,|;|&|\bet\b|\bou\b|\by\b|\bund\b|\band\b) ?|\t| {1,6}[\-–] {1,6}| {2,40}")
 _LETTERS = re.compile(r"[^\W\d_]+")
 _INITIALS = re.compile(r"[A-ZÀ-Ý](?:[. ]{1,2}[A-ZÀ-Ý])?\.?(?![\w'’])")
 _DATE = re.compile(r"\d{1,2} ?[/.\-] ?\d{1,2} ?[/.\-] ?\d{2,4}")
+_WEAK = ("names.relative", "names.cue")
 # In folded text: a sex and a date behind a name; initials and a surname alone on a line.
 _BORN = re.compile(
     r"[ |,;/(\-]{1,6}(?:[mfh][ |,;/)\-]{1,6})?(?:\d{1,2} ?[/.\-] ?\d{1,2} ?[/.\-] ?\d{2,4}|\d{4}-\d\d-\d\d)"
@@ -37,6 +38,9 @@ class Names(Detector):
         self._sections = parser_of(pack)
         self._gazetteer = gazetteer
         title = alternatives(words["titles"])
+        # In German, nouns have capitals: weak cues need more than one
+        self._noun_capitals = bool(words.get("noun_capitals", False))
+        self._with_title = bool(words.get("title_included", False))
         self._shortened = frozenset(fold(str(word)).rstrip(".") for word in words["titles"] if str(word).endswith("."))
         self._title_words = frozenset(fold(str(word)).rstrip(".") for word in words["titles"])
         after = alternatives(words["after_title"])
@@ -62,6 +66,21 @@ class Names(Detector):
             words["typists"],
             rf"(?<!\w){alternatives(words['typists'])} ?[:=] ?(?P<initials>[a-z]{{1,4}}(?:[/.][a-z]{{1,4}})?)(?!\w)",
         )
+        # "A.B. van der Sluis", "Visser-de Jong": particles that open a surname wherever a capital follows
+        openings = alternatives(words.get("openings", []))
+        some = alternatives(words["particles"])
+        capital = r"[^\W\d_a-zß-ÿ][^\W\d_]+(?:-[^\W\d_]+)*"
+        initials = r"(?:[A-Z]{1,3}(?:\. ?| )){1,4}"
+        opening = (
+            rf"(?<![\w.'-])(?:(?:{initials})?(?i:{openings}) {capital}|{initials} ?(?i:{some} ){{1,3}}{capital}"
+            rf"|{capital}-(?i:{some} ){{1,3}}{capital})(?!\w)"
+        )
+        self._opening = re.compile(opening) if words.get("openings") else None
+        units = alternatives(pack["detectors"]["ages"]["units"])
+        # case reports: "G.F., 59 anni", "A.B. (maschio, 40 anni)"
+        self._case = re.compile(
+            rf"(?<![\w.])(?:[^\W\d_]\. ?){{1,3}}[^\W\d_]\.(?=,? ?\(?(?:[^\W\d_]{{1,12}},? ){{0,3}}\d{{1,3}}[ \-]{units})"
+        )
         self._title_only = re.compile(rf"(?:{title}(?!\w)\.?[ ,]*){{1,3}}")
 
     def find(self, view: View) -> Iterable[Span]:
@@ -75,6 +94,17 @@ class Names(Detector):
         for match in self._typist.finditer(view):
             if match["initials"] not in self._title_words:
                 yield Span(*match.span("initials"), "initials", 0.8, "names.typist")
+        for match in self._opening.finditer(view.text) if self._opening else ():
+            last = words_of(match.group())[-1]
+            if (
+                last not in self._reader.stop
+                and last not in self._protected.words
+                and last not in self._reader.clinical
+            ):
+                yield Span(*match.span(), "name", 0.7, "names.opening")
+        for match in self._case.finditer(view.folded) if view.digits else ():
+            if view.text[match.start()].isupper():
+                yield Span(*match.span(), "initials", 0.8, "names.case_report")
         yield from self._before_birth(view)
         yield from self._edges(view)
         yield from self._from_gazetteer(view)
@@ -88,7 +118,7 @@ class Names(Detector):
         for match in pattern.finditer(view):
             start = match.end()
             nested = nested + 1 if match.start() < covered else 0
-            if nested > 2:
+            if nested > 1:
                 continue  # no name holds that many cues; each would be read to its end again
             if line and not view.opens_line(match.start()):
                 continue
@@ -100,9 +130,14 @@ class Names(Detector):
             if end is None and rule == "names.title":
                 initials = _INITIALS.match(view.text, start)
                 if initials:
-                    yield Span(*initials.span(), "initials", 0.8, "names.initials")
+                    begin = match.start() if self._with_title else initials.start()
+                    yield Span(begin, initials.end(), "initials", 0.8, "names.initials")
             if end is not None and rule == "names.relative" and view.case == "mixed" and view.text[start:end].isupper():
                 continue  # an abbreviation: "frère HLA compatible"
+            if end is not None and rule in _WEAK and self._noun_capitals and view.text[start].islower():
+                continue  # a particle before a noun: "die Mutter den Eindruck"
+            if end is not None and self._with_title and rule == "names.title":
+                yield Span(match.start(), end, "name", score, rule)
             while end is not None:
                 yield Span(start, end, "name", score, rule)
                 covered = end
@@ -111,6 +146,8 @@ class Names(Detector):
                     break
                 title = self._title_only.match(view.folded, joined.end())
                 start = title.end() if title else joined.end()
+                if self._noun_capitals and not title and joined.group().strip() in (",", ";", "-", "–", ""):
+                    break  # "Dr. Brandt, Oberarzt"
                 if start in chained:
                     break
                 chained.add(start)
@@ -187,7 +224,7 @@ class Names(Detector):
         while stop is not None:
             words = self._reader.words(view, position, stop)
             rest = view.folded[stop : min(end, stop + 80)].strip()
-            dated = last_date >= stop
+            dated = last_date >= stop and not (self._noun_capitals and rest[:1].isalpha() and last_date > stop + 14)
             alone = not rest or rest[0] in "|,-(/" or rest.startswith("interne")
             fits = (1 if signature and not rest else 2) <= len(words) <= 5 and not self._ordinary(words)
             if not fits or not (dated or (signature and (alone or _JOIN.match(view.folded, stop)))):
@@ -218,7 +255,8 @@ class Names(Detector):
 
     def _ordinary(self, words: list[str]) -> bool:
         """Whether words of a title line or an eponym make this line something else than a name."""
-        known = self._reader.clinical | self._protected.words if len(words) > 1 else self._reader.clinical
+        alone = len(words) == 1 or len(words[0]) == 1  # "N. Roy" signs; "Roy-Camille" alone is an eponym
+        known = self._reader.clinical if alone else self._reader.clinical | self._protected.words
         return any(word in known or not set(word.split("-")).isdisjoint(self._reader.clinical) for word in words)
 
     def _from_gazetteer(self, view: View) -> Iterable[Span]:

@@ -26,6 +26,7 @@ _WORD = re.compile(r"[^\W\d_]+")
 _SEGMENT = re.compile(r"[A-Z][A-Z\d]{2}\|")
 _SURE = 0.97
 _ORDINARY = 3  # frequency class from which an unlisted word is an everyday one
+_EVIDENCE = frozenset(("name", "birth_date", "phone", "email", "address", "national_id", "patient_id", "visit_id"))
 _LONG = 600  # characters from which a text without any identity is taken for one that has none
 
 
@@ -45,7 +46,7 @@ class Ner(Detector):
 
     def find(self, view: View) -> Iterable[Span]:
         """Spans of all its kinds."""
-        for span in self.network.tag(view.text):
+        for span in self.network.tag(view.text, view.case):
             checked = self._checked(view, replace(span, kind=_KIND_OF.get(span.kind, span.kind), rule="ner.trained"))
             if checked:
                 yield checked
@@ -56,8 +57,12 @@ class Ner(Detector):
         if span.kind == "id":
             return span if digits >= 5 or (digits == 4 and span.score >= 0.9) else None
         if span.kind == "date":
-            written = digits >= 6 or self._month.search(view.folded, span.start, span.end)
-            return span if written or (digits >= 3 and span.score >= 0.9) else None
+            written = digits >= 6 or (digits and self._month.search(view.folded, span.start, span.end))
+            if written or (not digits and span.score >= _SURE and len(_WORD.findall(text)) >= 3):
+                return span
+            share = text.endswith("/10")  # visual acuity
+            known = span.score >= 0.8 and not share and self._forms.parse(text)
+            return span if digits >= 3 and (known or span.score >= _SURE) else None
         if span.kind == "email":
             return span if "@" in text or "." in text else None
         if _SEGMENT.match(view.text, view.line_of(span.start)[0]):
@@ -66,26 +71,31 @@ class Ner(Detector):
             return span
         if view.case == "lower":
             return span if span.score >= 0.8 or span.kind == "address" else None
-        return self._with_capital(view, span)
+        return self._with_capital(view, span, digits)
 
-    def _with_capital(self, view: View, span: Span) -> Span | None:
+    def _with_capital(self, view: View, span: Span, digits: int) -> Span | None:
         """The part of ``span`` from its first to its last capitalised word; None where there is none that can be a name."""
         words = [match for match in _WORD.finditer(view.text, span.start, span.end) if match.group()[0].isupper()]
         if not words:
             return span if span.kind == "name" and self._borne(view.text[span.start : span.end], span.score) else None
         long = [match.group() for match in words if len(match.group()) > 1]
         if span.kind in ("name", "town"):
-            if not long or (len(long) == 1 and not self._nameable(view, long[0], span.score)):
+            if not long or (len(words) == 1 and not self._nameable(view, long[0], span.score)):
                 return None
             start, end = words[0].start(), words[-1].end()
             if len(words[-1].group()) == 1 and view.text[end : end + 1] == ".":
                 end += 1
             for match in _WORD.finditer(view.text, end, span.end):  # a name whose end lost its capital
-                if len(match.group()) > 3 and not self.lexicon.codes(fold(match.group()))[0]:
+                frequency, *ranks = self.lexicon.codes(fold(match.group()))
+                if len(match.group()) > 3 and (not frequency or (any(ranks) and frequency < 5)):
                     end = match.end()
+            if span.kind == "town" and view.text[end : span.end].strip().isdigit():
+                end = span.end
             return replace(span, start=start, end=end)
-        if len(words) == 1 and (not long or fold(long[0]) in self._clinical) and span.score < _SURE:
-            return None
+        if len(words) == 1 and not digits:
+            folded = fold(words[0].group())
+            if not long or ((folded in self._clinical or self.lexicon.codes(folded)[0] >= 5) and span.score < 0.995):
+                return None
         return span
 
     def _borne(self, text: str, score: float) -> bool:
@@ -102,18 +112,39 @@ class Ner(Detector):
         listed = any(ranks)
         if word.isupper() and view.case == "mixed" and len(word) <= (5 if not listed else 3):
             return listed and score >= _SURE
-        if folded in self._clinical or not listed:
-            return score >= (_SURE if frequency < _ORDINARY else 0.995)
-        return True
+        if folded not in self._clinical and (listed or (not frequency and len(view.text) < _LONG)):
+            return listed or score >= 0.8
+        return score >= (_SURE if frequency < _ORDINARY else 0.995)
 
 
-def plausible(spans: list[Span], view: View) -> list[Span]:
+def plausible(spans: list[Span], view: View, lexicon: Lexicon) -> list[Span]:
     """Without the tagger's unsure spans, where a long text holds nothing else that identifies.
 
-    Case reports hold no identity; there a capital is seldom a person.
+    Case reports hold no identity; there a capital is seldom a person. A given name beside another word still is.
     """
-    if len(view.text) < _LONG or any(
-        span.kind not in ("date", "age", "institution") for span in spans if not span.rule.startswith("ner.")
-    ):
+    if len(view.text) < _LONG or any(_identifies(span) for span in spans):
         return spans
-    return [span for span in spans if not span.rule.startswith("ner.") or span.score >= _SURE]
+    return [
+        span
+        for span in spans
+        if not span.rule.startswith("ner.") or span.score >= _SURE or _full_name(span, view, lexicon)
+    ]
+
+
+def _full_name(span: Span, view: View, lexicon: Lexicon) -> bool:
+    words = [match.group() for match in _WORD.finditer(view.text, span.start, span.end) if len(match.group()) > 2]
+    return (
+        span.kind == "name"
+        and len(words) > 1
+        and any(word[0].isupper() and 0 < lexicon.codes(fold(word))[1] < 4 for word in words)
+        and not any(word.islower() for word in words)
+    )
+
+
+def _identifies(span: Span) -> bool:
+    """Whether a rule is as good as sure that the text names somebody."""
+    return (
+        span.kind in _EVIDENCE
+        and span.score >= 0.75
+        and span.rule not in ("names.cue", "names.relative", "ner.trained")
+    )

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import chain, takewhile
 
+from anonymize.dates import forms_of
 from anonymize.detectors import Detector
 from anonymize.detectors.protected_terms import protected_of
 from anonymize.languages import Pack
@@ -16,6 +17,9 @@ _TOWN_WORD = r"[^\W\d_]++(?:['’\-][^\W\d_]++)*+"
 _WORD = re.compile(_TOWN_WORD)
 _NEXT = re.compile(r"[ \u00a0\-][^\W\d_'’]")
 _ELIDED = re.compile(r"[dl]['’][A-ZÀ-Ý]")
+_BEFORE_STREET = re.compile(r"(?<![\w\-])[^\W\d_][\w\-]* $")
+_COMMA = re.compile(r"[ ]?,[ \n]| ?\n|,? (?:in|te|a) ")
+_AFTER_CODE = re.compile(r"[ ,]{1,3}|\n")
 _COUNTRIES = frozenset(("f", "b", "ch", "l", "d", "a", "e", "lu"))
 _CLOSED = re.compile(r" ?(?:[,;.\n)]|$)")
 _PROVINCE = re.compile(r"[ ,]\(?(?:quebec|qc|ontario|on)\)?,? $")
@@ -30,6 +34,9 @@ class Places(Detector):
         super().__init__(pack)
         words = pack["detectors"]["places"]
         self._stop = frozenset(fold(str(word)) for word in pack["detectors"]["names"]["stop"])
+        # the label of the next line is no town
+        labels = [*pack["detectors"]["names"]["labels"], *words["address_labels"]]
+        self._stop |= frozenset(parts[0] for parts in map(words_of, map(str, labels)) if parts and len(parts[0]) > 3)
         self._particles = frozenset(fold(str(word)) for word in pack["detectors"]["names"]["particles"]) | {
             "sur",
             "en",
@@ -38,7 +45,9 @@ class Places(Detector):
             "les",
             "lez",
             "l",
+            *(fold(str(word)) for word in words.get("particles", [])),
         }
+        self._short = frozenset(fold(str(word)) for word in words["abbreviations"])
         self._common = frozenset(fold(word) for word in pack.words("common") | pack.words("clinical"))
         self._protected = protected_of(pack).words
         self._at = Anchored(words["at"], rf"(?<!\w){alternatives(words['at'])} ")
@@ -56,6 +65,8 @@ class Places(Detector):
             rf"|(?<![\w]){number},? [a-z\-]{{3,30}}{endings}(?!\w)"
         )
         self._street_ending = Endings(words["street_endings"], rf"{endings} {number}(?!\w)", least=3)
+        # "Wiener Straße 12": the kind of street stands apart, behind a word with a capital
+        self._apart = Anchored(words["street_endings"], rf"(?<=[^\W\d_][ ]){endings} {number}(?!\w)")
         # 28 Victoria Road
         name_first = (
             rf"(?<![\w.,/]){number},? (?:[^\W\d_][^\W\d_'\-]+ ){{1,3}}{streets}(?!\w)\.?"
@@ -87,6 +98,33 @@ class Places(Detector):
         self._british = re.compile(r"(?<!\w)[a-z]{1,2}\d[a-z\d]? \d[abd-hjlnp-uw-z]{2}(?!\w)")
         self._cue = Anchored(words["town_cues"], rf"(?<!\w){alternatives(words['town_cues'])} ?:? ")
         self._letter = re.compile(rf"[ \t]*(?P<town>{_TOWN_WORD}(?: {_TOWN_WORD}){{0,3}}), ?(?:le|the|den|el|a) \d")
+        # "Town, date" alone on a line; the words that may stand between are the pack's
+        months = forms_of(pack).months
+        self._dated_line = re.compile(
+            rf"[ \t]*(?P<town>{_TOWN_WORD}(?: {_TOWN_WORD}){{0,3}}), ?(?:{alternatives(words['letter_words'])} )?"
+            rf"(?:\d{{1,2}}[./\-] ?\d{{1,2}}[./\-] ?\d{{2,4}}|\d{{1,2}}[.°º]? {alternatives(list(months))}\.? \d{{4}})"
+            r"[ \t.]*(?=\n|$)"
+            if "letter_words" in words
+            else "(?!)"
+        )
+        codes = words.get("postcodes", [])
+        self._codes = re.compile("|".join(rf"(?<!\w)(?:{code})(?!\w)" for code in codes)) if codes else None
+        # "Am Waldrand 21" needs a line of its own: its first word stands before everything
+        own = alternatives(words.get("line_streets", []))
+        self._own_line = re.compile(
+            rf"[ \t]*(?P<street>{own} [^\W\d_][\w'\-]+(?: [^\W\d_][\w'\-]+)? {number})[ \t,]*(?=\n|$)"
+        )
+        # where bare four digits count behind a street or a cue alone: in German, years stand before nouns with capitals
+        where = alternatives([*words["address_labels"], *words["town_cues"]])
+        self._behind_street = (
+            re.compile(rf"\d ?[a-z]?(?:/\d{{1,3}})?[ ,|\n\-]{{1,4}}$|(?<!\w){where} ?:? ?$")
+            if words.get("bare_four_digits") == "behind_street"
+            else None
+        )
+        self._box = Anchored(
+            words.get("boxes", []), rf"(?<!\w){alternatives(words.get('boxes', []))}[ .:]{{1,3}}\d{{1,6}}(?!\w)"
+        )
+        self._town_after_street = bool(words.get("town_after_street"))
         self._office = re.compile(rf"(?<!\w){alternatives(words['post_office'])}(?: ?\d{{1,5}})?(?!\w)")
 
     def find(self, view: View) -> Iterable[Span]:
@@ -95,9 +133,17 @@ class Places(Detector):
         numbers = [(view.starts[index], index) for index in view.digits if len(view.words[index]) <= 5]
         for match in chain(_from(self._street, view, numbers), self._street_ending.finditer(view)):
             yield Span(*match.span(), "address", 0.9, "places.street")
+            yield from self._after_street(view, match.end())
         for match in _from(self._name_first, view, numbers) if self._name_first else ():
             if view.text[match.end() - len(match.group().rsplit(" ", 1)[1])].isupper() or view.case == "lower":
                 yield Span(*match.span(), "address", 0.9, "places.street")
+        for match in self._apart.finditer(view):
+            name = _BEFORE_STREET.search(view.text, max(0, match.start() - 40), match.start())
+            if name and view.text[match.start()].isupper() and not set(words_of(name.group())) & self._stop:
+                yield Span(name.start(), match.end(), "address", 0.85, "places.street")
+                yield from self._after_street(view, match.end())
+        for match in self._box.finditer(view):
+            yield Span(*match.span(), "address", 0.9, "places.box")
         # letters with digits behind them: SW1A 2AA, H1A 1A1
         codes = [
             (view.starts[index - 1], index)
@@ -111,6 +157,7 @@ class Places(Detector):
             for match in pattern.finditer(view):
                 if any(char.isupper() for char in view.text[slice(*match.span("street"))]) or view.case == "lower":
                     yield Span(*match.span("street"), "address", 0.8, "places.labelled")
+                    yield from self._after_street(view, match.end("street"))
         yield from self._postcodes(view, numbers, codes)
         for match in self._cue.finditer(view):
             end = self._town(view, match.end())
@@ -129,10 +176,32 @@ class Places(Detector):
                 if end and not (set(words_of(word.group())) & (self._common | self._protected)):
                     yield Span(match.end(), end, "town", 0.6, "places.at")
         for start, stop in view.lines:
-            match = self._letter.match(folded, start) if folded.find(",", start, stop) > 0 else None
+            street = self._own_line.match(folded, start, stop + 1) if view.text[stop - 1 : stop].isalnum() else None
+            if street and view.text[street.start("street")].isupper():
+                yield Span(*street.span("street"), "address", 0.8, "places.own_line")
+                yield from self._after_street(view, street.end("street"))
+            if folded.find(",", start, stop) < 0:
+                continue
+            match = self._letter.match(folded, start)
+            if not match:
+                match = self._dated_line.match(folded, start, stop)
+                match = match if match and self._plausible(view.text[slice(*match.span("town"))]) else None
             if match and (view.text[match.start("town")].isupper() or view.case == "lower"):
                 yield Span(*match.span("town"), "town", 0.8, "places.letter")
         yield from self._known(view)
+
+    def _plausible(self, town: str) -> bool:
+        """Words with capitals and particles, none of them clinical: no title of an examination before its date."""
+        words = town.split(" ")
+        capital = all(word[0].isupper() or fold(word) in self._particles for word in words)
+        return capital and not set(words_of(town)) & (self._common | self._stop)
+
+    def _after_street(self, view: View, end: int) -> Iterable[Span]:
+        """The town behind a comma behind a street: ``Florstraat 2, Veendam``."""
+        gap = _COMMA.match(view.text, end) if self._town_after_street else None
+        stop = self._town(view, gap.end()) if gap else None
+        if gap and stop and not set(words_of(view.text[gap.end() : stop])) <= self._common:
+            yield Span(gap.end(), stop, "town", 0.7, "places.after_street")
 
     def _postcodes(self, view: View, numbers: list[tuple[int, int]], codes: list[tuple[int, int]]) -> Iterable[Span]:
         prefixed = [
@@ -150,12 +219,25 @@ class Places(Detector):
                 labelled = before.endswith(":") and self._label.search(
                     view.folded, max(0, match.start() - 40), match.start()
                 )
-                if before and before[-1] not in ",-|\n(" and not labelled:
+                if self._behind_street:
+                    if not labelled and not self._behind_street.search(
+                        view.folded, max(0, match.start() - 30), match.start()
+                    ):
+                        continue
+                elif before and before[-1] not in ",-|\n(" and not labelled:
                     continue
                 if code[:2] in ("19", "20") and view.text[match.end() :][:1].islower():
                     continue
             yield Span(*match.span("code"), "postcode", 0.85, "places.postcode")
             yield Span(match.end(), end, "town", 0.85, "places.postcode")
+        for match in self._codes.finditer(view.folded) if numbers and self._codes else ():
+            if not any(map(str.isupper, view.text[slice(*match.span())])):
+                continue  # letters of a code are capitals: "1250 mg" is none
+            yield Span(*match.span(), "postcode", 0.85, "places.postcode")
+            gap = _AFTER_CODE.match(view.text, match.end())
+            end = self._town(view, gap.end()) if gap else None
+            if gap and end:
+                yield Span(gap.end(), end, "town", 0.85, "places.postcode")
         for match in _from(self._canadian, view, codes):
             if any(char.isupper() for char in match.group()) or match.group().count(" ") or view.case != "mixed":
                 yield Span(*match.span("code"), "postcode", 0.85, "places.postcode")
@@ -196,6 +278,8 @@ class Places(Detector):
             linked = folded in self._particles
             count += 1
             position = match.end()
+            if folded in self._short and view.text[position : position + 1] == ".":
+                position += 1  # St. Johann
             if not _NEXT.match(view.text, position):
                 break
             position += 1

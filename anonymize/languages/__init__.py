@@ -33,6 +33,9 @@ class Pack(Mapping[str, Any]):
             self._topics[topic] = read_yaml_mapping(path)
         return self._topics[topic]
 
+    def __contains__(self, topic: object) -> bool:
+        return (self.folder / f"{topic}.yaml").is_file()
+
     def words(self, name: str) -> frozenset[str]:
         """The word list ``<name>.txt``: one entry a line; lines that start with ``#`` give its source and licence."""
         path = self.folder / f"{name}.txt"

@@ -22,7 +22,7 @@ from anonymize.report import Span
 
 FORMAT = 1
 _NUMERIC = frozenset(("date", "number", "contact"))
-_CACHE = 200_000  # distinct words kept in memory
+_CACHE = 30_000  # distinct words kept in memory, 1.6 kB each
 
 
 @dataclass(frozen=True)
@@ -52,27 +52,29 @@ class Network:
         w = {name: array.astype(np.float32) for name, array in weights.items()}
         if w["table"].shape != (ROWS, shape.embedding) or w["context"].shape != (CONTEXTS, shape.embedding):
             raise ConfigError("the model's tables have other sizes than this version of the package; train it again")
-        self._table, self._context = w["table"], w["context"]
-        self._layers = [(w[f"layer{i}.weight"], w[f"layer{i}.bias"]) for i in range(1 + len(shape.dilations))]
+        self._table = w["table"]
+        # the first convolution is linear in each word: what a word adds at each tap is computed once per distinct word
+        first = w["layer0.weight"].transpose(1, 0, 2).reshape(shape.embedding, -1)
+        self._first, self._first_bias = np.ascontiguousarray(first), w["layer0.bias"]
+        self._contexts = (w["context"] @ first).reshape(CONTEXTS, shape.first, shape.width)
+        self._layers = [(w[f"layer{i}.weight"], w[f"layer{i}.bias"]) for i in range(1, 1 + len(shape.dilations))]
         self._output = (w["output.weight"], w["output.bias"])
         self._index: dict[str, int] = {}
-        self._known = np.zeros((4096, shape.embedding), dtype=np.float32)
+        self._known = np.zeros((2048, shape.first, shape.width), dtype=np.float32)
 
     def probabilities(self, surfaces: list[str], contexts: np.ndarray) -> np.ndarray:
         """Label probabilities ``[tokens, labels]`` float32."""
-        x = self._embedded(surfaces) + self._context[contexts]
-        first = self.shape.first // 2
-        x = np.maximum(_convolve(x, *self._layers[0], first, 1), 0)
-        for (weight, bias), dilation in zip(self._layers[1:], self.shape.dilations, strict=True):
+        x = self._first_layer(surfaces, contexts)
+        for (weight, bias), dilation in zip(self._layers, self.shape.dilations, strict=True):
             x = x + np.maximum(_convolve(x, weight, bias, 1, dilation), 0)
         scores = x @ self._output[0] + self._output[1]
         scores = np.exp(scores - scores.max(axis=1, keepdims=True))
         return scores / scores.sum(axis=1, keepdims=True)
 
-    def tag(self, text: str) -> list[Span]:
+    def tag(self, text: str, case: str = "") -> list[Span]:
         """Spans of the kinds in ``shape.labels``, in order. Words joined by a blank, a hyphen or an apostrophe are one span,
         numbers also where they are joined by other signs."""
-        tokens = tokenize(text)
+        tokens = tokenize(text, case)
         if not tokens.surfaces:
             return []
         chances = self.probabilities(tokens.surfaces, tokens.contexts)
@@ -98,39 +100,47 @@ class Network:
             spans.append(Span(start, end, self.shape.labels[1 + kind], round(score, 3), "ner"))
         return spans
 
-    def _embedded(self, surfaces: list[str]) -> np.ndarray:
+    def _first_layer(self, surfaces: list[str], contexts: np.ndarray) -> np.ndarray:
+        """Embedding, context and first convolution: ``[tokens, width]``."""
         index = self._index
         if len(index) > _CACHE:
             index.clear()
-        places = np.empty(len(surfaces), dtype=np.int64)
-        for position, surface in enumerate(surfaces):
-            place = index.get(surface)
-            if place is None:
-                place = index[surface] = len(index)
-                if place >= len(self._known):
-                    self._known = np.concatenate([self._known, np.zeros_like(self._known)])
-                self._known[place] = self._table[self._features.row(surface)].sum(axis=0)
-            places[position] = place
-        return self._known[places]
+        for surface in set(surfaces).difference(index):
+            place = index[surface] = len(index)
+            if place >= len(self._known):
+                self._known = np.concatenate([self._known, np.zeros_like(self._known)])
+            embedded = self._table[self._features.row(surface)].sum(axis=0)
+            self._known[place] = (embedded @ self._first).reshape(self.shape.first, -1)
+        taps = self._known[[index[surface] for surface in surfaces]] + self._contexts[contexts]
+        out = np.broadcast_to(self._first_bias, (len(surfaces), self.shape.width)).copy()
+        reach = self.shape.first // 2
+        for tap in range(self.shape.first):
+            offset = tap - reach
+            if abs(offset) < len(out):
+                out[max(0, -offset) : len(out) + min(0, -offset)] += taps[
+                    max(0, offset) : len(out) + min(0, offset), tap
+                ]
+        return np.maximum(out, 0, out=out)
 
 
 def _convolve(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, reach: int, dilation: int) -> np.ndarray:
     """``x`` [tokens, in], ``weight`` [2 reach + 1, in, out] → [tokens, out], zeros beyond the ends."""
-    out = np.broadcast_to(bias, (len(x), weight.shape[2])).copy()
+    length, width = x.shape
+    taps = np.zeros((length, 2 * reach + 1, width), dtype=x.dtype)
     for tap in range(-reach, reach + 1):
         offset = tap * dilation
-        if abs(offset) >= len(x):
-            continue
-        product = x[max(0, offset) : len(x) + min(0, offset)] @ weight[tap + reach]
-        out[max(0, -offset) : len(x) + min(0, -offset)] += product
-    return out
+        if abs(offset) < length:
+            taps[max(0, -offset) : length + min(0, -offset), tap + reach] = x[max(0, offset) : length + min(0, offset)]
+    return taps.reshape(length, -1) @ weight.reshape(-1, weight.shape[2]) + bias
 
 
 def _joined(between: str, numeric: bool) -> bool:
     if len(between) > 3 or "\n" in between:
         return False
     inner = between.strip(" \t\u00a0")
-    return inner in ("", "-", "'", "’", ".", "‐") or (numeric and inner in ("/", "|", ":", "(", ")", ")-", "@", "_", ",", "°"))
+    return inner in ("", "-", "'", "’", ".", "‐") or (
+        numeric and inner in ("/", "|", ":", "(", ")", ")-", "@", "_", ",", "°")
+    )
 
 
 def save_network(folder: Path, weights: dict[str, np.ndarray], shape: Shape, extra: dict[str, Any]) -> None:

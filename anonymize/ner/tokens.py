@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from anonymize.ner.lexicon import Lexicon
-from anonymize.text import fold
+from anonymize.text import fold, view_of
 
 TOKEN = re.compile(r"[^\W\d_]+|\d+|\n+|[ \t\u00a0]{2,}|[^\w\s]|_")
 WORDS, AFFIXES, SHAPES, COMBINATIONS = 1 << 15, 1 << 14, 512, 9 * 5 * 5 * 5
@@ -41,22 +41,19 @@ class Tokens:
     contexts: np.ndarray  # [tokens] int64, 0 to CONTEXTS - 1
 
 
-def tokenize(text: str) -> Tokens:
-    """Tokens of ``text`` in order."""
-    surfaces, starts, ends, contexts = [], [], [], []
-    base = 2 * _case(text)
-    for match in TOKEN.finditer(text):
-        start, end = match.span()
-        surfaces.append(match.group())
-        starts.append(start)
-        ends.append(end)
-        contexts.append(base + (start > 0 and text[start - 1].isspace()))
-    return Tokens(surfaces, starts, ends, np.array(contexts, dtype=np.int64))
-
-
-def _case(text: str) -> int:
-    upper, lower = sum(map(str.isupper, text)), sum(map(str.islower, text))
-    return 0 if upper <= 0.004 * lower else 2 if lower <= 0.1 * upper else 1
+def tokenize(text: str, case: str = "") -> Tokens:
+    """Tokens of ``text`` in order. ``case`` is :attr:`anonymize.text.View.case` where it is known already."""
+    matches = list(TOKEN.finditer(text))
+    surfaces = [match.group() for match in matches]
+    starts = [match.start() for match in matches]
+    ends = [match.end() for match in matches]
+    apart = np.array(starts, dtype=np.int64) > np.array([0, *ends[:-1]], dtype=np.int64)[: len(starts)]
+    # behind a gap or a line break, which are tokens themselves
+    apart[1:] |= np.fromiter(
+        (surface[0] in " \t\n\u00a0" for surface in surfaces[:-1]), bool, max(0, len(surfaces) - 1)
+    )
+    base = 2 * ("lower", "mixed", "upper").index(case or view_of(text).case)
+    return Tokens(surfaces, starts, ends, base + apart.astype(np.int64))
 
 
 class Features:

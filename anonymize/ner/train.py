@@ -46,11 +46,9 @@ class NerConfig(Config):
     """Configuration of ``anonymize train-ner``."""
 
     language: str = "fr"
-    documents: int = Field(default=40_000, ge=10, description="generated documents for training")
-    tuning: int = Field(
-        default=2_000, ge=5, description="generated documents, with other names, that set the threshold"
-    )
-    epochs: int = Field(default=4, ge=1)
+    documents: int = Field(default=30_000, ge=10, description="generated documents for training")
+    tuning: int = Field(default=300, ge=5, description="generated documents, with other names, that set the threshold")
+    epochs: int = Field(default=3, ge=1)
     batch: int = Field(default=24, ge=1, description="windows of text in a step")
     window: int = Field(default=320, ge=64, description="tokens in a window")
     learning_rate: float = Field(default=4e-3, gt=0)

@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,6 +50,18 @@ def make_chunk(config: PhantomConfig, out: Path, number: int) -> dict[str, int]:
     counts |= {f"anatomy {name}": count for name, count in chunk.anatomies.items()}
     write_json(folder / "done.json", counts)
     return counts
+
+
+def report_lines(config: PhantomConfig, first: int, last: int) -> Iterator[bytes]:
+    """Lines of ``reports.csv`` of the patients from ``first`` to before ``last``, without images, truth and faults."""
+    chunk = _Chunk(config, Path())
+    for index in range(first, last):
+        patient = make_patient(config, index, chunk.devices)
+        identity = chunk.directory.patient(patient)
+        for number, visit in enumerate(patient.visits):
+            who = chunk.directory.visit(patient, number)
+            report = chunk.writer.write(patient, number, identity, who)
+            yield csv_line(chunk._cells(patient, visit, identity, who, report)).encode(config.encoding)
 
 
 def work_folder(out: Path, number: int) -> Path:
