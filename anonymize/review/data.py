@@ -54,6 +54,7 @@ class Pair:
     exact: bool  # whether the engine, run again, gives the text of the safe export
     known: KnownIdentity  # what the record's columns say, as the engine searched it
     found: tuple[Span, ...] = ()  # what the engine finds today
+    ruled: tuple[Span, ...] = ()  # what its rules find, without the tagger and the record's columns; they may overlap
 
     @property
     def report_id(self) -> str:
@@ -210,7 +211,7 @@ class Pairs:
             if exact:
                 aligned = Alignment([_named(piece) for piece in aligned.pieces])
             known = look.known or self.engine.known(report.identity)
-            yield Pair(safe, report, aligned, exact, known, tuple(look.spans))
+            yield Pair(safe, report, aligned, exact, known, tuple(look.spans), tuple(look.ruled))
 
 
 def _named(piece: Any) -> Any:
@@ -229,6 +230,7 @@ class _Look:
     spans: list[Span]
     known: KnownIdentity | None
     replacements: list[str]
+    ruled: list[Span]
 
 
 class _Recorder(Anonymizer):
@@ -249,7 +251,8 @@ class _Recorder(Anonymizer):
     def combine(self, text: str, spans: Sequence[Span], known: KnownIdentity | None) -> list[Span]:
         """As the engine's."""
         found = super().combine(text, spans, known)
-        self.looks.append(_Look(text, found, known, []))
+        ruled = [span for span in spans if not span.rule.startswith("ner.")]
+        self.looks.append(_Look(text, found, known, [], ruled))
         return found
 
 

@@ -88,6 +88,8 @@ class Assessor:
     def _doubts(self, pair: Pair) -> Iterator[Doubt]:
         text = pair.original.text
         hidden = _marked(text, [(span.start, span.end) for span in pair.spans])
+        known_spans = pair.known.find(View(text))
+        sure = _marked(text, [(span.start, span.end) for span in (*pair.ruled, *known_spans)])
         for span in pair.proposed:
             if not any(hidden[span.start : span.end]):
                 yield Doubt(span.start, span.end, "differs")  # found today, and left
@@ -95,13 +97,13 @@ class Assessor:
                 yield Doubt(span.start, span.end, "second_look")
             elif span.rule == CHANGED:
                 yield Doubt(span.start, span.end, "differs")
-            elif span.rule.startswith("ner."):
-                yield Doubt(span.start, span.end, "low_score" if span.score < LOW_SCORE else "tagger_only")
             elif span.score < LOW_SCORE:
                 yield Doubt(span.start, span.end, "low_score")
+            elif span.rule.startswith("ner.") and not any(sure[span.start : span.end]):
+                yield Doubt(span.start, span.end, "tagger_only")
         view = View(text)
-        other = [(s.start, s.end) for s in pair.spans if s.kind in _NAMED_AFTER or s.rule.startswith("known.")]
-        certain = _marked(text, other)
+        expected = [span for span in pair.spans if span.kind in _NAMED_AFTER]
+        certain = _marked(text, [(span.start, span.end) for span in (*expected, *known_spans)])
         for start, end in self._clinical.find(text):
             telling = end - start >= _TELLING or any(map(str.isdigit, text[start:end]))
             if telling and all(hidden[start:end]) and not any(certain[start:end]):

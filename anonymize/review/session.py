@@ -12,11 +12,11 @@ from typing import Any
 from anonymize.console import Console
 from anonymize.files import fingerprint, read_json, write_text_atomic
 from anonymize.report import KINDS, Span
-from anonymize.review import gold
+from anonymize.review import gold, risk
 from anonymize.review.alignment import Piece
 from anonymize.review.data import Choice, Pair, Pairs
 from anonymize.review.journal import RULE, Decision, EditError, Journal, with_span, without_span
-from anonymize.review.risk import LOW_SCORE, WEIGHTS, Assessor, Doubt, Risk
+from anonymize.review.risk import WEIGHTS, Assessor, Doubt, Risk
 
 NEW, EDITED, ACCEPTED = "new", "edited", "accepted"
 _RECORD = ("patient_id", "surname", "birth_name", "given_name", "sex", "birth_date", "address", "postcode", "town")
@@ -165,7 +165,7 @@ class Session:
     def _first_pass(self, cache: Path, console: Console) -> dict[str, Risk]:
         """The risk of every report, from the cache where nothing that decides on it has changed."""
         engine = self.pairs.engine
-        run = fingerprint(engine.fingerprints(), engine.config, engine.keys.identifier, WEIGHTS, LOW_SCORE)
+        run = fingerprint(engine.fingerprints(), engine.config, engine.keys.identifier, Path(risk.__file__))
         held = read_json(cache) if cache.is_file() else {}
         known = held.get("reports", {}) if held.get("run") == run else {}
         risks: dict[str, Risk] = {}
