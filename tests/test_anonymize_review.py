@@ -21,11 +21,12 @@ from hypothesis import strategies as st
 
 from anonymize import batch
 from anonymize.adapt.run import _corrected
+from anonymize.audit import broken_line
 from anonymize.config import load_config
 from anonymize.console import Console, UserError
 from anonymize.engine import Anonymizer
 from anonymize.files import read_json, read_rows, write_table
-from anonymize.keys import Keys, private_folder
+from anonymize.keys import Keys, SecretError, private_folder
 from anonymize.measure import read_gold, score
 from anonymize.policy import Policy, ReportsConfig
 from anonymize.report import SAFE_SCHEMA, Identity, Report, Span
@@ -506,7 +507,7 @@ def test_gold_does_not_go_into_the_safe_export(safe: Path) -> None:
 
 
 def test_a_review_makes_no_secret(safe: Path) -> None:
-    with pytest.raises(UserError, match="--secret-file"):
+    with pytest.raises(SecretError, match="--secret-file"):
         run_review(safe, safe.parent / "export.csv", None, Options(export_only=True), Console("quiet"), print)
     assert not (private_folder(safe) / "secret.key").exists()
 
@@ -628,4 +629,6 @@ def test_in_a_browser(safe: Path) -> None:
     document = next(read_gold(path))
     start = document.text.index(LEAK)
     assert (start, start + len(LEAK), "NOM") in document.spans
-    assert not (private_folder(safe) / "review" / "open.html").exists()
+    stages = [json.loads(line)["stage"] for line in (safe / "audit.jsonl").read_text().splitlines()]
+    assert stages[-4:] == ["review-open", "review"] * 2
+    assert broken_line(safe / "audit.jsonl") is None

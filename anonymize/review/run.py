@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from anonymize.audit import append_audit
 from anonymize.config import load_config
 from anonymize.console import Console, UserError
-from anonymize.keys import ENVIRONMENT_VARIABLE, Keys, load_keys, private_folder
+from anonymize.keys import load_keys, private_folder
 from anonymize.policy import ReportsConfig
 from anonymize.review.data import Pairs, choose
 from anonymize.review.guard import is_loopback
@@ -49,7 +48,8 @@ def run_review(
         reports loaded, reviewed, edited and left, the leak estimate from the random sample, and where the gold is.
 
     Raises:
-        UserError: a path, secret or address that cannot be used.
+        UserError: a path or address that cannot be used.
+        SecretError: there is no secret; a review makes none.
     """
     if not is_loopback(options.host) and not options.allow_network:
         raise UserError(
@@ -60,7 +60,7 @@ def run_review(
     if not stored.is_file():
         raise UserError(f"{stored}: is not there; give a folder that anonymize reports wrote")
     config = load_config(ReportsConfig, stored)
-    keys = _keys(secret_file, safe)
+    keys, _ = load_keys(secret_file, safe, create=False)
     folder = private_folder(safe) / "review"
     journal = Journal(folder)
     try:
@@ -77,6 +77,8 @@ def run_review(
             return {"gold": str(gold), "gold_reports": session.write_gold(gold, options.with_identity)}
 
         if not options.export_only:
+            # before the first original is shown, so that a session that is killed is on record too
+            append_audit(safe, "review-open", keys.identifier, config, {"reports": len(session.risks)})
             _serve(session, folder, options, console, announce, export)
         totals = session.totals()
         written = export() if totals["reviewed"] else {"gold": "", "gold_reports": 0}
@@ -109,14 +111,6 @@ def _serve(
     console.note("stop with Ctrl-C; every correction is saved at once")
     opener = folder / "open.html" if options.show else None
     serve(session, export, options.host, bound, console, announce, opener)
-
-
-def _keys(secret_file: Path | None, safe: Path) -> Keys:
-    """The secret of the run; unlike a run, a review never makes one."""
-    place = safe.resolve().parent / f"{safe.resolve().name}.private" / "secret.key"
-    if secret_file is None and not os.environ.get(ENVIRONMENT_VARIABLE) and not place.is_file():
-        raise UserError(f"no secret was given and {place} is not there; give the secret of that run with --secret-file")
-    return load_keys(secret_file, safe)[0]
 
 
 def _gold_path(wanted: Path | None, safe: Path, folder: Path, console: Console) -> Path:
