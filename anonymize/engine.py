@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
+from anonymize import repeats
 from anonymize.dates import age_months, whole_weeks
 from anonymize.detectors import build, hospital
 from anonymize.detectors.known_identity import KnownIdentity, KnownWords
@@ -27,6 +29,7 @@ _RANK = {
     kind: rank
     for rank, kind in enumerate(("birth_date", "date", "name", "phone", "national_id", "patient_id", "visit_id"))
 }
+_LONG_WORD = re.compile(r"[^\W\d_]{2,}")
 # What a date may stand in or behind without being a part of it.
 _CUT_BY_DATE = frozenset(
     ("patient_id", "visit_id", "id", "national_id", "professional_id", "phone", "name", "initials", "town")
@@ -133,6 +136,12 @@ class Anonymizer:
 
     def by_rule(self, text: str) -> list[Span]:
         """Spans that need no knowledge of the patient; they may overlap."""
+        repeated = repeats.runs(text)
+        if repeated:
+            return repeats.spread(self._by_rule(repeats.blanked(text, repeated)), repeated)
+        return self._by_rule(text)
+
+    def _by_rule(self, text: str) -> list[Span]:
         view = view_of(text)
         spans = [span for detector in self.detectors for span in detector.find(view)]
         phrases = self.words.protected.phrases(view)
@@ -141,15 +150,14 @@ class Anonymizer:
         return plausible(spans, view, self.tagger.lexicon) if isinstance(self.tagger, Ner) else spans
 
     def _protected(self, view: View, span: Span, phrases: Sequence[tuple[int, int]]) -> bool:
-        """Whether a span of weak evidence is an eponym in use. A longer one of the tagger gives way only where the phrase
-        holds all of its words ("Salter-Harris"), not where it begins with one ("Denis 9 rue ...")."""
+        """Whether a span of weak evidence is an eponym in use. A longer one of the tagger gives way only where phrases
+        hold all of its words ("Weber B"), not where it begins with one ("Denis 9 rue ...")."""
         if span.rule not in _PROTECTABLE:
             return False
         if span.rule != "ner.trained":
             return _inside(span, phrases)
-        return any(start <= span.start and span.end <= end for start, end in phrases) or (
-            not any(char.isspace() for char in view.text[span.start : span.end]) and _inside(span, phrases)
-        )
+        words = [match.span() for match in _LONG_WORD.finditer(view.text, span.start, span.end)]
+        return bool(words) and all(any(start <= w[0] and w[1] <= end for start, end in phrases) for w in words)
 
     def combine(self, text: str, spans: Sequence[Span], known: KnownIdentity | None) -> list[Span]:
         """The spans of :meth:`by_rule` and those of the patient's identity, in order, without overlaps."""

@@ -251,3 +251,24 @@ def test_a_date_in_a_name_is_replaced_as_a_date() -> None:
     text = "TRAN Thi Mai - 25/05/2022"
     found = resolve(View(text), [Span(0, 25, "name", 0.9, "x"), Span(15, 25, "date", 0.9, "y")])
     assert [(span.start, span.end, span.kind) for span in found] == [(0, 14, "name"), (15, 25, "date")]
+
+
+@given(
+    unit=st.sampled_from(["06 12 34 56 78\n", "Dr Kerbrat ", "né le 3/4/1980 ", "a.b@chu.fr "]),
+    before=st.text(alphabet="abc é\n", max_size=40),
+    count=st.integers(130, 400),
+)
+@settings(max_examples=20, deadline=None)
+def test_what_identifies_is_hidden_in_every_repeat(unit: str, before: str, count: int) -> None:
+    text = f"{before}\n{unit * count}fin du compte rendu"
+    found = ENGINE.find(text)
+    hidden = bytearray(len(text))
+    for span in found:
+        hidden[span.start : span.end] = b"\1" * (span.end - span.start)
+    telling = max(unit.split(), key=len)
+    position = text.find(telling)
+    while position >= 0:
+        assert all(hidden[position : position + len(telling)])
+        position = text.find(telling, position + 1)
+    assert text.endswith("compte rendu")
+    assert not any(hidden[-len("compte rendu") :])

@@ -18,13 +18,17 @@ from anonymize.ner.lexicon import Lexicon
 from anonymize.ner.network import Network, load_network
 from anonymize.ner.tokens import Features
 from anonymize.report import Span
-from anonymize.text import View, fold
+from anonymize.text import View, alternatives, fold
 
 # Rules say more exactly what a number is; where they are silent it is an identifier.
 _KIND_OF = {"number": "id", "contact": "email"}
 _WORD = re.compile(r"[^\W\d_]+")
 _SEGMENT = re.compile(r"[A-Z][A-Z\d]{2}\|")
 _SURE = 0.97
+_FREQUENT = 6  # frequency class of the few hundred words that make most of a text
+_DECIMAL = re.compile(r"\d ?[.,]\d")
+_YEAR = re.compile(r"(?:19|20)\d\d")
+_CAPITAL = re.compile(r"[A-ZÀ-ÖØ-Þ][^\W\d_]{2}")
 _ORDINARY = 3  # frequency class from which an unlisted word is an everyday one
 _EVIDENCE = frozenset(("name", "birth_date", "phone", "email", "address", "national_id", "patient_id", "visit_id"))
 _LONG = 600  # characters from which a text without any identity is taken for one that has none
@@ -42,14 +46,34 @@ class Ner(Detector):
         self._forms = forms_of(pack)
         self._month = re.compile(rf"(?<![^\W\d_]){self._forms.month_regex}")
         self._particles = frozenset(fold(str(word)) for word in pack["detectors"]["names"]["particles"])
-        self._clinical = frozenset(fold(word) for word in pack.words("clinical"))
+        self._clinical = frozenset(fold(word) for word in pack.words("clinical") | pack.words("common"))
+        units = alternatives(pack["detectors"]["identifiers"]["units"])
+        self._nouns = bool(pack["detectors"]["names"].get("noun_capitals", False))
+        self._measure = re.compile(
+            rf"(?<![\w.,/])\d{{1,4}}(?:[.,]\d{{1,3}})? ?{units}(?!\w)|(?<!\w)[cdtls]\d{{1,2}}(?:-[cdtls]?\d{{1,2}})?(?!\w)"
+        )
 
     def find(self, view: View) -> Iterable[Span]:
         """Spans of all its kinds."""
         for span in self.network.tag(view.text, view.case):
-            checked = self._checked(view, replace(span, kind=_KIND_OF.get(span.kind, span.kind), rule="ner.trained"))
-            if checked:
-                yield checked
+            for piece in self._pieces(view, span):
+                kind = _KIND_OF.get(piece.kind, piece.kind)
+                checked = self._checked(view, replace(piece, kind=kind, rule="ner.trained"))
+                if checked:
+                    yield checked
+
+    def _pieces(self, view: View, span: Span) -> Iterable[Span]:
+        """``span`` without the measures and the levels of the spine that a run of numbers swallowed."""
+        position = span.start
+        if span.kind in ("number", "date"):
+            for match in self._measure.finditer(view.folded, span.start, min(len(view.text), span.end + 8)):
+                if match.start() >= span.end:
+                    break
+                if match.start() > position:
+                    yield replace(span, start=position, end=match.start())
+                position = max(position, match.end())
+        if position < span.end:
+            yield replace(span, start=position)
 
     def _checked(self, view: View, span: Span) -> Span | None:
         text = view.text[span.start : span.end]
@@ -61,14 +85,16 @@ class Ner(Detector):
             if written or (not digits and span.score >= _SURE and len(_WORD.findall(text)) >= 3):
                 return span
             share = text.endswith("/10")  # visual acuity
-            known = span.score >= 0.8 and not share and self._forms.parse(text)
-            return span if digits >= 3 and (known or span.score >= _SURE) else None
+            year = _YEAR.fullmatch(text) and span.score >= _SURE
+            known = span.score >= 0.8 and digits >= 3 and not share and self._forms.parse(text)
+            return span if known or year else None
         if span.kind == "email":
             return span if "@" in text or "." in text else None
         if _SEGMENT.match(view.text, view.line_of(span.start)[0]):
             return None  # HL7: its own detector knows the fields
         if span.kind == "address" and digits:
-            return span
+            decimal = _DECIMAL.match(view.text, span.end - 1)
+            return span if view.case != "mixed" or (not decimal and _CAPITAL.search(text)) else None
         if view.case == "lower":
             return span if span.score >= 0.8 or span.kind == "address" else None
         return self._with_capital(view, span, digits)
@@ -92,17 +118,22 @@ class Ner(Detector):
             if span.kind == "town" and view.text[end : span.end].strip().isdigit():
                 end = span.end
             return replace(span, start=start, end=end)
-        if len(words) == 1 and not digits:
-            folded = fold(words[0].group())
-            if not long or ((folded in self._clinical or self.lexicon.codes(folded)[0] >= 5) and span.score < 0.995):
-                return None
-        return span
+        if digits or span.score >= 0.995:
+            return span
+        # every word an everyday or clinical one: "Notre service", "Unità di Riabilitazione"
+        everyday = [self._everyday(fold(word), 5 if len(words) > 1 else _ORDINARY) for word in long]
+        return None if all(everyday) or (len(words) == 1 and self._nouns) else span
+
+    def _everyday(self, folded: str, least: int) -> bool:
+        frequency, *ranks = self.lexicon.codes(folded)
+        return folded in self._clinical or (frequency >= least and 1 not in ranks)
 
     def _borne(self, text: str, score: float) -> bool:
         """Whether words in lower case are a name: the tagger is sure, and people bear each of them."""
         words = [fold(word) for word in _WORD.findall(text)]
         ranks = [self.lexicon.codes(word) for word in words if word not in self._particles]
-        return score >= _SURE and bool(ranks) and all(any(codes[1:3]) and codes[0] < 7 for codes in ranks)
+        least = _SURE if len(ranks) > 1 else 0.999
+        return score >= least and bool(ranks) and all(any(codes[1:3]) and codes[0] < 7 for codes in ranks)
 
     def _nameable(self, view: View, word: str, score: float) -> bool:
         """Whether a word that stands alone can be a name: no abbreviation, no everyday or clinical word unless the tagger is
@@ -112,8 +143,14 @@ class Ner(Detector):
         listed = any(ranks)
         if word.isupper() and view.case == "mixed" and len(word) <= (5 if not listed else 3):
             return listed and score >= _SURE
-        if folded not in self._clinical and (listed or (not frequency and len(view.text) < _LONG)):
-            return listed or score >= 0.8
+        if folded in self._clinical or frequency >= _FREQUENT:
+            return score >= 0.995
+        if listed:
+            return frequency < _FREQUENT - 1 or score >= 0.9
+        if self._nouns:
+            return score >= 0.999
+        if not frequency and len(view.text) < _LONG:
+            return score >= 0.8
         return score >= (_SURE if frequency < _ORDINARY else 0.995)
 
 
