@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -550,14 +550,29 @@ class Server:
         return self.process.returncode, json.loads(out), "".join(self.lines) + err
 
 
-def test_in_a_browser(safe: Path) -> None:
+@pytest.fixture
+def start(safe: Path) -> Iterator[Callable[[], Server]]:
+    """Starts servers; those that a failed test leaves are killed."""
+    servers: list[Server] = []
+
+    def one() -> Server:
+        servers.append(Server(safe))
+        assert servers[-1].address, servers[-1].lines
+        return servers[-1]
+
+    yield one
+    for server in servers:
+        server.process.kill()
+        server.process.communicate()
+
+
+def test_in_a_browser(safe: Path, start: Callable[[], Server]) -> None:
     pytest.importorskip("fastapi")
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("no chromium on this machine")
-    server = Server(safe)
-    assert server.address, server.lines
+    server = start()
     problems: list[str] = []
     with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
@@ -611,7 +626,7 @@ def test_in_a_browser(safe: Path) -> None:
         assert LEAK not in said
         assert "QUIBERONNEC" not in said
 
-        server = Server(safe)  # after a restart the correction is still there
+        server = start()  # after a restart the correction is still there
         tab.goto(server.address)
         tab.wait_for_selector("#original mark")
         assert tab.inner_text("#done") == "1"
