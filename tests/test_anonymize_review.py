@@ -551,7 +551,7 @@ class Server:
 
 
 @pytest.fixture
-def start(safe: Path) -> Iterator[Callable[[], Server]]:
+def begin(safe: Path) -> Iterator[Callable[[], Server]]:
     """Starts servers; those that a failed test leaves are killed."""
     servers: list[Server] = []
 
@@ -566,13 +566,13 @@ def start(safe: Path) -> Iterator[Callable[[], Server]]:
         server.process.communicate()
 
 
-def test_in_a_browser(safe: Path, start: Callable[[], Server]) -> None:
+def test_in_a_browser(safe: Path, begin: Callable[[], Server]) -> None:
     pytest.importorskip("fastapi")
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("no chromium on this machine")
-    server = start()
+    server = begin()
     problems: list[str] = []
     with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
@@ -626,7 +626,7 @@ def test_in_a_browser(safe: Path, start: Callable[[], Server]) -> None:
         assert LEAK not in said
         assert "QUIBERONNEC" not in said
 
-        server = start()  # after a restart the correction is still there
+        server = begin()  # after a restart the correction is still there
         tab.goto(server.address)
         tab.wait_for_selector("#original mark")
         assert tab.inner_text("#done") == "1"
