@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
@@ -331,12 +331,36 @@ def _replacements(report_id: str, field: str, text: str, edits: Iterable[Edit]) 
 def resolve(view: View, spans: Iterable[Span]) -> list[Span]:
     """Spans in order without overlaps: their union stays covered.
 
-    A span inside another gives way, except that a date behind a number or a name (``IPP 123456 12/03/1980``) cuts it.
+    Rules and columns say what something is; the tagger fills what they leave open. A span inside another gives way, except
+    that a date behind a number or a name (``IPP 123456 12/03/1980``) cuts it.
     """
-    trimmed = (_trim(view.text, span) for span in spans)
-    ordered = sorted(
-        (s for s in trimmed if s.end > s.start), key=lambda s: (s.start, -s.end, -s.score, _RANK.get(s.kind, 99))
-    )
+    trimmed = [span for span in (_trim(view.text, span) for span in spans) if span.end > span.start]
+    certain = _apart(view, [span for span in trimmed if span.rule != "ner.trained"])
+    tagged = _apart(view, [span for span in trimmed if span.rule == "ner.trained"])
+    if not tagged:
+        return certain
+    left = (piece for span in tagged for piece in _outside(view, span, certain))
+    return sorted([*certain, *left], key=lambda span: span.start)
+
+
+def _outside(view: View, span: Span, taken: Sequence[Span]) -> Iterator[Span]:
+    """The parts of ``span`` that no span of ``taken`` covers, where they hold a letter or a digit."""
+    position = span.start
+    for other in (*taken, Span(span.end, span.end, span.kind, 0.0, "")):
+        if other.end <= position:
+            continue
+        stop = min(other.start, span.end)
+        if stop > position:
+            piece = _trim(view.text, replace(span, start=position, end=stop))
+            if any(char.isalnum() for char in view.text[piece.start : piece.end]):
+                yield piece
+        position = max(position, other.end)
+        if position >= span.end:
+            return
+
+
+def _apart(view: View, spans: Sequence[Span]) -> list[Span]:
+    ordered = sorted(spans, key=lambda s: (s.start, -s.end, -s.score, _RANK.get(s.kind, 99)))
     out: list[Span] = []
     for span in ordered:
         if not out or span.start >= out[-1].end:
