@@ -80,7 +80,9 @@ class Edited:
         if position >= len(self.text):
             return self.pieces[-1].source_end
         piece = self._piece(position)
-        return piece.source_start + (position - piece.start if piece.same else 0)
+        if piece.same:
+            return piece.source_start + position - piece.start
+        return piece.source_start if position == piece.start else piece.source_end
 
     def _piece(self, position: int) -> Piece:
         """The piece that holds the character at ``position``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -47,10 +48,8 @@ def adapt(
         from anonymize.config import load_config
         from anonymize.console import UserError
 
-        try:
-            import torch  # noqa: F401
-        except ImportError:
-            raise UserError("training needs torch: pip install torch; running a trained model does not") from None
+        if find_spec("torch") is None:
+            raise UserError("training needs torch: pip install torch; running a trained model does not")
         values = [*(overrides or []), *([f"language={language}"] if language else [])]
         settings = load_config(AdaptConfig, config, values)
         summary = run_adapt(settings, source, out, console, corrections or [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -49,11 +50,8 @@ def train_ner(
         for path in gold or ():
             if not path.is_file():
                 raise UserError(f"{path}: no such file")
-        try:
-            import torch  # noqa: F401
-        except ImportError:
-            if not show:
-                raise UserError("training needs torch: pip install torch; running a trained model does not") from None
+        if find_spec("torch") is None and not show:
+            raise UserError("training needs torch: pip install torch; running a trained model does not")
         from anonymize.ner.card import marked, write_card
         from anonymize.ner.train import NerConfig, generate, train
 
