@@ -352,11 +352,18 @@ def _outside(view: View, span: Span, taken: Sequence[Span]) -> Iterator[Span]:
         stop = min(other.start, span.end)
         if stop > position:
             piece = _trim(view.text, replace(span, start=position, end=stop))
-            if any(char.isalnum() for char in view.text[piece.start : piece.end]):
+            rest = view.text[piece.start : piece.end]
+            # what is left of a name has a capital or a digit ("cabinet à" before a town has none)
+            telling = str.isalnum if view.case != "mixed" else _telling
+            if rest == view.text[span.start : span.end] or any(map(telling, rest)):
                 yield piece
         position = max(position, other.end)
         if position >= span.end:
             return
+
+
+def _telling(char: str) -> bool:
+    return char.isupper() or char.isdigit()
 
 
 def _apart(view: View, spans: Sequence[Span]) -> list[Span]:
