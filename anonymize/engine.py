@@ -362,6 +362,10 @@ def _outside(view: View, span: Span, taken: Sequence[Span]) -> Iterator[Span]:
             return
 
 
+def _cut(text: str, span: Span) -> str:
+    return text[span.start : span.end]
+
+
 def _telling(char: str) -> bool:
     return char.isupper() or char.isdigit()
 
@@ -380,11 +384,9 @@ def _apart(view: View, spans: Sequence[Span]) -> list[Span]:
             and span.start > last.start
             and span.score >= 0.9
         ):
-            out[-1] = _trim(view.text, replace(last, end=span.start))
-            out.append(span)
+            before = _trim(view.text, replace(last, end=span.start))
             rest = _trim(view.text, replace(last, start=span.end))
-            if rest.end > rest.start:
-                out.append(rest)
+            out[-1:] = [piece for piece in (before, span, rest) if any(map(str.isalnum, _cut(view.text, piece)))]
         elif span.end > last.end:
             strong = last if last.end - last.start >= span.end - span.start else span
             out[-1] = Span(last.start, span.end, strong.kind, max(last.score, span.score), strong.rule)

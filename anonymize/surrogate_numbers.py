@@ -35,6 +35,8 @@ def phone(text: str, regions: Sequence[str], draw: random.Random) -> str:
     main, rest = (text[: word.start()], text[word.start() :]) if word else (text, "")
     places = [match.start() for match in _DIGITLIKE.finditer(main)]
     digits = "".join("0" if main[place] in "oO" else main[place] for place in places)
+    if not digits:
+        return re.sub(r"\d+", lambda match: other(match.group(), draw), text)
     new = _fiction(main, digits, regions, draw)
     if new is None:
         kept = _country(main, digits)

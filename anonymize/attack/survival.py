@@ -48,7 +48,7 @@ class Survival:
     def __init__(self, pack: Pack, cases: Iterable[Case]) -> None:
         self.words = KnownWords(pack)
         self.dates = finder_of(pack)
-        months = {fold(name) for names in pack["pack"]["months"] for name in names}
+        months = self._months = {fold(name) for names in pack["pack"]["months"] for name in names}
         weekdays = {fold(str(name)) for name in pack["pack"]["weekdays"]}
         self._listed = self.words.common | self.words.protected.words | months | weekdays
         self._ordinary, self._frequent = _vocabulary(cases)
@@ -260,7 +260,9 @@ class Survival:
         if wanted < len(street):
             return
         before = {tokens[place].folded for place in range(max(0, index - 4), index)}
-        led = any(collapse(word) in self.words.streets for word in before) or before & values.house_numbers
+        # "8 mai" is a date unless a kind of street stands before it
+        numbered = before & values.house_numbers and not (len(street) == 1 and street[0] in self._months)
+        led = any(collapse(word) in self.words.streets for word in before) or numbered
         telling = len(street) > 1 or not (self._is_ordinary(tokens[index].folded) or tokens[index].shape == "lower")
         verdict = "leak" if led or (telling and any(len(word) > 4 for word in street)) else "ambiguous"
         yield tokens[index].start, tokens[last].end, "address", "street", verdict
