@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
+from threadpoolctl import threadpool_limits
 
 from anonymize.config import ConfigError
 from anonymize.files import write_json
-from anonymize.ner.tokens import CONTEXTS, ROWS, Features, tokenize
+from anonymize.ner.tokens import CONTEXTS, ROWS, Features, Tokens, tokenize
 from anonymize.report import Span
 
 FORMAT = 1
@@ -59,6 +60,7 @@ class Network:
         self._contexts = (w["context"] @ first).reshape(CONTEXTS, shape.first, shape.width)
         self._layers = [(w[f"layer{i}.weight"], w[f"layer{i}.bias"]) for i in range(1, 1 + len(shape.dilations))]
         self._output = (w["output.weight"], w["output.bias"])
+        self._numeric = [label in _NUMERIC for label in shape.labels[1:]]
         self._index: dict[str, int] = {}
         self._known = np.zeros((2048, shape.first, shape.width), dtype=np.float32)
 
@@ -79,26 +81,29 @@ class Network:
             return []
         chances = self.probabilities(tokens.surfaces, tokens.contexts)
         hit = np.flatnonzero(1.0 - chances[:, 0] > self.shape.threshold)
-        kinds = 1 + chances[:, 1:].argmax(axis=1)
-        out: list[list[int]] = []
-        for index in hit.tolist():
-            if not tokens.surfaces[index][0].isalnum():
+        groups: list[list[int]] = []  # numbers of hits that make one span
+        rows, places = chances[hit].tolist(), hit.tolist()
+        numeric = [self._numeric[kind] for kind in chances[hit, 1:].argmax(axis=1).tolist()]
+        last = -1
+        for number, place in enumerate(places):
+            if not tokens.surfaces[place][0].isalnum():
                 continue
-            if out:
-                last = out[-1][-1]
-                between = text[tokens.ends[last] : tokens.starts[index]]
-                numeric = self.shape.labels[kinds[last]] in _NUMERIC
-                if numeric == (self.shape.labels[kinds[index]] in _NUMERIC) and _joined(between, numeric):
-                    out[-1].append(index)
+            if last >= 0 and numeric[last] == numeric[number]:
+                between = text[tokens.ends[places[last]] : tokens.starts[place]]
+                if _joined(between, numeric[number]):
+                    groups[-1].append(number)
+                    last = number
                     continue
-            out.append([index])
-        spans = []
-        for members in out:
-            kind = int(chances[members, 1:].sum(axis=0).argmax())
-            score = float(1.0 - chances[members, 0].max())
-            start, end = tokens.starts[members[0]], tokens.ends[members[-1]]
-            spans.append(Span(start, end, self.shape.labels[1 + kind], round(score, 3), "ner"))
-        return spans
+            groups.append([number])
+            last = number
+        return [self._span(tokens, [places[n] for n in group], [rows[n] for n in group]) for group in groups]
+
+    def _span(self, tokens: Tokens, places: list[int], rows: list[list[float]]) -> Span:
+        sums = [sum(column) for column in zip(*rows, strict=True)][1:]
+        kind = sums.index(max(sums))
+        score = 1.0 - max(row[0] for row in rows)
+        start, end = tokens.starts[places[0]], tokens.ends[places[-1]]
+        return Span(start, end, self.shape.labels[1 + kind], round(score, 3), "ner")
 
     def _first_layer(self, surfaces: list[str], contexts: np.ndarray) -> np.ndarray:
         """Embedding, context and first convolution: ``[tokens, width]``."""
@@ -154,7 +159,8 @@ def save_network(folder: Path, weights: dict[str, np.ndarray], shape: Shape, ext
 
 
 def load_network(folder: Path, features: Features) -> Network:
-    """The tagger in ``folder``.
+    """The tagger in ``folder``. Matrices of one report are small: numpy's BLAS is set to one thread for the whole process, which
+    is faster, leaves the cores to the workers, and gives the same bits whatever their number.
 
     Raises:
         ConfigError: a file is missing or is of another version.
@@ -166,6 +172,7 @@ def load_network(folder: Path, features: Features) -> Network:
         raise ConfigError(f"{folder}: no readable model: {error}") from None
     if config.get("format") != FORMAT:
         raise ConfigError(f"{folder}: a model of format {config.get('format')}, this version reads {FORMAT}")
+    threadpool_limits(1, user_api="blas")
     shape = config["shape"]
     return Network(
         weights,

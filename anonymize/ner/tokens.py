@@ -16,6 +16,7 @@ from anonymize.ner.lexicon import Lexicon
 from anonymize.text import fold, view_of
 
 TOKEN = re.compile(r"[^\W\d_]+|\d+|\n+|[ \t\u00a0]{2,}|[^\w\s]|_")
+_SPACES = np.array([code for code in range(0x3001) if chr(code).isspace()], dtype=np.uint32)
 WORDS, AFFIXES, SHAPES, COMBINATIONS = 1 << 15, 1 << 14, 512, 9 * 5 * 5 * 5
 _AFFIX0 = 1 + WORDS
 _SHAPE0 = _AFFIX0 + AFFIXES
@@ -47,11 +48,10 @@ def tokenize(text: str, case: str = "") -> Tokens:
     surfaces = [match.group() for match in matches]
     starts = [match.start() for match in matches]
     ends = [match.end() for match in matches]
-    apart = np.array(starts, dtype=np.int64) > np.array([0, *ends[:-1]], dtype=np.int64)[: len(starts)]
-    # behind a gap or a line break, which are tokens themselves
-    apart[1:] |= np.fromiter(
-        (surface[0] in " \t\n\u00a0" for surface in surfaces[:-1]), bool, max(0, len(surfaces) - 1)
-    )
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    before = codes[np.array(starts, dtype=np.int64) - 1]  # the first token has none before it
+    apart = np.isin(before, _SPACES)
+    apart[:1] &= bool(starts and starts[0])
     base = 2 * ("lower", "mixed", "upper").index(case or view_of(text).case)
     return Tokens(surfaces, starts, ends, base + apart.astype(np.int64))
 
