@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from anonymize.adapt.silver import Silver
@@ -51,6 +52,7 @@ class Recurrence:
         self._lines: Counter[str] = Counter()
         self._seen_lines: set[tuple[str, str]] = set()
         self._patients: set[str] = set()
+        self._names: set[str] = set()  # words of patients' names
 
     def add(self, silver: Silver) -> None:
         """Take in one report. Values of the patient's own columns are left out."""
@@ -61,18 +63,29 @@ class Recurrence:
             for span in silver.spans:
                 if span.kind in _KINDS and (span.start, span.end) not in own:
                     self._terms[normal(text[span.start : span.end]), span.kind].add(patient)
-        lines = text.splitlines()
-        for line in {shape(line) for line in [*lines[:12], *lines[-8:]]}:
+        identity = silver.report.identity
+        self._names.update(words_of(" ".join((identity.surname, identity.birth_name, identity.given_name))))
+        for line in self._edge_lines(text, own):
             if len(line) >= 8 and (line, patient) not in self._seen_lines and len(self._seen_lines) < 10 * _MAXIMUM:
                 self._seen_lines.add((line, patient))
                 self._lines[line] += 1
+
+    @staticmethod
+    def _edge_lines(text: str, own: Iterable[tuple[int, int]]) -> set[str]:
+        """Shapes of the first twelve and last eight lines, without those that name the patient."""
+        places = [match.span() for match in re.finditer(r"[^\n]+", text)]
+        spans = list(own)
+        kept = [(a, b) for a, b in [*places[:12], *places[-8:]] if not any(s < b and a < e for s, e in spans)]
+        return {shape(text[a:b]) for a, b in kept}
 
     def terms(self) -> list[Term]:
         """Recurring terms that can stand alone, most frequent first."""
         found = [
             Term(text, kind, len(patients))
             for (text, kind), patients in self._terms.items()
-            if len(patients) >= self._minimum and self._telling(text, kind)
+            if len(patients) >= self._minimum
+            and self._telling(text, kind)
+            and not self._names.issuperset(words_of(text))
         ]
         return sorted(found, key=lambda term: (-term.patients, term.text, term.kind))
 
