@@ -203,8 +203,9 @@ def test_the_engine_uses_the_tagger_that_is_named(small_model: Path) -> None:
     shipped = Anonymizer(ReportsConfig(language="fr"), Keys(b"k" * 32))
     own = Anonymizer(ReportsConfig(language="fr", ner=str(small_model)), Keys(b"k" * 32))
     without = Anonymizer(ReportsConfig(language="fr", ner="none"), Keys(b"k" * 32))
-    assert any(span.rule == "ner.trained" for span in shipped.find(text))
+    assert any(span.rule == "ner.trained" for span in shipped.by_rule(text))
     assert not any(span.rule.startswith("ner") for span in without.find(text))
+    assert {text[span.start : span.end] for span in shipped.by_rule(text)} == {"Hélène Bourdieu"}
     prints = {engine.fingerprints()["model_fingerprint"] for engine in (shipped, own, without)}
     assert len(prints) == 3
     assert "none" in prints

@@ -28,6 +28,7 @@ _SURE = 0.97
 _FREQUENT = 6  # frequency class of the few hundred words that make most of a text
 _DECIMAL = re.compile(r"\d ?[.,]\d")
 _YEAR = re.compile(r"(?:19|20)\d\d")
+_FOLLOWING = re.compile(r" ([A-ZÀ-ÖØ-Þ][^\W\d_]{2,})(?![\w'’])")
 _CAPITAL = re.compile(r"[A-ZÀ-ÖØ-Þ][^\W\d_]{2}")
 _ORDINARY = 3  # frequency class from which an unlisted word is an everyday one
 _EVIDENCE = frozenset(("name", "birth_date", "phone", "email", "address", "national_id", "patient_id", "visit_id"))
@@ -117,12 +118,24 @@ class Ner(Detector):
                     end = match.end()
             if span.kind == "town" and view.text[end : span.end].strip().isdigit():
                 end = span.end
+            if span.kind == "name" and view.case == "mixed":
+                end = self._with_surname(view, words[-1].group(), end)
             return replace(span, start=start, end=end)
         if digits or span.score >= 0.995:
             return span
         # every word an everyday or clinical one: "Notre service", "Unità di Riabilitazione"
         everyday = [self._everyday(fold(word), 5 if len(words) > 1 else _ORDINARY) for word in long]
         return None if all(everyday) or (len(words) == 1 and self._nouns) else span
+
+    def _with_surname(self, view: View, last: str, end: int) -> int:
+        """The end of the surname behind a given name on which the tagger stopped, else ``end``."""
+        following = _FOLLOWING.match(view.text, end)
+        if following is None or not 0 < self.lexicon.codes(fold(last))[1] < 4:
+            return end
+        folded = fold(following[1])
+        frequency, _, surname, _ = self.lexicon.codes(folded)
+        known = folded in self._clinical or (frequency >= _ORDINARY and not surname)
+        return end if known else following.end()
 
     def _everyday(self, folded: str, least: int) -> bool:
         frequency, *ranks = self.lexicon.codes(folded)
