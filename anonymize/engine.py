@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import lru_cache
 
 from anonymize import repeats
 from anonymize.dates import age_months, whole_weeks
@@ -90,6 +91,8 @@ class Anonymizer:
         self.pack = load_pack(config.language)
         known = gazetteer if gazetteer and config.use_export_names else Gazetteer()
         self.tagger, self.model = open_tagger(self.pack, config.ner)
+        # titles of examinations repeat over an export: what rules say of one is kept, in memory only
+        self._exam = lru_cache(maxsize=2048)(self.by_rule)
         self.detectors = build(self.pack, known, config.identifiers)
         if self.model and (self.model / hospital.FILE).is_file():
             self.detectors.append(hospital.HospitalTerms(self.pack, self.model))
@@ -199,7 +202,8 @@ class Anonymizer:
         person = Person(identity, offset, report.exam_date, age, originals(report.text, spans))
         counts = Counter(span.kind for span in spans)
         text, edits, residual = self._replace(report.text, spans, person, known)
-        exam, exam_edits, more = self._replace(report.exam, self.detect(report.exam, known), person, known)
+        exam_spans = self.combine(report.exam, self._exam(report.exam), known)
+        exam, exam_edits, more = self._replace(report.exam, exam_spans, person, known)
         key = f"{identity.accession}{report.text}"
         accession = identity.accession or f"{identity.patient_id}\0{report.exam_date}\0{report.text}"
         safe = SafeReport(

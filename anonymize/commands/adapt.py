@@ -22,7 +22,9 @@ def adapt(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder of the model. It names staff: keep it private.")
     ] = Path("adapted.private"),
-    language: Annotated[str, typer.Option("--language", "-l", help="Language of the reports: fr, es, de ...")] = "",
+    language: Annotated[
+        str, typer.Option("--language", "-l", help="Language of the reports: fr, es, de, nl, it, en.")
+    ] = "",
     corrections: Annotated[
         list[Path] | None, typer.Option("--corrections", help="Gold of anonymize review. May be repeated.")
     ] = None,

@@ -19,7 +19,9 @@ def detect(
     source: Annotated[Path, typer.Argument(help="JSON Lines with id, text and, where known, meta.known_patient.")],
     overrides: Overrides = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="JSON Lines with id and spans.")] = Path("spans.jsonl"),
-    language: Annotated[str, typer.Option("--language", "-l", help="Language of the reports: fr, es, de ...")] = "",
+    language: Annotated[
+        str, typer.Option("--language", "-l", help="Language of the reports: fr, es, de, nl, it, en.")
+    ] = "",
     known_identity: Annotated[
         bool, typer.Option("--known-identity", help="Use meta.known_patient of each document, as a record's columns.")
     ] = False,

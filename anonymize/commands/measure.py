@@ -20,7 +20,9 @@ def measure(
     gold: Annotated[
         Path | None, typer.Option("--gold", "-g", help="JSON Lines with text and spans (start, end, label).")
     ] = None,
-    language: Annotated[str, typer.Option("--language", "-l", help="Language of the reports: fr, es, de ...")] = "",
+    language: Annotated[
+        str, typer.Option("--language", "-l", help="Language of the reports: fr, es, de, nl, it, en.")
+    ] = "",
     known_identity: Annotated[
         bool, typer.Option("--known-identity", help="Use meta.known_patient of each document, as a record's columns.")
     ] = False,

@@ -16,10 +16,14 @@ def register(app: typer.Typer) -> None:
 
 
 def reports(
-    source: Annotated[Path, typer.Argument(help="The export: .csv, .tsv, .parquet or .jsonl.")],
+    source: Annotated[
+        Path, typer.Argument(help="A table, messages, or a folder of documents (docs/report-formats.md).")
+    ],
     overrides: Overrides = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the safe export.")] = Path("safe"),
-    language: Annotated[str, typer.Option("--language", "-l", help="Language of the reports: fr, de, en, es.")] = "",
+    language: Annotated[
+        str, typer.Option("--language", "-l", help="Language of the reports: fr, es, de, nl, it, en.")
+    ] = "",
     config: ConfigFile = None,
     secret_file: SecretFile = None,
     engine: Annotated[
