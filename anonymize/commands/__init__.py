@@ -29,6 +29,13 @@ SecretFile = Annotated[
         help="File with the secret (else ANONYMIZE_SECRET, else one is made beside the output, outside of it).",
     ),
 ]
+Language = Annotated[
+    str, typer.Option("--language", "-l", help="Language of the reports: fr, es, de, nl, it, en, or a pack's folder.")
+]
+KnownIdentity = Annotated[
+    bool, typer.Option("--known-identity", help="Use meta.known_patient of each document, as a record's columns.")
+]
+Ner = Annotated[str, typer.Option("--ner", help="Another tagger: folder or name; 'none' for rules alone.")]
 
 OFFLINE = {
     "ACCELERATE_DISABLE_RICH": "1",

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from anonymize.commands import ConfigFile, Json, Overrides, Quiet, console_for, reporting
+from anonymize.commands import ConfigFile, Json, KnownIdentity, Ner, Overrides, Quiet, console_for, reporting
 
 
 def register(app: typer.Typer) -> None:
@@ -23,10 +23,8 @@ def measure(
     language: Annotated[
         str, typer.Option("--language", "-l", help="Language of the reports: fr, es, de, nl, it, en.")
     ] = "",
-    known_identity: Annotated[
-        bool, typer.Option("--known-identity", help="Use meta.known_patient of each document, as a record's columns.")
-    ] = False,
-    ner: Annotated[str, typer.Option("--ner", help="Another tagger: folder or name; 'none' for rules alone.")] = "",
+    known_identity: KnownIdentity = False,
+    ner: Ner = "",
     config: ConfigFile = None,
     quiet: Quiet = False,
     as_json: Json = False,
