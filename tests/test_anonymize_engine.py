@@ -254,7 +254,9 @@ def test_a_date_in_a_name_is_replaced_as_a_date() -> None:
 
 
 @given(
-    unit=st.sampled_from(["06 12 34 56 78\n", "Dr Kerbrat ", "né le 3/4/1980 ", "a.b@chu.fr "]),
+    unit=st.sampled_from(
+        ["06 12 34 56 78\n", "Dr Kerbrat ", "né le 3/4/1980 ", "a.b@chu.fr ", "Vu par le Dr Kerbrat, pas de lésion.\n"]
+    ),
     before=st.text(alphabet="abc é\n", max_size=40),
     count=st.integers(130, 400),
 )
@@ -265,7 +267,7 @@ def test_what_identifies_is_hidden_in_every_repeat(unit: str, before: str, count
     hidden = bytearray(len(text))
     for span in found:
         hidden[span.start : span.end] = b"\1" * (span.end - span.start)
-    telling = max(unit.split(), key=len)
+    telling = "Kerbrat" if "Kerbrat" in unit else max(unit.split(), key=len)
     position = text.find(telling)
     while position >= 0:
         assert all(hidden[position : position + len(telling)])

@@ -151,7 +151,7 @@ def test_reveal_refuses_without_reason_and_with_another_secret(export: Path) -> 
     append_chained(path, {"more": 1})
     path.write_bytes(path.read_bytes().split(b"\n", 1)[1])  # somebody removes the first line
     assert broken_line(path) == 1
-    assert "lines were changed" in reveal(export, "--patient", patient, "--reason", "check").stderr.replace("\n", " ")
+    assert "lines were changed" in " ".join(reveal(export, "--patient", patient, "--reason", "check").stderr.split())
 
 
 def test_nothing_in_clear_on_disk_and_private_modes(export: Path) -> None:
