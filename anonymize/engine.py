@@ -70,7 +70,8 @@ class Edit:
 
 
 class Anonymizer:
-    """Pseudonymises reports of one language. Holds no state between reports: the same input gives the same output.
+    """Pseudonymises reports of one language. Holds no state that changes a report: the same input gives the same
+    output.
 
     Args:
         config: language, policy and switches.
@@ -91,13 +92,13 @@ class Anonymizer:
         self.pack = load_pack(config.language)
         known = gazetteer if gazetteer and config.use_export_names else Gazetteer()
         self.tagger, self.model = open_tagger(self.pack, config.ner)
-        # titles of examinations repeat over an export: what rules say of one is kept, in memory only
-        self._exam = lru_cache(maxsize=2048)(self.by_rule)
         self.detectors = build(self.pack, known, config.identifiers)
         if self.model and (self.model / hospital.FILE).is_file():
             self.detectors.append(hospital.HospitalTerms(self.pack, self.model))
         if self.tagger:
             self.detectors.append(self.tagger)
+        # titles of examinations repeat over an export: what rules say of one is kept, in memory only
+        self._exam = lru_cache(maxsize=2048)(self.by_rule)
         self.words = KnownWords(self.pack)
         self.sections = parser_of(self.pack)
         self.surrogates = Surrogates(self.pack, keys, gazetteer or Gazetteer(), avoid)

@@ -20,7 +20,7 @@ from anonymize.ner.grammar import Atoms, Labelled
 from anonymize.readers import open_source
 from anonymize.readers.rows import RowReader, map_columns
 from anonymize.report import Report, Span
-from anonymize.text import fold
+from anonymize.text import fold, words_of
 
 _RUN = re.compile(r"[^\W\d_]+|\d")
 _COLUMN_RULES = "known."
@@ -64,7 +64,7 @@ class Exchange:
         self._seed = seed
         names, institutions, places = (pack["detectors"][topic] for topic in ("names", "institutions", "places"))
         kept = [*names["particles"], *institutions["heads"], *institutions["connectors"], *places["streets"]]
-        self._kept = frozenset(part for word in kept for part in re.findall(r"[^\W\d_]+", fold(str(word))))
+        self._kept = frozenset(part for word in kept for part in words_of(str(word)))
 
     def document(self, silver: Silver) -> Labelled:
         """The report with other values at its labels, which keep their form."""

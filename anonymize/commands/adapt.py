@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from anonymize.commands import ConfigFile, Json, Overrides, Quiet, console_for, reporting
+from anonymize.commands import ConfigFile, Json, Language, Overrides, Quiet, console_for, reporting
 
 
 def register(app: typer.Typer) -> None:
@@ -22,9 +22,7 @@ def adapt(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder of the model. It names staff: keep it private.")
     ] = Path("adapted.private"),
-    language: Annotated[
-        str, typer.Option("--language", "-l", help="Language of the reports: fr, es, de, nl, it, en.")
-    ] = "",
+    language: Language = "",
     corrections: Annotated[
         list[Path] | None, typer.Option("--corrections", help="Gold of anonymize review. May be repeated.")
     ] = None,

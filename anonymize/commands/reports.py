@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from anonymize.commands import ConfigFile, Json, Overrides, Quiet, SecretFile, console_for, reporting
+from anonymize.commands import ConfigFile, Json, Language, Overrides, Quiet, SecretFile, console_for, reporting
 
 
 def register(app: typer.Typer) -> None:
@@ -21,9 +21,7 @@ def reports(
     ],
     overrides: Overrides = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the safe export.")] = Path("safe"),
-    language: Annotated[
-        str, typer.Option("--language", "-l", help="Language of the reports: fr, es, de, nl, it, en.")
-    ] = "",
+    language: Language = "",
     config: ConfigFile = None,
     secret_file: SecretFile = None,
     engine: Annotated[
