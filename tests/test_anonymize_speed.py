@@ -45,7 +45,7 @@ LANGUAGES = ("fr", "es", "de", "en")
 
 @cache
 def engine(language: str = "fr") -> Anonymizer:
-    return Anonymizer(ReportsConfig(language=language, ner="none"), Keys(bytes(32)))
+    return Anonymizer(ReportsConfig(language=language), Keys(bytes(32)))
 
 
 @cache
