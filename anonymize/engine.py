@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import lru_cache
+from itertools import chain
 
 from anonymize import repeats
 from anonymize.dates import age_months, whole_weeks
@@ -100,6 +101,7 @@ class Anonymizer:
         # titles of examinations repeat over an export: what rules say of one is kept, in memory only
         self._exam = lru_cache(maxsize=2048)(self.by_rule)
         self.words = KnownWords(self.pack)
+        self._nobody = self.known(Identity())
         self.sections = parser_of(self.pack)
         self.surrogates = Surrogates(self.pack, keys, gazetteer or Gazetteer(), avoid)
 
@@ -121,7 +123,7 @@ class Anonymizer:
         extra = self.names_in(text, spans) if self.config.second_pass else ()
         if not extra:
             return spans
-        return self.combine(text, rules, known.with_extra(extra) if known else self.known(Identity(), extra))
+        return self.combine(text, rules, (known or self._nobody).with_extra(extra))
 
     def fingerprints(self) -> dict[str, str]:
         """What decides on the result: version, policy, language pack and trained model."""
@@ -177,7 +179,7 @@ class Anonymizer:
                 name = text[span.start : span.end]
                 if not (len(name) <= 4 and name.isupper() and view.case == "mixed"):  # an abbreviation
                     found.update(words_of(name))
-        ordinary = view.lower_words if view.case != "lower" else frozenset()
+        capitals = view.case != "lower"
         return {
             word
             for word in found
@@ -186,7 +188,7 @@ class Anonymizer:
             and word not in words.particles
             and word not in words.titles
             and word not in words.protected.words
-            and word not in ordinary
+            and not (capitals and view.in_lower_case(word))
         }
 
     def anonymize(
@@ -344,16 +346,22 @@ def resolve(view: View, spans: Iterable[Span]) -> list[Span]:
     tagged = _apart(view, [span for span in trimmed if span.rule == "ner.trained"])
     if not tagged:
         return certain
-    left = (piece for span in tagged for piece in _outside(view, span, certain))
+    left: list[Span] = []
+    first = 0  # both are in order: what ends before this span ends before the next one
+    for span in tagged:
+        while first < len(certain) and certain[first].end <= span.start:
+            first += 1
+        if first == len(certain) or certain[first].start >= span.end:
+            left.append(span)
+        else:
+            left += _outside(view, span, (certain[n] for n in range(first, len(certain))))
     return sorted([*certain, *left], key=lambda span: span.start)
 
 
-def _outside(view: View, span: Span, taken: Sequence[Span]) -> Iterator[Span]:
+def _outside(view: View, span: Span, taken: Iterable[Span]) -> Iterator[Span]:
     """The parts of ``span`` that no span of ``taken`` covers, where they hold a letter or a digit."""
     position = span.start
-    for other in (*taken, Span(span.end, span.end, span.kind, 0.0, "")):
-        if other.end <= position:
-            continue
+    for other in chain(taken, (Span(span.end, span.end, span.kind, 0.0, ""),)):
         stop = min(other.start, span.end)
         if stop > position:
             piece = _trim(view.text, replace(span, start=position, end=stop))

@@ -43,6 +43,7 @@ class _Fold(dict[int, str]):
 
 _FOLD = _Fold()
 _NARROW = "".join(_FOLD[code] for code in range(256)).encode("latin-1")
+_CASE = b"".join(b"U" if chr(code).isupper() else b"l" if chr(code).islower() else b"." for code in range(256))
 
 
 def fold(text: str) -> str:
@@ -155,13 +156,11 @@ class View:
     @cached_property
     def case(self) -> str:
         """``lower`` or ``upper`` where the letters of the whole text are nearly all so, else ``mixed``."""
-        text = self.text
-        signs = set(text)
-        if len(signs) <= 256:  # counting each sign is a scan at memory speed
-            upper = sum(text.count(sign) for sign in signs if sign.isupper())
-            lower = sum(text.count(sign) for sign in signs if sign.islower())
-        else:
-            upper, lower = sum(map(str.isupper, text)), sum(map(str.islower, text))
+        narrow = self.text.encode("latin-1", "ignore").translate(_CASE)
+        upper, lower = narrow.count(b"U"), narrow.count(b"l")
+        if len(narrow) < len(self.text):
+            wide = "".join(_WIDE.findall(self.text))
+            upper, lower = upper + sum(map(str.isupper, wide)), lower + sum(map(str.islower, wide))
         if upper <= 0.004 * lower:
             return "lower"
         return "upper" if lower <= 0.1 * upper else "mixed"
@@ -178,10 +177,9 @@ class View:
         ends = [*(start - 1 for start in starts[1:]), len(self.text)]
         return [(start, end) for start, end in zip(starts, ends, strict=True) if end > start]
 
-    @cached_property
-    def lower_words(self) -> frozenset[str]:
-        """Folded words that stand in lower case somewhere in this text: seldom names."""
-        return frozenset(map(fold, filter(str.islower, set(re.findall(r"[^\W\d_]+", self.text)))))
+    def in_lower_case(self, word: str) -> bool:
+        """Whether a folded word stands in lower case somewhere in this text: seldom a name."""
+        return any(self.text[self.starts[index] : self.ends[index]].islower() for index in self.where.get(word, ()))
 
     def line_of(self, position: int) -> tuple[int, int]:
         """Start and end of the line around ``position``."""

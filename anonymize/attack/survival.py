@@ -320,9 +320,9 @@ def _vocabulary(cases: Iterable[Case]) -> tuple[frozenset[str], frozenset[str]]:
         every: set[str] = set()
         for text in (*(report.text for report in case.safe), *(report.text for report in case.originals)):
             view = View(text)
-            every.update(token.folded for token in view.tokens)
+            every |= view.vocabulary
             if view.case == "mixed":
-                low |= view.lower_words
+                low.update(filter(view.in_lower_case, view.vocabulary))
         lower.update(low)
         anyhow.update(every)
     frequent = max(5, patients // 50)

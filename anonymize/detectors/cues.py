@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping
 from anonymize.text import fold
 
 _REACH = 48  # characters looked at before a value
+_LONGEST = 24  # letters of a cue's last word
 _NOT_WORD = re.compile(r"[^a-z0-9ßøæœ]+")
+_LAST = re.compile(r"[a-z0-9ßøæœ]+$")
 _GAP = re.compile(r"[^a-z0-9ßøæœ]*$")
 
 
@@ -48,6 +50,9 @@ class Cues:
             place -= 1
         if place < 0 or folded[place].isdigit():
             return None  # no phrase ends in a digit
+        last = _LAST.search(folded, max(0, place - _LONGEST), place + 1)
+        if last and last.group() not in self._lasts:
+            return None  # most often
         start = max(0, position - _REACH)
         before = folded[start:position]
         between = _GAP.search(before)

@@ -10,7 +10,7 @@ from anonymize.detectors import Detector
 from anonymize.detectors.cues import Cues
 from anonymize.languages import Pack
 from anonymize.report import Span
-from anonymize.text import View, alternatives, fold
+from anonymize.text import Anchored, View, alternatives
 
 _UID = re.compile(r"(?<![\w.])[0-2](?:\.(?:0|[1-9]\d*)){4,}(?![\w])")  # PS3.5 section 9: at most 64 characters
 _UUID = re.compile(r"(?<![\w\-])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?!\w)")
@@ -57,9 +57,8 @@ class Devices(Detector):
         )
         self._free = [re.compile(rf"(?:{PLATES[name][0]})(?!\w)") for name in names if not PLATES[name][1]]
         self._cued = [re.compile(rf"(?:{PLATES[name][0]})(?!\w)") for name in names]
-        self._cue_words = [str(word) for key in ("plate_cues", "user_cues") for word in words.get(key, [])]
-        self._cue = _any_word(self._cue_words)
-        self._stems = {fold(word).split()[0] for word in self._cue_words}
+        cues = [str(word) for key in ("plate_cues", "user_cues") for word in words.get(key, [])]
+        self._cue = Anchored(cues, rf"(?<!\w){alternatives(cues)}(?!\w)")
 
     def find(self, view: View) -> Iterable[Span]:
         """Spans of whole identifiers."""
@@ -81,7 +80,7 @@ class Devices(Detector):
         if "(01)" in folded:
             for match in _GS1.finditer(folded):
                 yield Span(*match.span(), "id", 0.95, "devices.udi")
-        for match in _UNIX.finditer(text):
+        for match in _UNIX.finditer(text) if "/" in text else ():
             if not text[match.start() - 1 : match.start()].isalnum():
                 yield Span(match.start(), match.start() + len(match.group().rstrip(".:)")), "id", 0.9, "devices.path")
         if "\\" in text:
@@ -92,12 +91,11 @@ class Devices(Detector):
         if "bic" in folded or "swift" in folded:
             for match in _BIC.finditer(folded):
                 yield Span(*match.span("code"), "id", 0.9, "devices.bic")
-        yield from self._announced(folded)
+        yield from self._announced(view)
 
-    def _announced(self, folded: str) -> Iterable[Span]:
-        if not self._cue or not any(stem in folded for stem in self._stems):
-            return
-        for cue in self._cue.finditer(folded):
+    def _announced(self, view: View) -> Iterable[Span]:
+        folded = view.folded
+        for cue in self._cue.finditer(view):
             value = _VALUE.match(folded, cue.end())
             kind = self._cues.before(folded, value.end(), gap=6, breaks=0) if value else None
             if not value or not kind:
@@ -114,7 +112,3 @@ class Devices(Detector):
 
 _PLATE_MIDDLE = re.compile(r"-(?:\d{3}|[A-Z]{3})-")
 _VALUE = re.compile(r"[ :=\-]{0,4}(?:n[°o]? ?:? ?)?")
-
-
-def _any_word(entries: list[str]) -> re.Pattern[str] | None:
-    return re.compile(rf"(?<!\w){alternatives(entries)}(?!\w)") if entries else None

@@ -16,13 +16,23 @@ from anonymize.detectors import Detector
 from anonymize.detectors.protected_terms import protected_of
 from anonymize.languages import Pack
 from anonymize.report import Identity, Span
-from anonymize.text import Anchored, Token, View, collapse, fold, words_of
+from anonymize.text import Token, View, collapse, fold, words_of
 
 _SPELLED = re.compile(r"(?<![^\W\d_])[^\W\d_](?:[ .\-_]{1,3}[^\W\d_](?![^\W\d_])){2,25}")
 _DIGITS = re.compile(r"\d(?:[ .\-/_()\u00a0]{0,3}\d)*")
 _DIALLED = re.compile(r"(?:\(?\+ ?\d{2,3}|00 ?\d{2,3})?[ .\-/]{0,2}(?:\(?0?\)?)?[ .]?$")
 _INITIAL_BEFORE = re.compile(r"(?<![^\W\d_])([^\W\d_]\.?(?:[ ]?-[ ]?[^\W\d_]\.?)?)[ ]?$")
 _INITIAL_AFTER = re.compile(r",? ([^\W\d_]\.(?:[ ]?-?[ ]?[^\W\d_]\.)?)(?!\w)")
+_LETTER = r"([^\W\d_])\."
+_INITIALS = [  # what each letter is the first of: g, a given name; s, a surname
+    (re.compile(rf"(?<![\w.]){letters}(?!\w)"), order)
+    for letters, order in (
+        (rf"{_LETTER}[ \-]?{_LETTER} ?{_LETTER}", "ggs"),
+        (rf"{_LETTER} ?{_LETTER}", "gs"),
+        (rf"{_LETTER} ?{_LETTER}[ \-]?{_LETTER}", "sgg"),
+        (rf"{_LETTER} ?{_LETTER}", "sg"),
+    )
+]
 _JOINS = frozenset(("", " ", "-", "'", "’", "  ", "-\n", "\n", " - ", "- ", ". ", "‐", "‑", "\u00a0", "_", "."))
 
 
@@ -110,11 +120,14 @@ class KnownIdentity(Detector):
         self._code_starts = _beginnings(self._codes)
         self._streets = [self._street(address) for address in dict.fromkeys(item.address for item in identities)]
         self._postcodes = {collapse(item.postcode) for item in identities}
-        self._initials = self._initial_pattern(identities)
+        firsts = {word[0] for item in identities for word in words_of(item.given_name)}
+        lasts = {word[0] for item in identities for word in words_of(f"{item.surname} {item.birth_name}")}
+        self._initials = {"g": firsts, "s": lasts} if firsts and lasts else {}
         self._whole_starts = _beginnings(self._wholes)
         self._town_starts = _beginnings(self._towns)
         self._spelled = sorted({form for form in self._wholes | self.surnames | self.given if len(form) > 2})
         self._verdicts: dict[str, bool] = {}  # words already compared with the known names
+        self._columns = object()  # of a copy with other names too: what the columns alone find is found once in a text
         super().__init__(pack)
 
     def with_extra(self, extra: Iterable[str]) -> KnownIdentity:
@@ -190,18 +203,6 @@ class KnownIdentity(Detector):
             found += [(form, "birth_date") for form in sorted(forms, key=len, reverse=True)]
         return found
 
-    def _initial_pattern(self, identities: Iterable[Identity]) -> Anchored | None:
-        first = [word for item in identities for word in words_of(item.given_name)]
-        last = [word for item in identities for word in words_of(f"{item.surname} {item.birth_name}")]
-        if not first or not last:
-            return None
-        given = f"[{''.join(sorted({re.escape(word[0]) for word in first}))}]"
-        sur = f"[{''.join(sorted({re.escape(word[0]) for word in last}))}]"
-        middle = rf"(?:[ \-]?{given}\.)?"
-        return Anchored(
-            {word[0] for word in (*first, *last)},
-            rf"(?<![\w.])(?:{given}\.{middle} ?{sur}\.|{sur}\. ?{given}\.{middle})(?![\w])(?!\w\.)",
-        )
 
     # -- the search ---------------------------------------------------------------------------------------------------
 
@@ -224,12 +225,28 @@ class KnownIdentity(Detector):
             if not any(start <= span.start and span.end <= end for start, end in protected)
         ]
         yield from names
-        yield from self._numbers_in(view)
-        yield from self._places(view)
-        if self._initials:
-            for match in self._initials.finditer(view):
-                if view.text[match.start()].isupper() or view.case == "lower":
-                    yield Span(*match.span(), "initials", 0.9, "known.initials")
+        yield from view.once(self._columns, self._other_columns)
+
+    def _other_columns(self, view: View) -> list[Span]:
+        """What does not depend on the names found elsewhere: numbers, places, initials."""
+        found = [*self._numbers_in(view), *self._codes_in(view), *self._places(view)]
+        found += self._initials_in(view)
+        return found
+
+    def _initials_in(self, view: View) -> Iterable[Span]:
+        """``J.-P. D.`` and ``D. J.``, of any given name and any surname."""
+        letters = set().union(*self._initials.values()) & view.vocabulary
+        done = 0
+        for index in sorted(index for letter in letters for index in view.where[letter]):
+            start = view.starts[index]
+            if start < done or not (view.text[start].isupper() or view.case == "lower"):
+                continue
+            for pattern, order in _INITIALS:
+                match = pattern.match(view.folded, start)
+                if match and all(map(lambda letter, kind: letter in self._initials[kind], match.groups(), order)):
+                    done = match.end()
+                    yield Span(start, done, "initials", 0.9, "known.initials")
+                    break
 
     def _names(self, view: View) -> Iterable[Span]:
         hits = self._hits(view)
@@ -379,6 +396,8 @@ class KnownIdentity(Detector):
                 stop += 1
 
     def _numbers_in(self, view: View) -> Iterable[Span]:
+        if not self._numbers:
+            return
         for match in _DIGITS.finditer(view.text):
             if match.end() - match.start() < 5:
                 continue
@@ -393,7 +412,6 @@ class KnownIdentity(Detector):
                     lead = _DIALLED.search(view.text, max(0, start - 12), start)
                     start = lead.start() if lead else start
                 yield Span(start, end, kind, 0.98, f"known.{kind}")
-        yield from self._codes_in(view)
 
     def _codes_in(self, view: View) -> Iterable[Span]:
         """Identifiers with letters, whatever stands between their parts: ``PAT-12/3`` and ``pat123``."""

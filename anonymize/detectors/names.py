@@ -256,16 +256,17 @@ class Names(Detector):
     def _ordinary(self, words: list[str]) -> bool:
         """Whether words of a title line or an eponym make this line something else than a name."""
         alone = len(words) == 1 or len(words[0]) == 1  # "N. Roy" signs; "Roy-Camille" alone is an eponym
-        known = self._reader.clinical if alone else self._reader.clinical | self._protected.words
-        return any(word in known or not set(word.split("-")).isdisjoint(self._reader.clinical) for word in words)
+        clinical, eponyms = self._reader.clinical, frozenset() if alone else self._protected.words
+        return any(word in clinical or word in eponyms or not clinical.isdisjoint(word.split("-")) for word in words)
 
     def _from_gazetteer(self, view: View) -> Iterable[Span]:
         """A given name beside a surname of the export, or a surname of its staff."""
         known = self._gazetteer
         if not (known.given_names or known.staff):
             return
-        wanted = (known.given_names | known.staff) & view.vocabulary
-        wanted -= self._reader.clinical | self._reader.stop
+        wanted = {word for word in view.where if word in known.given_names or word in known.staff}
+        wanted -= self._reader.clinical
+        wanted -= self._reader.stop
         if not wanted:
             return
         protected = self._protected.phrases(view)

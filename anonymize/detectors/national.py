@@ -244,7 +244,7 @@ class NationalNumbers(Detector):
         folded = view.folded
         for run in _RUN.finditer(folded):
             start = run.start()
-            if len(_DIGIT.findall(folded, start, start + 18)) < 5:
+            if run.end() - start < 5 and len(_DIGIT.findall(folded, start, start + 18)) < 5:
                 continue
             before = folded[max(0, start - 8) : start]
             if before[-1:].isalnum() or before[-1:] == "_":

@@ -68,10 +68,13 @@ class Network:
         """Label probabilities ``[tokens, labels]`` float32."""
         x = self._first_layer(surfaces, contexts)
         for (weight, bias), dilation in zip(self._layers, self.shape.dilations, strict=True):
-            x = x + np.maximum(_convolve(x, weight, bias, 1, dilation), 0)
-        scores = x @ self._output[0] + self._output[1]
-        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-        return scores / scores.sum(axis=1, keepdims=True)
+            x += _convolve(x, weight, bias, dilation)
+        scores = x @ self._output[0]
+        scores += self._output[1]
+        scores -= scores.max(axis=1, keepdims=True)
+        np.exp(scores, out=scores)
+        scores /= scores.sum(axis=1, keepdims=True)
+        return scores
 
     def tag(self, text: str, case: str = "") -> list[Span]:
         """Spans of the kinds in ``shape.labels``, in order. Words joined by a blank, a hyphen or an apostrophe are one span,
@@ -116,27 +119,33 @@ class Network:
                 self._known = np.concatenate([self._known, np.zeros_like(self._known)])
             embedded = self._table[self._features.row(surface)].sum(axis=0)
             self._known[place] = (embedded @ self._first).reshape(self.shape.first, -1)
-        taps = self._known[[index[surface] for surface in surfaces]] + self._contexts[contexts]
-        out = np.broadcast_to(self._first_bias, (len(surfaces), self.shape.width)).copy()
-        reach = self.shape.first // 2
+        places = np.array([index[surface] for surface in surfaces])
+        length, reach = len(surfaces), self.shape.first // 2
+        out = np.empty((length, self.shape.width), dtype=np.float32)
+        out[:] = self._first_bias
         for tap in range(self.shape.first):
             offset = tap - reach
-            if abs(offset) < len(out):
-                out[max(0, -offset) : len(out) + min(0, -offset)] += taps[
-                    max(0, offset) : len(out) + min(0, offset), tap
-                ]
+            if abs(offset) < length:
+                to, start = slice(max(0, -offset), length + min(0, -offset)), max(0, offset)
+                stop = length + min(0, offset)
+                row = out[to]
+                row += self._known[places[start:stop], tap]
+                row += self._contexts[contexts[start:stop], tap]
         return np.maximum(out, 0, out=out)
 
 
-def _convolve(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, reach: int, dilation: int) -> np.ndarray:
-    """``x`` [tokens, in], ``weight`` [2 reach + 1, in, out] → [tokens, out], zeros beyond the ends."""
+def _convolve(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, dilation: int) -> np.ndarray:
+    """The positive part of a convolution of three taps: ``x`` [tokens, in], ``weight`` [3, in, out] → [tokens, out], zeros
+    beyond the ends."""
     length, width = x.shape
-    taps = np.zeros((length, 2 * reach + 1, width), dtype=x.dtype)
-    for tap in range(-reach, reach + 1):
-        offset = tap * dilation
-        if abs(offset) < length:
-            taps[max(0, -offset) : length + min(0, -offset), tap + reach] = x[max(0, offset) : length + min(0, offset)]
-    return taps.reshape(length, -1) @ weight.reshape(-1, weight.shape[2]) + bias
+    taps = np.zeros((length, 3, width), dtype=x.dtype)
+    taps[:, 1] = x
+    if dilation < length:
+        taps[dilation:, 0] = x[:-dilation]
+        taps[:-dilation, 2] = x[dilation:]
+    out = taps.reshape(length, -1) @ weight.reshape(-1, weight.shape[2])
+    out += bias
+    return np.maximum(out, 0, out=out)
 
 
 def _joined(between: str, numeric: bool) -> bool:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 import zlib
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
 from anonymize.ner.lexicon import Lexicon
 from anonymize.text import fold, view_of
 
-TOKEN = re.compile(r"[^\W\d_]+|\d+|\n+|[ \t\u00a0]{2,}|[^\w\s]|_")
-_SPACES = np.array([code for code in range(0x3001) if chr(code).isspace()], dtype=np.uint32)
+_TOKEN = re.compile(r"([^\W\d_]+|\d+|\n+|[ \t\u00a0]{2,}|[^\w\s]|_)")
 WORDS, AFFIXES, SHAPES, COMBINATIONS = 1 << 15, 1 << 14, 512, 9 * 5 * 5 * 5
 _AFFIX0 = 1 + WORDS
 _SHAPE0 = _AFFIX0 + AFFIXES
@@ -44,16 +44,13 @@ class Tokens:
 
 def tokenize(text: str, case: str = "") -> Tokens:
     """Tokens of ``text`` in order. ``case`` is :attr:`anonymize.text.View.case` where it is known already."""
-    matches = list(TOKEN.finditer(text))
-    surfaces = [match.group() for match in matches]
-    starts = [match.start() for match in matches]
-    ends = [match.end() for match in matches]
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-    before = codes[np.array(starts, dtype=np.int64) - 1]  # the first token has none before it
-    apart = np.isin(before, _SPACES)
-    apart[:1] &= bool(starts and starts[0])
+    parts = _TOKEN.split(text)  # what stands before a token, the token, and so on to the end
+    edges = list(accumulate(map(len, parts)))
+    starts = edges[:-1:2]
+    apart = [text[start - 1].isspace() for start in starts]
+    apart[:1] = [bool(starts[0]) and apart[0]] if starts else []  # the first token has none before it
     base = 2 * ("lower", "mixed", "upper").index(case or view_of(text).case)
-    return Tokens(surfaces, starts, ends, base + apart.astype(np.int64))
+    return Tokens(parts[1::2], starts, edges[1::2], base + np.array(apart, dtype=np.int64))
 
 
 class Features:

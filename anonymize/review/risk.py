@@ -142,7 +142,7 @@ class Assessor:
                 continue
             if any(hidden[token.start : token.end]) or any(protected[token.start : token.end]):
                 continue
-            if token.folded in view.lower_words or token.folded in self._words.common:
+            if view.in_lower_case(token.folded) or token.folded in self._words.common:
                 continue
             frequency, given, surname, town = self._lexicon.codes(token.folded)
             borne = 0 < given <= _COMMON_NAME or 0 < surname <= _COMMON_NAME or 0 < town <= _COMMON_TOWN
