@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from anonymize.config import ConfigError
 from anonymize.files import write_json
-from anonymize.ner.tokens import CONTEXTS, ROWS, Features, Tokens, tokenize
+from anonymize.ner.tokens import CONTEXTS, ROWS, Features, Tokens, like_digits, tokenize
 from anonymize.report import Span
 
 FORMAT = 1
@@ -134,6 +134,8 @@ class Network:
     def _row(self, surface: str, context: int) -> int:
         """The row of what a token adds at each tap of the first convolution, computed when it is first met."""
         index = self._index[context]
+        if surface[0].isdigit() and (like := like_digits(surface)) != surface:
+            index[surface] = self._row(like, context)
         if surface not in index:
             row = index[surface] = self._rows
             self._rows += 1
