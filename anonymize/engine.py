@@ -119,12 +119,8 @@ class Anonymizer:
         """All that would be replaced in a document that stands alone: rules, the record's ``identity`` where given, and a
         second look for the names that the first one found."""
         rules = self.by_rule(text)
-        known = self.known(identity) if identity else None
-        spans = self.combine(text, rules, known)
-        extra = self.names_in(text, spans) if self.config.second_pass else ()
-        if not extra:
-            return spans
-        return self.combine(text, rules, (known or self._nobody).with_extra(extra))
+        extra = self.names_in(text, rules) if self.config.second_pass else ()
+        return self.combine(text, rules, self.known(identity, extra) if identity else self._nobody.with_extra(extra))
 
     def fingerprints(self) -> dict[str, str]:
         """What decides on the result: version, policy, language pack and trained model."""
@@ -175,8 +171,12 @@ class Anonymizer:
         """Folded words of the names found in ``text`` that are worth searching in the patient's other reports."""
         view, words = view_of(text), self.words
         found: set[str] = set()
+        places = [(s.start, s.end) for s in spans if s.kind in ("town", "institution") and s.rule != "ner.trained"]
         for span in spans:
-            if span.kind == "name" and span.score >= (0.95 if span.rule == "ner.trained" else 0.6):
+            tagged = span.rule == "ner.trained"
+            if tagged and _inside(span, places):
+                continue  # a rule knows better
+            if span.kind == "name" and span.score >= (0.95 if tagged else 0.6):
                 name = text[span.start : span.end]
                 if not (len(name) <= 4 and name.isupper() and view.case == "mixed"):  # an abbreviation
                     found.update(words_of(name))
