@@ -13,6 +13,7 @@ from pathlib import Path
 
 from anonymize.dates import forms_of
 from anonymize.detectors import Detector
+from anonymize.detectors.protected_terms import protected_of
 from anonymize.languages import Pack
 from anonymize.ner.lexicon import Lexicon
 from anonymize.ner.network import Network, load_network
@@ -47,11 +48,14 @@ class Ner(Detector):
         self._forms = forms_of(pack)
         self._month = re.compile(rf"(?<![^\W\d_]){self._forms.month_regex}")
         self._particles = frozenset(fold(str(word)) for word in pack["detectors"]["names"]["particles"])
-        self._clinical = frozenset(fold(word) for word in pack.words("clinical") | pack.words("common"))
+        self._medical = frozenset(fold(word) for word in pack.words("clinical"))
+        self._clinical = self._medical | {fold(word) for word in pack.words("common")}
+        self._eponyms = protected_of(pack).words
         units = alternatives(pack["detectors"]["identifiers"]["units"])
         self._nouns = bool(pack["detectors"]["names"].get("noun_capitals", False))
         self._measure = re.compile(
             rf"(?<![\w.,/])\d{{1,4}}(?:[.,]\d{{1,3}})? ?{units}(?!\w)|(?<!\w)[cdtls]\d{{1,2}}(?:-[cdtls]?\d{{1,2}})?(?!\w)"
+            r"|\([\da-f]{4},[\da-f]{4}\)(?: [a-z]{2}(?!\w))?"  # the tag of a DICOM element
         )
 
     def find(self, view: View) -> Iterable[Span]:
@@ -146,6 +150,8 @@ class Ner(Detector):
         words = [fold(word) for word in _WORD.findall(text)]
         ranks = [self.lexicon.codes(word) for word in words if word not in self._particles]
         least = _SURE if len(ranks) > 1 else 0.999
+        if any(word in self._medical for word in words) or len("".join(words)) < 3:
+            return False
         return score >= least and bool(ranks) and all(any(codes[1:3]) and codes[0] < 7 for codes in ranks)
 
     def _nameable(self, view: View, word: str, score: float) -> bool:
@@ -156,6 +162,10 @@ class Ner(Detector):
         listed = any(ranks)
         if word.isupper() and view.case == "mixed" and len(word) <= (5 if not listed else 3):
             return listed and score >= _SURE
+        if self._nouns and (folded in self._medical or len(word) < 3):
+            return False  # where every noun has a capital, the tagger's word is not enough
+        if folded in self._eponyms and score < 0.9:
+            return False  # "(Simpson)" behind a measure
         if folded in self._clinical or frequency >= _FREQUENT:
             return score >= 0.995
         if listed:

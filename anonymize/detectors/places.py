@@ -16,7 +16,7 @@ from anonymize.text import Anchored, Endings, View, alternatives, fold, words_of
 _TOWN_WORD = r"[^\W\d_]++(?:['’\-][^\W\d_]++)*+"
 _WORD = re.compile(_TOWN_WORD)
 _NEXT = re.compile(r"[ \u00a0\-][^\W\d_'’]")
-_ELIDED = re.compile(r"[dl]['’][A-ZÀ-Ý]")
+_ELIDED = re.compile(r"[dl]['’][A-ZÀ-Ý]|s-[A-ZÀ-Ý]")
 _BEFORE_STREET = re.compile(r"(?<![\w\-])[^\W\d_][\w\-]* $")
 _COMMA = re.compile(r"[ ]?,[ \n]| ?\n|,? (?:in|te|a) ")
 _AFTER_CODE = re.compile(r"[ ,]{1,3}|\n")
@@ -57,6 +57,12 @@ class Places(Detector):
         endings = alternatives(words["street_endings"])
         suffix = alternatives(words["number_suffixes"])
         number = rf"\d{{1,4}}(?: ?{suffix}\b| ?[a-d]\b)?"
+        # number last: "4/2", "41/A", "19-21", "500-A", "210 III", "9 bus 2"
+        units = alternatives(words.get("units", []))
+        last = (
+            rf"\d{{1,4}}(?: ?{suffix}\b| ?[a-d]\b|[e-z]\b)?(?: ?[/\-] ?\d{{1,4}}[a-z]?(?![\w/.\-])|(?:/\d{{1,3}}){{1,3}}(?![\w/.\-])|[/\-][a-z](?!\w)"
+            rf"|[ \-](?:i{{1,3}}|iv)(?!\w))?(?:,? {units}\.? ?\d{{1,4}}[a-z]?(?!\w)){{0,3}}"
+        )
         body = r"[^\n,;:|()\t]{2,50}?"
         stop = r"(?=\s*(?:[,;:|()\n\t]|$| - |  |\.(?:\s|$)| (?:[a-z]{1,2}[ \-])?\d{4,5}\b))"
         # These begin with a number.
@@ -64,9 +70,9 @@ class Places(Detector):
             rf"(?<![\w.,/]){number}(?: ?[,] ?| )(?:{streets})(?![\w'])[. ]{{1,2}}{body}{stop}"
             rf"|(?<![\w]){number},? [a-z\-]{{3,30}}{endings}(?!\w)"
         )
-        self._street_ending = Endings(words["street_endings"], rf"{endings} {number}(?!\w)", least=3)
+        self._street_ending = Endings(words["street_endings"], rf"{endings} {last}(?!\w)", least=3)
         # "Wiener Straße 12": the kind of street stands apart, behind a word with a capital
-        self._apart = Anchored(words["street_endings"], rf"(?<=[^\W\d_][ ]){endings} {number}(?!\w)")
+        self._apart = Anchored(words["street_endings"], rf"(?<=[^\W\d_][ ]){endings} {last}(?!\w)")
         # 28 Victoria Road
         name_first = (
             rf"(?<![\w.,/]){number},? (?:[^\W\d_][^\W\d_'\-]+ ){{1,3}}{streets}(?!\w)\.?"
@@ -87,7 +93,7 @@ class Places(Detector):
             rf"[^\n,;:|()\d]{{3,40}}?,? {number})(?=\s*(?:,|\n|$| - |\|))",
         )
         self._postcode = re.compile(
-            r"(?<![\w.,/+])(?P<code>(?:(?:f|b|ch|l|d|a|e|lu) ?- ?)?\d{4,5})(?P<gap>[ ,]{1,3}|\n)(?=[a-z'])"
+            r"(?<![\w.,/+])(?<!\d-)(?P<code>(?:(?:f|b|ch|l|d|a|e|lu) ?- ?)?\d{4,5})(?P<gap>[ ,]{1,3}|\n)(?=[a-z'])"
         )
         self._canadian = re.compile(
             r"(?<!\w)(?P<code>[abceghj-nprstvxy]\d[abceghj-nprstv-z] ?\d[abceghj-nprstv-z]\d)(?!\w)"
@@ -96,7 +102,7 @@ class Places(Detector):
             rf"(?P<town>{_TOWN_WORD}(?: {_TOWN_WORD}){{0,3}}),? ?\(?(?:quebec|qc|ontario|on)\)?,? $"
         )
         self._british = re.compile(r"(?<!\w)[a-z]{1,2}\d[a-z\d]? \d[abd-hjlnp-uw-z]{2}(?!\w)")
-        self._cue = Anchored(words["town_cues"], rf"(?<!\w){alternatives(words['town_cues'])} ?:? ")
+        self._cue = Anchored(words["town_cues"], rf"(?<!\w){alternatives(words['town_cues'])}(?:[ .]{{0,24}}:)? ")
         self._letter = re.compile(rf"[ \t]*(?P<town>{_TOWN_WORD}(?: {_TOWN_WORD}){{0,3}}), ?(?:le|the|den|el|a) \d")
         # "Town, date" alone on a line; the words that may stand between are the pack's
         months = forms_of(pack).months
@@ -112,7 +118,7 @@ class Places(Detector):
         # "Am Waldrand 21" needs a line of its own: its first word stands before everything
         own = alternatives(words.get("line_streets", []))
         self._own_line = re.compile(
-            rf"[ \t]*(?P<street>{own} [^\W\d_][\w'\-]+(?: [^\W\d_][\w'\-]+)? {number})[ \t,]*(?=\n|$)"
+            rf"[ \t]*(?P<street>{own} [^\W\d_][\w'\-]+(?: [^\W\d_][\w'\-]+)? {last})[ \t,]*(?=\n|$)"
         )
         # where bare four digits count behind a street or a cue alone: in German, years stand before nouns with capitals
         where = alternatives([*words["address_labels"], *words["town_cues"]])
@@ -258,7 +264,7 @@ class Places(Detector):
         """End of the town whose name begins at ``start``: capitalised words, particles between them."""
         position, end, count, linked = start, None, 0, False
         while count < 6:
-            match = _WORD.match(view.text, position)
+            match = _WORD.match(view.text, position + (view.text[position : position + 1] in ("'", "’")))
             if not match:
                 break
             word, folded = match.group(), view.folded[match.start() : match.end()]

@@ -91,6 +91,7 @@ class PlaceWords(Config):
     town_after_street: bool = False
     boxes: Words = Field(default_factory=list)
     line_streets: Words = Field(default_factory=list)
+    units: Words = Field(default_factory=list)
 
 
 class InstitutionWords(Config):
@@ -153,6 +154,8 @@ class DateWords(Config):
     season_not_after: Words = Field(default_factory=list)
     not_after: Words = Field(default_factory=list)
     month_slash_year: bool = False
+    day_month_points: bool = False
+    day_month_dashes: bool = False
     bare_years: bool = False
 
 
