@@ -164,6 +164,8 @@ class Dates(Detector):
         if form == "whole":
             if re.match(r"[/.]\d", rest) and not (len(text) >= 8 and rest[0] == "."):
                 return False
+            if len(text) < 8 and self._never.before(folded, start, 3, 0):
+                return False  # "Apgar 7-9-10"
             blanks = not re.search(r"[^\d ]", text)
             if blanks and (re.match(r"[ .]\d", rest) or _DIGIT_NEAR.search(folded[max(0, start - 2) : start])):
                 return not re.match(r" \d\d(?!\d)", rest) and bool(self._cued(folded, start))

@@ -89,8 +89,8 @@ class Institutions(Detector):
             if stop < least or view.folded[stop] != " ":
                 break
             word = _LAST.search(view.folded, max(least, stop - 40), stop)
-            if not word:
-                break
+            if not word or (start and len(word.group()) > 5 and word.group().endswith(".")):
+                break  # the end of a sentence
             start = word.start()
         return start
 

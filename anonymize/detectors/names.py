@@ -14,7 +14,9 @@ from anonymize.report import Gazetteer, Span
 from anonymize.sections import parser_of
 from anonymize.text import Anchored, View, alternatives, fold, words_of
 
-_JOIN = re.compile(r"(?: \([^()\n]{2,30}\)(?=[,;/]))? ?(?:/|,|;|&|\bet\b|\bou\b|\by\b|\bund\b|\band\b) ?|\t| {1,6}[\-–] {1,6}| {2,40}")
+_JOIN = re.compile(
+    r"(?: \([^()\n]{2,30}\)(?=[,;/]))? ?(?:/|,|;|&|\bet\b|\bou\b|\by\b|\bund\b|\band\b) ?|\t| {1,6}[\-–] {1,6}| {2,40}"
+)
 _LETTERS = re.compile(r"[^\W\d_]+")
 _INITIALS = re.compile(r"[A-ZÀ-Ý](?:[. ]{1,2}[A-ZÀ-Ý])?\.?(?![\w'’])")
 _DATE = re.compile(r"\d{1,2} ?[/.\-] ?\d{1,2} ?[/.\-] ?\d{2,4}")
@@ -106,7 +108,9 @@ class Names(Detector):
             if match["initials"] not in self._title_words:
                 yield Span(*match.span("initials"), "initials", 0.8, "names.typist")
         for match in self._opening.finditer(view.text) if self._opening else ():
-            last = words_of(match.group())[-1]
+            first, *_, last = words_of(match.group())
+            if first in self._reader.clinical:
+                continue  # "CT uit Leuven"
             if (
                 last not in self._reader.stop
                 and last not in self._protected.words
@@ -179,7 +183,7 @@ class Names(Detector):
             return False
         if 0 < given < 4 or 0 < surname < 4:
             return frequency < 6 or given == 1
-        return len(first) == 1 or (not frequency and len(first) < 10)  # a longer one is a compound
+        return len(first) == 1 or (frequency < 4 and len(first) < 9)  # a longer one is a compound
 
     def _clinical_surname(self, view: View, match: re.Match[str]) -> int | None:
         """End of a surname that is also a clinical word, in a text without capitals: ``prof. main le 2 novembre``."""

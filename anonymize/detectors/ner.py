@@ -55,7 +55,7 @@ class Ner(Detector):
         self._nouns = bool(pack["detectors"]["names"].get("noun_capitals", False))
         self._measure = re.compile(
             rf"(?<![\w.,/])\d{{1,4}}(?:[.,]\d{{1,3}})? ?{units}(?!\w)|(?<!\w)[cdtls]\d{{1,2}}(?:-[cdtls]?\d{{1,2}})?(?!\w)"
-            r"|\([\da-f]{4},[\da-f]{4}\)(?: [a-z]{2}(?!\w))?"  # the tag of a DICOM element
+            r"|(?<=\()[\da-f]{4},[\da-f]{4}\)?(?: [a-z]{2}(?!\w))?"  # the tag of a DICOM element
         )
 
     def find(self, view: View) -> Iterable[Span]:
@@ -113,6 +113,8 @@ class Ner(Detector):
         if span.kind in ("name", "town"):
             if not long or (len(words) == 1 and not self._nameable(view, long[0], span.score)):
                 return None
+            if self._nouns and all(fold(word) in self._medical for word in long):
+                return None  # "AZ und EZ"
             start, end = words[0].start(), words[-1].end()
             if len(words[-1].group()) == 1 and view.text[end : end + 1] == ".":
                 end += 1
@@ -125,6 +127,9 @@ class Ner(Detector):
             if span.kind == "name" and view.case == "mixed":
                 end = self._with_surname(view, words[-1].group(), end)
             return replace(span, start=start, end=end)
+        if self._nouns and len(long) == len(words) == 1 and self._everyday(fold(long[0]), _ORDINARY + 1):
+            if not 0 < self.lexicon.codes(fold(long[0]))[3] < 4:
+                return None  # "Direktor der Klinik"
         if digits or span.score >= 0.995:
             return span
         # every word an everyday or clinical one: "Notre service", "Unità di Riabilitazione"
@@ -160,10 +165,10 @@ class Ner(Detector):
         folded = fold(word)
         frequency, *ranks = self.lexicon.codes(folded)
         listed = any(ranks)
-        if word.isupper() and view.case == "mixed" and len(word) <= (5 if not listed else 3):
-            return listed and score >= _SURE
         if self._nouns and (folded in self._medical or len(word) < 3):
             return False  # where every noun has a capital, the tagger's word is not enough
+        if word.isupper() and view.case == "mixed" and len(word) <= (5 if not listed else 3):
+            return listed and score >= _SURE
         if folded in self._eponyms and score < 0.9:
             return False  # "(Simpson)" behind a measure
         if folded in self._clinical or frequency >= _FREQUENT:

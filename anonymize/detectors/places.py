@@ -20,6 +20,7 @@ _ELIDED = re.compile(r"[dl]['’][A-ZÀ-Ý]|s-[A-ZÀ-Ý]")
 _BEFORE_STREET = re.compile(r"(?<![\w\-])[^\W\d_][\w\-]* $")
 _COMMA = re.compile(r"[ ]?,[ \n]| ?\n|,? (?:in|te|a) ")
 _AFTER_CODE = re.compile(r"[ ,]{1,3}|\n")
+_HEADING = re.compile(r"[ .]{0,24}:")
 _COUNTRIES = frozenset(("f", "b", "ch", "l", "d", "a", "e", "lu"))
 _CLOSED = re.compile(r" ?(?:[,;.\n)]|$)")
 _PROVINCE = re.compile(r"[ ,]\(?(?:quebec|qc|ontario|on)\)?,? $")
@@ -234,6 +235,8 @@ class Places(Detector):
                     continue
                 if code[:2] in ("19", "20") and view.text[match.end() :][:1].islower():
                     continue
+            if match["gap"] == "  " and code[:2] in ("19", "20") and view.opens_line(match.start()):
+                continue  # a list of years
             yield Span(*match.span("code"), "postcode", 0.85, "places.postcode")
             yield Span(match.end(), end, "town", 0.85, "places.postcode")
         for match in self._codes.finditer(view.folded) if numbers and self._codes else ():
@@ -242,7 +245,7 @@ class Places(Detector):
             yield Span(*match.span(), "postcode", 0.85, "places.postcode")
             gap = _AFTER_CODE.match(view.text, match.end())
             end = self._town(view, gap.end()) if gap else None
-            if gap and end:
+            if gap and end and not (gap.group() == "\n" and _HEADING.match(view.folded, end)):
                 yield Span(gap.end(), end, "town", 0.85, "places.postcode")
         for match in _from(self._canadian, view, codes):
             if any(char.isupper() for char in match.group()) or match.group().count(" ") or view.case != "mixed":
