@@ -203,6 +203,7 @@ class KnownIdentity(Detector):
             found += [(form, "birth_date") for form in sorted(forms, key=len, reverse=True)]
         return found
 
+
     # -- the search ---------------------------------------------------------------------------------------------------
 
     @cached_property

@@ -25,9 +25,11 @@ _WEAK = ("names.relative", "names.cue")
 _BORN = re.compile(
     r"[ |,;/(\-]{1,6}(?:[mfh][ |,;/)\-]{1,6})?(?:\d{1,2} ?[/.\-] ?\d{1,2} ?[/.\-] ?\d{2,4}|\d{4}-\d\d-\d\d)"
 )
+# The name by which somebody goes, between given names and surname: "Cornelis (Kees) de Groot"
+_NICK = re.compile(r" \([\"'“„]?(?P<name>[A-ZÀ-Ý][^\W\d_]{1,14})[\"'”“]?\) (?=[^\W\d_'’])")
 # One patient of a list: "Ottensmeier, Wilfried, 29.2.1944", "Kort, Wilhelmina – 01-03-1958"
 _LISTED = re.compile(
-    r"(?:(?<=\n)|(?<=[;|\t:(])|(?<= [\-–])|(?<=\d[.)])|\A)[ \t]*"
+    r"(?:(?<=\n)|(?<=[;|\t:(])|(?<= [\-–])|(?<=\d[.)])|\A)[ \t]{0,8}"
     r"(?P<name>(?:[a-z'’]{1,5} ){0,3}[A-ZÀ-Ý][^\W\d_]*(?:['’\- ][A-ZÀ-Ý][^\W\d_]+){0,2},[ ]"
     r"[A-ZÀ-Ý][^\W\d_]+(?:[ \-][A-ZÀ-Ý][^\W\d_]*\.?){0,2})"
     r"(?:[ ,;|(–\-]{1,4}[^\W\d_*]{0,3}\.?[* ]{0,3})"
@@ -53,6 +55,7 @@ class Names(Detector):
         self._noun_capitals = bool(words.get("noun_capitals", False))
         self._with_title = bool(words.get("title_included", False))
         self._lexicon = Lexicon(pack) if self._noun_capitals else None
+        self._relative_words = frozenset(fold(str(word)) for word in words["relatives"]) if self._noun_capitals else ()
         self._shortened = frozenset(fold(str(word)).rstrip(".") for word in words["titles"] if str(word).endswith("."))
         self._title_words = frozenset(fold(str(word)).rstrip(".") for word in words["titles"])
         after = alternatives(words["after_title"])
@@ -151,9 +154,13 @@ class Names(Detector):
                 if initials:
                     begin = match.start() if self._with_title else initials.start()
                     yield Span(begin, initials.end(), "initials", 0.8, "names.initials")
+            nick = _NICK.match(view.text, end) if end is not None and not self._noun_capitals else None
+            more = self._reader.read(view, nick.end()) if nick and self._plain(nick["name"]) else None
+            end = more or end
             if end is not None and rule == "names.relative" and view.case == "mixed" and view.text[start:end].isupper():
                 continue  # an abbreviation: "frère HLA compatible"
-            if end is not None and rule in _WEAK and not self._borne(view, start, end):
+            weak = rule in _WEAK or (rule == "names.title" and fold(match["title"]) in self._relative_words)
+            if end is not None and weak and not self._borne(view, start, end):
                 continue  # a particle or a noun: "die Mutter den Eindruck", "Bruder Asthma"
             if end is not None and self._with_title and rule == "names.title":
                 yield Span(match.start(), end, "name", score, rule)
@@ -172,11 +179,18 @@ class Names(Detector):
                 chained.add(start)
                 end = self._reader.read(view, start, loose=False)
 
+    def _plain(self, word: str) -> bool:
+        """Whether a word in brackets can be the name that somebody goes by: no role, no clinical word."""
+        folded, known = fold(word), self._reader
+        return not (folded in known.stop or folded in known.roles or folded in known.clinical)
+
     def _borne(self, view: View, start: int, end: int) -> bool:
         """Whether people bear the first word of a name behind a weak cue, where every noun has a capital."""
         words = self._reader.words(view, start, end)
-        if self._lexicon is None or not words or view.text[start].islower():
-            return self._lexicon is None
+        if self._lexicon is None:  # "overleg met Cardiologie"
+            return view.case != "mixed" or len(words) != 1 or words[0] not in self._reader.clinical
+        if not words or view.text[start].islower():
+            return False
         first = words[0].split("-")[0]
         frequency, given, surname, _ = self._lexicon.codes(first)
         if first in self._reader.clinical:

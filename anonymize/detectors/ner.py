@@ -127,9 +127,9 @@ class Ner(Detector):
             if span.kind == "name" and view.case == "mixed":
                 end = self._with_surname(view, words[-1].group(), end)
             return replace(span, start=start, end=end)
-        if self._nouns and len(long) == len(words) == 1 and self._everyday(fold(long[0]), _ORDINARY + 1):
-            if not 0 < self.lexicon.codes(fold(long[0]))[3] < 4:
-                return None  # "Direktor der Klinik"
+        alone = fold(long[0]) if self._nouns and len(long) == len(words) == 1 else ""
+        if alone and self._everyday(alone, _ORDINARY + 1) and not 0 < self.lexicon.codes(alone)[3] < 4:
+            return None  # "Direktor der Klinik"
         if digits or span.score >= 0.995:
             return span
         # every word an everyday or clinical one: "Notre service", "Unità di Riabilitazione"

@@ -60,10 +60,12 @@ class Places(Detector):
         number = rf"\d{{1,4}}(?: ?{suffix}\b| ?[a-d]\b)?"
         # number last: "4/2", "41/A", "19-21", "500-A", "210 III", "9 bus 2"
         units = alternatives(words.get("units", []))
-        last = (
-            rf"\d{{1,4}}(?: ?{suffix}\b| ?[a-d]\b|[e-z]\b)?(?: ?[/\-] ?\d{{1,4}}[a-z]?(?![\w/.\-])|(?:/\d{{1,3}}){{1,3}}(?![\w/.\-])|[/\-][a-z](?!\w)"
-            rf"|[ \-](?:i{{1,3}}|iv)(?!\w))?(?:,? {units}\.? ?\d{{1,4}}[a-z]?(?!\w)){{0,3}}"
+        letter = rf"(?: ?{suffix}\b| ?[a-d]\b|[e-z]\b)?"
+        second = (
+            r"(?: ?[/\-] ?\d{1,4}[a-z]?(?![\w/.\-])|(?:/\d{1,3}){1,3}(?![\w/.\-])"
+            r"|[/\-][a-z](?!\w)|[ \-](?:i{1,3}|iv)(?!\w))?"
         )
+        last = rf"\d{{1,4}}{letter}{second}(?:,? {units}\.? ?\d{{1,4}}[a-z]?(?!\w)){{0,3}}"
         body = r"[^\n,;:|()\t]{2,50}?"
         stop = r"(?=\s*(?:[,;:|()\n\t]|$| - |  |\.(?:\s|$)| (?:[a-z]{1,2}[ \-])?\d{4,5}\b))"
         # These begin with a number.
@@ -72,6 +74,11 @@ class Places(Detector):
             rf"|(?<![\w]){number},? [a-z\-]{{3,30}}{endings}(?!\w)"
         )
         self._street_ending = Endings(words["street_endings"], rf"{endings} {last}(?!\w)", least=3)
+        # "Jan van Galenstraat 5", "Dr.-Külz-Ring 15"
+        openings = alternatives([*pack["detectors"]["names"].get("openings", []), *words.get("name_links", [])])
+        self._named = re.compile(
+            rf"(?<![\w.\-])(?:[A-ZÀ-Ý][^\W\d_.]+ ){{1,2}}(?i:{openings}) $|(?<![\w.\-])[A-ZÀ-Ý][^\W\d_]{{1,4}}\.$"
+        )
         # "Wiener Straße 12": the kind of street stands apart, behind a word with a capital
         self._apart = Anchored(words["street_endings"], rf"(?<=[^\W\d_][ ]){endings} {last}(?!\w)")
         # 28 Victoria Road
@@ -139,7 +146,11 @@ class Places(Detector):
         folded = view.folded
         numbers = [(view.starts[index], index) for index in view.digits if len(view.words[index]) <= 5]
         for match in chain(_from(self._street, view, numbers), self._street_ending.finditer(view)):
-            yield Span(*match.span(), "address", 0.9, "places.street")
+            named = self._named.search(view.text, max(0, match.start() - 40), match.start())
+            glued = named and named.group()[-1] == "." and view.text[match.start()] == "-"
+            whole = named and (glued or not set(words_of(named.group())) & self._stop)
+            start = named.start() if named and whole else match.start()
+            yield Span(start, match.end(), "address", 0.9, "places.street")
             yield from self._after_street(view, match.end())
         for match in _from(self._name_first, view, numbers) if self._name_first else ():
             if view.text[match.end() - len(match.group().rsplit(" ", 1)[1])].isupper() or view.case == "lower":

@@ -29,8 +29,8 @@ class ProtectedTerms:
             [*eponyms, *words["heads"]],
             rf"(?<!\w)(?:{heads} (?:{links}[ ]?)?{name}(?:(?: et |-| and | y | und | & |/| ){name}){{0,2}}"
             rf"|{name}(?:(?: et |-| and | y | und | & |/){name})+"
-            rf"|(?<!-)(?:{several or '(?!)'})"
             rf"|{name}(?:-{name})?-[a-z]{{0,16}}{heads}"
+            rf"|(?<!-)(?:{several or '(?!)'})(?: (?:i{{1,3}}|iv|v)(?!\w))?"
             rf"|{name}(?= (?:\d|i{{1,3}}v?\b|iv\b|v\b)))(?!\w)",
         )
 

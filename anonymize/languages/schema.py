@@ -92,6 +92,7 @@ class PlaceWords(Config):
     boxes: Words = Field(default_factory=list)
     line_streets: Words = Field(default_factory=list)
     units: Words = Field(default_factory=list)
+    name_links: Words = Field(default_factory=list)
 
 
 class InstitutionWords(Config):
@@ -106,6 +107,7 @@ class InstitutionWords(Config):
     not_after: Words
     own_names: Words
     connectors: Words
+    sites: Words = Field(default_factory=list)
     stop: Annotated[Words, few(8)]
 
 
