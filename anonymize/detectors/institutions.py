@@ -41,6 +41,8 @@ class Institutions(Detector):
         self._own = Anchored(words["own_names"], rf"(?<![\w\-]){alternatives(words['own_names'])}(?!\w)")
         whole = words.get("whole_heads") or []
         self._whole = Anchored(whole, rf"(?<![\w\-]){alternatives(whole)}(?!\w)")
+        sites = alternatives(words.get("sites", []))
+        self._site = re.compile(rf"(?:,| -)? {sites}(?= )")
         self._clinical = frozenset(fold(word) for word in pack.words("clinical"))
 
     def find(self, view: View) -> Iterable[Span]:
@@ -89,8 +91,8 @@ class Institutions(Detector):
             if stop < least or view.folded[stop] != " ":
                 break
             word = _LAST.search(view.folded, max(least, stop - 40), stop)
-            if not word:
-                break
+            if not word or (start and len(word.group()) > 5 and word.group().endswith(".")):
+                break  # the end of a sentence
             start = word.start()
         return start
 
@@ -144,7 +146,8 @@ class Institutions(Detector):
                 return None
         position, end, taken = match.end(), None, 0
         while taken < MAXIMUM:
-            step = _STEP.match(view.text, position, line_end)
+            site = self._site.match(view.folded, position, line_end) if end else None
+            step = _STEP.match(view.text, site.end() if site else position, line_end)
             if not step:
                 break
             word = step["word"].rstrip(".")
