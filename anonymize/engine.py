@@ -45,6 +45,7 @@ _PROTECTABLE = frozenset(
         "names.cue",
         "known.typo",
         "institutions.head",
+        "addresses.town",
         "ner.trained",
     )
 )

@@ -27,11 +27,12 @@ class ProtectedTerms:
             [*eponyms, *words["heads"]],
             rf"(?<!\w)(?:{heads} (?:{links}[ ]?)?{name}(?:(?: et |-| and | y | und |/| ){name}){{0,2}}"
             rf"|{name}(?:(?: et |-| and | y | und |/){name})+"
-            rf"|{name}(?= (?:\d|i{{1,3}}v?\b|iv\b|v\b)))(?!\w)",
+            rf"|{name}(?:['’]s?)? {heads}"
+            rf"|{name}(?= (?:[a-z]?\d|i{{1,3}}v?\b|iv\b|v\b)))(?!\w)",
         )
 
     def phrases(self, view: View) -> list[tuple[int, int]]:
-        """Ranges of eponyms used as such: ``kyste de Baker``, ``Kellgren-Lawrence``, ``Garden 3``."""
+        """Ranges of eponyms used as such: ``kyste de Baker``, ``Baker's cyst``, ``Kellgren-Lawrence``, ``Garden 3``."""
         return view.once(self, self._find)
 
     def _find(self, view: View) -> list[tuple[int, int]]:
