@@ -315,6 +315,9 @@ class Dates(Detector):
             token = view.token(back)
             if not self._before_number.fullmatch(view.folded[token.end : limit]):
                 break
+            if not text and token.folded in self._forms.link_words and limit == view.starts[index]:
+                limit = token.start  # "veintiuno de junio"
+                continue
             if not self._forms.numbers.is_word(token.folded):
                 break
             limit, text = token.start, token.folded + text

@@ -68,7 +68,7 @@ class Identifiers(Detector):
                     continue  # the middle of something longer
             before = folded[max(0, run.start() - 18) : run.start()]
             head = _HEAD.search(before) if before[-1:].isalpha() or before[-1:] in "-_" else None
-            if head and head.group().rstrip("-_") in self._labels:
+            if head and head.group()[-1] in "-_" and head.group().rstrip("-_") in self._labels:
                 head = None  # "nhc-123789"
             start = run.start() - (len(head.group()) if head else 0)
             span = (

@@ -52,7 +52,13 @@ class Ner(Detector):
         self._nouns = bool(pack["detectors"]["names"].get("noun_capitals", False))
         self._measure = re.compile(
             rf"(?<![\w.,/])\d{{1,4}}(?:[.,]\d{{1,3}})? ?{units}(?!\w)|(?<!\w)[cdtls]\d{{1,2}}(?:-[cdtls]?\d{{1,2}})?(?!\w)"
+            r"|(?<!\w)[\da-f]{4},[\da-f]{4}(?!\w)"  # the tag of a DICOM element
         )
+        # what announces a number is none of it
+        words = pack["detectors"]["identifiers"]
+        kinds = ("patient_id", "visit_id", "professional_id", "national_id")
+        labels = alternatives(label for kind in kinds for label in map(str, words.get(kind, [])) if len(label) > 1)
+        self._label = re.compile(rf"\W*{labels}(?![^\W\d_])[ .:#°º]*")
 
     def find(self, view: View) -> Iterable[Span]:
         """Spans of all its kinds."""
@@ -77,6 +83,11 @@ class Ner(Detector):
             yield replace(span, start=position)
 
     def _checked(self, view: View, span: Span) -> Span | None:
+        label = self._label.match(view.folded, span.start, span.end)
+        if label and span.kind in ("id", "name", "institution", "town"):
+            if label.end() == span.end:
+                return None
+            span = replace(span, start=label.end()) if view.text[label.end()].isdigit() else span
         text = view.text[span.start : span.end]
         digits = sum(map(str.isdigit, text))
         if span.kind == "id":
