@@ -13,7 +13,7 @@ from anonymize.report import Gazetteer, Span
 from anonymize.sections import parser_of
 from anonymize.text import Anchored, View, alternatives, fold, words_of
 
-_JOIN = re.compile(r" ?(?:/|,|;|&|\bet\b|\bou\b|\by\b|\bund\b|\band\b) ?|\t| {1,6}[\-–] {1,6}| {2,40}")
+_JOIN = re.compile(r" ?(?:/|,|;|&|·|•|\||\bet\b|\bou\b|\by\b|\bund\b|\band\b) ?|\t| {1,6}[\-–] {1,6}| {2,40}")
 _LETTERS = re.compile(r"[^\W\d_]+")
 _INITIALS = re.compile(r"[A-ZÀ-Ý](?:[. ]{1,2}[A-ZÀ-Ý])?\.?(?![\w'’])")
 _DATE = re.compile(r"\d{1,2} ?[/.\-] ?\d{1,2} ?[/.\-] ?\d{2,4}")
@@ -125,8 +125,12 @@ class Names(Detector):
             if rule == "names.title" and not self._plausible_title(view, match):
                 continue
             end = self._reader.read(view, start, loose=loose)
-            if end is None and rule == "names.title" and view.case == "lower":
-                end = self._clinical_surname(view, match)
+            if end is None and rule == "names.title" and view.case != "upper":
+                lowered = view.case == "mixed" and match["title"].islower() and view.text[match.start()].islower()
+                if view.case == "lower":
+                    end = self._clinical_surname(view, match)
+                elif lowered and match["title"].rstrip(".") in self._shortened and len(match["title"]) > 1:
+                    end = self._reader.read_lowered(view, start)
             if end is None and rule == "names.title":
                 initials = _INITIALS.match(view.text, start)
                 if initials:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from anonymize.dates import forms_of
 from anonymize.detectors import Detector
+from anonymize.detectors.name_edges import NameEdges
 from anonymize.languages import Pack
 from anonymize.ner.lexicon import Lexicon
 from anonymize.ner.network import Network, load_network
@@ -32,6 +33,7 @@ _FOLLOWING = re.compile(r" ([A-ZÀ-ÖØ-Þ][^\W\d_]{2,})(?![\w'’])")
 _CAPITAL = re.compile(r"[A-ZÀ-ÖØ-Þ][^\W\d_]{2}")
 _ORDINARY = 3  # frequency class from which an unlisted word is an everyday one
 _EVIDENCE = frozenset(("name", "birth_date", "phone", "email", "address", "national_id", "patient_id", "visit_id"))
+_ALONE = frozenset(("names.given", "names.owned", "names.actor", "names.company"))
 _LONG = 600  # characters from which a text without any identity is taken for one that has none
 
 
@@ -47,6 +49,7 @@ class Ner(Detector):
         self._forms = forms_of(pack)
         self._month = re.compile(rf"(?<![^\W\d_]){self._forms.month_regex}")
         self._particles = frozenset(fold(str(word)) for word in pack["detectors"]["names"]["particles"])
+        self._edges = NameEdges(pack, self.lexicon)
         self._clinical = frozenset(fold(word) for word in pack.words("clinical") | pack.words("common"))
         units = alternatives(pack["detectors"]["identifiers"]["units"])
         self._nouns = bool(pack["detectors"]["names"].get("noun_capitals", False))
@@ -118,8 +121,10 @@ class Ner(Detector):
                     end = match.end()
             if span.kind == "town" and view.text[end : span.end].strip().isdigit():
                 end = span.end
-            if span.kind == "name" and view.case == "mixed":
-                end = self._with_surname(view, words[-1].group(), end)
+            if span.kind == "name":
+                start = self._edges.start(view, start)
+                end = self._with_surname(view, words[-1].group(), end) if view.case == "mixed" else end
+                end = self._edges.end(view, end)
             return replace(span, start=start, end=end)
         if digits or span.score >= 0.995:
             return span
@@ -174,11 +179,20 @@ def plausible(spans: list[Span], view: View, lexicon: Lexicon) -> list[Span]:
     """
     if len(view.text) < _LONG or any(_identifies(span) for span in spans):
         return spans
-    return [
-        span
-        for span in spans
-        if not span.rule.startswith("ner.") or span.score >= _SURE or _full_name(span, view, lexicon)
-    ]
+    return [span for span in spans if not _doubtful(span, view, lexicon)]
+
+
+def _doubtful(span: Span, view: View, lexicon: Lexicon) -> bool:
+    """Whether a span says nothing where no other one identifies: an unsure one of the tagger, a given name alone that is
+    an eponym as well, a single letter that stands for whoever the case is about, a month or a year of the season."""
+    if span.rule.startswith("ner."):
+        return span.score < _SURE and not _full_name(span, view, lexicon)
+    if span.rule in _ALONE:
+        return True
+    text = view.text[span.start : span.end]
+    if span.rule == "names.initials":
+        return len(text) == 1
+    return span.rule == "dates.named" and text.isalpha()
 
 
 def _full_name(span: Span, view: View, lexicon: Lexicon) -> bool:
