@@ -181,7 +181,11 @@ class Anonymizer:
         for span in spans:
             if span.kind == "name" and span.score >= (0.95 if span.rule == "ner.trained" else 0.6):
                 name = text[span.start : span.end]
-                if not (len(name) <= 4 and name.isupper() and view.case == "mixed"):  # an abbreviation
+                if len(name) <= 4 and name.isupper() and view.case == "mixed":
+                    continue  # an abbreviation
+                if view.case == "lower" and span.rule == "ner.trained" and isinstance(self.tagger, Ner):
+                    found.update(word for word in words_of(name) if any(self.tagger.lexicon.codes(word)[1:3]))
+                else:
                     found.update(words_of(name))
         capitals = view.case != "lower"
         return {

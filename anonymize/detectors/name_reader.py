@@ -195,7 +195,7 @@ class NameReader:
         return taken <= 1 and (end >= limit or view.text[end] in ",.;)/\n" or view.text[end : end + 2].isspace())
 
     def _nameable(self, view: View, word: str, folded: str, loose: bool, lower_words: int, taken: int) -> bool:
-        if folded in self.stop or len(word) < 2:
+        if folded in self.stop or len(word) < 2 or (folded[1:2] == "'" and folded[2:] in self.stop):
             return False
         if word[0].isupper():
             if taken and folded in self.clinical:

@@ -55,6 +55,7 @@ class RunningNames(Detector):
         # everyday words and eponyms that are given names above all: beside a person's act they are one
         never = known.clinical | known.stop | known.roles | known.calendar
         self._double = frozenset(self._lexicon.given_names(1, _MOST + 1)) & (known.common | self._protected.words) - never
+        self._citing = frozenset(fold(str(word)) for word in words["citing"])
         company, owned = alternatives(words["company"]), alternatives(words["owned"])
         of = alternatives(words["of"])
         self._company = Anchored(words["company"], rf"(?<!\w){company} {_CAPITAL}(?!\w)")
@@ -73,9 +74,16 @@ class RunningNames(Detector):
         for rule, pattern in (("names.company", self._company), ("names.owned", self._owned)):
             for match in pattern.finditer(view):
                 start, end = match.span("name")
-                double = match["name"] in self._double and view.text[start:end].istitle()
-                if (double or self._may_be(view, start, end)) and not self._graded(view, start, end):
-                    yield Span(start, end, "name", 0.7, rule)
+                before = _BEFORE.search(view.folded, max(0, match.start() - 24), match.start())
+                if before and before[1] in self._citing:
+                    continue  # "cas rapportés par Choudry": literature
+                double = rule == "names.company" and match["name"] in self._double and view.text[start:end].istitle()
+                if not double and not self._may_be(view, start, end):
+                    continue
+                # "fermeture par Vicryl", "avec Dotarem": a single preposition is no evidence for a word nobody bears
+                listed = double or rule == "names.owned" or " " in view.folded[match.start() : start - 1]
+                if (listed or self._borne(match["name"])) and not self._graded(view, start, end):
+                    yield self._extended(view, start, end, rule)
         for match in self._acts.finditer(view):
             yield from self._actor(view, match.start())
 
@@ -93,7 +101,16 @@ class RunningNames(Detector):
             elif view.words[index] not in self._given or _SENTENCE.search(before):
                 continue
             elif not self._graded(view, start, end) and not self._led(view, start):
-                yield Span(start, end, "name", 0.7, "names.given")
+                yield self._extended(view, start, end, "names.given")
+
+    def _extended(self, view: View, start: int, end: int, rule: str) -> Span:
+        """The name with the surname behind it."""
+        whole = self._reader.read(view, start)
+        if whole and whole > end and view.text[whole - 1].isalpha():
+            last = re.split(r"[ '’\-]", view.text[end:whole].strip())[-1]
+            if len(last) > 2 and self._rare(fold(last)) and fold(last) not in self._ordinary:
+                end = whole
+        return Span(start, end, "name", 0.7, rule)
 
     @staticmethod
     def _whole(view: View, start: int, end: int) -> tuple[int, int]:

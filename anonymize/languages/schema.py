@@ -70,6 +70,7 @@ class NameWords(Config):
     company: Words = Field(default_factory=list)
     owned: Words = Field(default_factory=list)
     of: Words = Field(default_factory=list)
+    citing: Words = Field(default_factory=list)
     acts: Words = Field(default_factory=list)
     references: Words = Field(default_factory=list)
     written: Words = Field(default_factory=list)
