@@ -53,15 +53,19 @@ def build(pack: Pack, gazetteer: Gazetteer | None = None, forms: Sequence[Identi
     from anonymize.detectors.devices import Devices
     from anonymize.detectors.hl7 import Hl7
     from anonymize.detectors.identifiers import Identifiers
+    from anonymize.detectors.initials import Initials
     from anonymize.detectors.institutions import Institutions
     from anonymize.detectors.names import Names
     from anonymize.detectors.national import NationalNumbers
     from anonymize.detectors.online import Online
     from anonymize.detectors.places import Places
+    from anonymize.detectors.running_names import RunningNames
 
     known = gazetteer or Gazetteer()
     return [
         Names(pack, known),
+        *([RunningNames(pack)] if pack["detectors"]["names"].get("company") else []),
+        *([Initials(pack)] if pack["detectors"]["names"].get("references") else []),
         Dates(pack),
         Places(pack, known),
         *([Addresses(pack)] if "addresses" in pack["detectors"] else []),

@@ -27,6 +27,7 @@ _RANGE_HEAD = re.compile(r"(?P<first>\d{1,2})[\-–](?P<last>\d{1,2}[/.]\d{1,2}[
 _GOES_ON = re.compile(r"[/.]?\d|/")
 _NEXT_YEAR = re.compile(r"/ ?(?:1[89]|20)\d\d(?!\d)|/\d\d(?!\d)")
 _LIST = re.compile(r"\d ?, ?\Z")
+_DAY_MONTH_BEFORE = re.compile(r"\d[/.\-]\d{1,2}(?:[/.\-]\d{2,4})?,? (?P<join>[a-z]{1,8}(?: [a-z]{1,3})?) \Z")
 _SUM = re.compile(r"\d[ .,\-/x]?$|[<>=~+±]\s?$|\b(?:ca|etwa|circa|rund|ad)\.? ?$", re.IGNORECASE)
 _LEFT = re.compile(r" ?(?:[x*/+€$%]|\d)")
 _CLOCK = re.compile(r" ?(?:h|:)\d\d")
@@ -372,7 +373,7 @@ class Dates(Detector):
             begin = start - len(before) + match.start("part")
             simple = match["part"].isdigit()
             joined_by_word = simple and match["join"] not in ("-", "–")
-            listed = _LIST.search(view.folded, max(0, begin - 4), begin)
+            listed = _LIST.search(view.folded, max(0, begin - 4), begin) or self._listed(view, begin)
             if joined_by_word and not listed and not self._list_day.before(view.folded, begin, 2, 0):
                 return
             if simple and re.search(r"[a-z]-?\Z", view.folded[max(0, begin - 2) : begin]):
@@ -380,6 +381,11 @@ class Dates(Detector):
             end = begin + len(match["part"].rstrip("er"))
             yield self._span(view, begin, end, "dates.range")
             start = begin
+
+    def _listed(self, view: View, begin: int) -> bool:
+        """Whether another date and a joining word stand before: ``29/03, 7/04 et 4 et 5 mai``."""
+        match = _DAY_MONTH_BEFORE.search(view.folded, max(0, begin - 24), begin)
+        return bool(match and match["join"].strip() in self._joins)
 
     def _span(self, view: View, start: int, end: int, rule: str) -> Span:
         birth = self._births.before(view.folded, start, 5, 1)

@@ -13,10 +13,12 @@ from anonymize.report import Gazetteer, Span
 from anonymize.sections import parser_of
 from anonymize.text import Anchored, View, alternatives, fold, words_of
 
-_JOIN = re.compile(r" ?(?:/|,|;|&|\bet\b|\bou\b|\by\b|\bund\b|\band\b) ?|\t| {1,6}[\-–] {1,6}| {2,40}")
+_JOIN = re.compile(r" ?(?:/|,|;|&|·|•|\bet\b|\bou\b|\by\b|\bund\b|\band\b) ?|\t| {1,6}[\-–] {1,6}| {2,40}")
 _LETTERS = re.compile(r"[^\W\d_]+")
 _INITIALS = re.compile(r"[A-ZÀ-Ý](?:[. ]{1,2}[A-ZÀ-Ý])?\.?(?![\w'’])")
 _DATE = re.compile(r"\d{1,2} ?[/.\-] ?\d{1,2} ?[/.\-] ?\d{2,4}")
+_LABEL_END = re.compile(r" ?[:=](?!\w)")
+_MASKS = frozenset(("X", "X."))  # "Madame X": somebody has hidden the name already
 _WEAK = ("names.relative", "names.cue")
 # In folded text: a sex and a date behind a name; initials and a surname alone on a line.
 _BORN = re.compile(
@@ -79,7 +81,7 @@ class Names(Detector):
         units = alternatives(pack["detectors"]["ages"]["units"])
         # case reports: "G.F., 59 anni", "A.B. (maschio, 40 anni)"
         self._case = re.compile(
-            rf"(?<![\w.])(?:[^\W\d_]\. ?){{1,3}}[^\W\d_]\.(?=,? ?\(?(?:[^\W\d_]{{1,12}},? ){{0,3}}\d{{1,3}}[ \-]{units})"
+            rf"(?<![\w.])(?:[^\W\d_]\. ?){{1,3}}[^\W\d_](?![^\W\d_])\.?(?=,? ?\(?(?:[^\W\d_]{{1,12}},? ){{0,3}}\d{{1,3}}[ \-]?{units})"
         )
         self._title_only = re.compile(rf"(?:{title}(?!\w)\.?[ ,]*){{1,3}}")
 
@@ -103,7 +105,7 @@ class Names(Detector):
             ):
                 yield Span(*match.span(), "name", 0.7, "names.opening")
         for match in self._case.finditer(view.folded) if view.digits else ():
-            if view.text[match.start()].isupper():
+            if view.text[match.start() : match.end()].isupper():
                 yield Span(*match.span(), "initials", 0.8, "names.case_report")
         yield from self._before_birth(view)
         yield from self._edges(view)
@@ -125,15 +127,24 @@ class Names(Detector):
             if rule == "names.title" and not self._plausible_title(view, match):
                 continue
             end = self._reader.read(view, start, loose=loose)
-            if end is None and rule == "names.title" and view.case == "lower":
-                end = self._clinical_surname(view, match)
+            if end is None and rule == "names.title" and view.case != "upper":
+                lowered = view.case == "mixed" and match["title"].islower() and view.text[match.start()].islower()
+                if view.case == "lower":
+                    end = self._clinical_surname(view, match)
+                elif lowered and match["title"].rstrip(".") in self._shortened and len(match["title"]) > 1:
+                    end = self._reader.read_lowered(view, start)
+            if rule == "names.title" and end is not None and end - start < 4:
+                initials = _INITIALS.match(view.text, start)
+                end = max(end, initials.end()) if initials else end  # "Mr R.Y": a letter that is a particle as well
             if end is None and rule == "names.title":
                 initials = _INITIALS.match(view.text, start)
-                if initials:
+                if initials and initials.group() not in _MASKS:
                     begin = match.start() if self._with_title else initials.start()
                     yield Span(begin, initials.end(), "initials", 0.8, "names.initials")
             if end is not None and rule == "names.relative" and view.case == "mixed" and view.text[start:end].isupper():
                 continue  # an abbreviation: "frère HLA compatible"
+            if end is not None and rule == "names.cue" and self._abbreviation(view, start, end):
+                continue  # "infirmière ETP"
             if end is not None and rule in _WEAK and self._noun_capitals and view.text[start].islower():
                 continue  # a particle before a noun: "die Mutter den Eindruck"
             if end is not None and self._with_title and rule == "names.title":
@@ -152,6 +163,14 @@ class Names(Detector):
                     break
                 chained.add(start)
                 end = self._reader.read(view, start, loose=False)
+                if end is not None and not title and (_LABEL_END.match(view.text, end) or self._abbreviation(view, start, end)):
+                    break  # "Coralie DUPUIS - Père : ...", "Dr Ouellet, GMF"
+
+    def _abbreviation(self, view: View, start: int, end: int) -> bool:
+        """Whether one short word in capitals, that nobody bears, stands in a text of mixed case."""
+        word = view.text[start:end]
+        short = view.case == "mixed" and word.isalpha() and word.isupper() and len(word) <= 4
+        return short and not any(self._reader.lexicon.codes(fold(word))[1:3])
 
     def _clinical_surname(self, view: View, match: re.Match[str]) -> int | None:
         """End of a surname that is also a clinical word, in a text without capitals: ``prof. main le 2 novembre``."""

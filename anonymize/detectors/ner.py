@@ -13,6 +13,7 @@ from pathlib import Path
 
 from anonymize.dates import forms_of
 from anonymize.detectors import Detector
+from anonymize.detectors.name_edges import NameEdges
 from anonymize.languages import Pack
 from anonymize.ner.lexicon import Lexicon
 from anonymize.ner.network import Network, load_network
@@ -26,12 +27,15 @@ _WORD = re.compile(r"[^\W\d_]+")
 _SEGMENT = re.compile(r"[A-Z][A-Z\d]{2}\|")
 _SURE = 0.97
 _FREQUENT = 6  # frequency class of the few hundred words that make most of a text
+_DOTTED = re.compile(r"\w\.\w")
+_LABEL = re.compile(r"([A-Z]{2,4}) (?=\d)")
 _DECIMAL = re.compile(r"\d ?[.,]\d")
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _FOLLOWING = re.compile(r" ([A-ZÀ-ÖØ-Þ][^\W\d_]{2,})(?![\w'’])")
 _CAPITAL = re.compile(r"[A-ZÀ-ÖØ-Þ][^\W\d_]{2}")
 _ORDINARY = 3  # frequency class from which an unlisted word is an everyday one
 _EVIDENCE = frozenset(("name", "birth_date", "phone", "email", "address", "national_id", "patient_id", "visit_id"))
+_ALONE = frozenset(("names.given", "names.owned", "names.actor", "names.company"))
 _LONG = 600  # characters from which a text without any identity is taken for one that has none
 
 
@@ -47,6 +51,10 @@ class Ner(Detector):
         self._forms = forms_of(pack)
         self._month = re.compile(rf"(?<![^\W\d_]){self._forms.month_regex}")
         self._particles = frozenset(fold(str(word)) for word in pack["detectors"]["names"]["particles"])
+        words = pack["detectors"]["names"]
+        self._stop = frozenset(fold(str(word)).rstrip(".") for word in [*words["stop"], *words["titles"]])
+        self._stop |= self._particles
+        self._edges = NameEdges(pack, self.lexicon)
         self._clinical = frozenset(fold(word) for word in pack.words("clinical") | pack.words("common"))
         units = alternatives(pack["detectors"]["identifiers"]["units"])
         self._nouns = bool(pack["detectors"]["names"].get("noun_capitals", False))
@@ -90,7 +98,12 @@ class Ner(Detector):
             span = replace(span, start=label.end()) if view.text[label.end()].isdigit() else span
         text = view.text[span.start : span.end]
         digits = sum(map(str.isdigit, text))
+        if view.text[span.end : span.end + 1] == "=":
+            return None  # the key before a value
         if span.kind == "id":
+            label = _LABEL.match(text)
+            if label and fold(label[1]) in self._clinical:
+                span = replace(span, start=span.start + label.end())
             return span if digits >= 5 or (digits == 4 and span.score >= 0.9) else None
         if span.kind == "date":
             written = digits >= 6 or (digits and self._month.search(view.folded, span.start, span.end))
@@ -101,24 +114,46 @@ class Ner(Detector):
             known = span.score >= 0.8 and digits >= 3 and not share and self._forms.parse(text)
             return span if known or year else None
         if span.kind == "email":
-            return span if "@" in text or "." in text else None
+            return span if "@" in text or _DOTTED.search(text) else None
         if _SEGMENT.match(view.text, view.line_of(span.start)[0]):
             return None  # HL7: its own detector knows the fields
         if span.kind == "address" and digits:
             decimal = _DECIMAL.match(view.text, span.end - 1)
             return span if view.case != "mixed" or (not decimal and _CAPITAL.search(text)) else None
         if view.case == "lower":
-            return span if span.score >= 0.8 or span.kind == "address" else None
+            return self._lowered(view, span) if span.score >= 0.8 or span.kind == "address" else None
         return self._with_capital(view, span, digits)
+
+    def _lowered(self, view: View, span: Span) -> Span | None:
+        """``span`` without the function words at its edges, None where it is one ordinary word: for a text without
+        capitals."""
+        if span.kind != "name":
+            return span
+        words = list(_WORD.finditer(view.text, span.start, span.end))
+        while words and fold(words[-1].group()) in self._stop:
+            words.pop()
+        if not words:
+            return None
+        if len(words) == 1:
+            folded = fold(words[0].group())
+            frequency, given, surname, _ = self.lexicon.codes(folded)
+            if folded in self._clinical or (frequency >= _FREQUENT and not 0 < min(given or 9, surname or 9) < 3):
+                return None
+        end = words[-1].end()
+        return span if _WORD.search(view.text, end, span.end) is None else replace(span, end=end)
 
     def _with_capital(self, view: View, span: Span, digits: int) -> Span | None:
         """The part of ``span`` from its first to its last capitalised word; None where there is none that can be a name."""
         words = [match for match in _WORD.finditer(view.text, span.start, span.end) if match.group()[0].isupper()]
+        while len(words) > 1 and fold(words[-1].group()) in self._stop and words[-1].group()[1:].islower():
+            words.pop()  # "Gasnier Ludovic. La maman"
         if not words:
             return span if span.kind == "name" and self._borne(view.text[span.start : span.end], span.score) else None
         long = [match.group() for match in words if len(match.group()) > 1]
         if span.kind in ("name", "town"):
-            if not long or (len(words) == 1 and not self._nameable(view, long[0], span.score)):
+            elided = len(words[0].group()) == 1 and view.text[words[0].end()] in "'’"
+            alone = len(words) == 1 or (elided and len(words) == 2)
+            if not long or (alone and not self._nameable(view, long[0], span.score)):
                 return None
             start, end = words[0].start(), words[-1].end()
             if len(words[-1].group()) == 1 and view.text[end : end + 1] == ".":
@@ -129,8 +164,10 @@ class Ner(Detector):
                     end = match.end()
             if span.kind == "town" and view.text[end : span.end].strip().isdigit():
                 end = span.end
-            if span.kind == "name" and view.case == "mixed":
-                end = self._with_surname(view, words[-1].group(), end)
+            if span.kind == "name":
+                start = self._edges.start(view, start)
+                end = self._with_surname(view, words[-1].group(), end) if view.case == "mixed" else end
+                end = self._edges.end(view, end)
             return replace(span, start=start, end=end)
         if digits or span.score >= 0.995:
             return span
@@ -163,6 +200,8 @@ class Ner(Detector):
         """Whether a word that stands alone can be a name: no abbreviation, no everyday or clinical word unless the tagger is
         sure."""
         folded = fold(word)
+        if folded in self._stop and (word[1:].islower() or len(word) > 3):
+            return False
         frequency, *ranks = self.lexicon.codes(folded)
         listed = any(ranks)
         if word.isupper() and view.case == "mixed" and len(word) <= (5 if not listed else 3):
@@ -185,11 +224,17 @@ def plausible(spans: list[Span], view: View, lexicon: Lexicon) -> list[Span]:
     """
     if len(view.text) < _LONG or any(_identifies(span) for span in spans):
         return spans
-    return [
-        span
-        for span in spans
-        if not span.rule.startswith("ner.") or span.score >= _SURE or _full_name(span, view, lexicon)
-    ]
+    return [span for span in spans if not _doubtful(span, view, lexicon)]
+
+
+def _doubtful(span: Span, view: View, lexicon: Lexicon) -> bool:
+    """Whether a span says nothing where no other one identifies: an unsure one of the tagger, a single name that
+    may be an eponym or an author, a month without day and year."""
+    if span.rule.startswith("ner."):
+        return span.score < _SURE and not _full_name(span, view, lexicon)
+    if span.rule in _ALONE:
+        return True
+    return span.rule == "dates.named" and view.text[span.start : span.end].isalpha()
 
 
 def _full_name(span: Span, view: View, lexicon: Lexicon) -> bool:

@@ -67,6 +67,13 @@ class NameWords(Config):
     typists: Words
     roles: Annotated[Words, few(40)]
     stop: Annotated[Words, few(80)]
+    company: Words = Field(default_factory=list)
+    owned: Words = Field(default_factory=list)
+    of: Words = Field(default_factory=list)
+    citing: Words = Field(default_factory=list)
+    acts: Words = Field(default_factory=list)
+    references: Words = Field(default_factory=list)
+    written: Words = Field(default_factory=list)
     openings: Words = Field(default_factory=list)
     title_included: bool = False
     noun_capitals: bool = False
