@@ -93,6 +93,19 @@ class PlaceWords(Config):
     line_streets: Words = Field(default_factory=list)
 
 
+class PracticeWords(Config):
+    """``institutions.practices``: practices whose name begins with the word for their work."""
+
+    fields: Words
+    rooms: Words = Field(default_factory=list)
+    legal: Words = Field(default_factory=list)
+    links: Words
+    before: Words
+    before_rooms: Words = Field(default_factory=list)
+    not_after: Words = Field(default_factory=list)
+    no_names: Words = Field(default_factory=list)
+
+
 class InstitutionWords(Config):
     """``institutions`` of ``detectors.yaml``."""
 
@@ -106,6 +119,12 @@ class InstitutionWords(Config):
     own_names: Words
     connectors: Words
     stop: Annotated[Words, few(8)]
+    specialties: Words = Field(default_factory=list)
+    quiet_heads: Words = Field(default_factory=list)
+    quiet_after: Words = Field(default_factory=list)
+    one_case_after: Words = Field(default_factory=list)
+    alone: Words = Field(default_factory=list)
+    practices: PracticeWords | None = None
 
 
 class ContactWords(Config):
