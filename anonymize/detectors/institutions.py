@@ -20,7 +20,7 @@ _STEP = re.compile(
 )
 _CODE = re.compile(r"(?<![ ,\-–|(])[ ,\-–|(]+(?:[a-z]{1,2}[ \-]?)?\d{4,}")
 _LAST = re.compile(r"[^\W\d_][\w'\-.]*\Z")
-_LABEL = re.compile(r"[ \u00a0]?:")
+_LABEL = re.compile(r"[ \u00a0]?:|(?<=[ -][^\W\d_]\.)")  # also an initial: a person's
 MAXIMUM = 10
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from typing import Any
 
 from anonymize.languages import Pack
@@ -17,8 +18,10 @@ from anonymize.text import Anchored, View, alternatives, fold, words_of
 _STEP = re.compile(r"(?:[ \u00a0][\"“«]?|['’])(?P<word>[^\W\d_]+(?:-[^\W\d_]+)*)")
 _OPENING = re.compile(r"[\W_]*$")
 _CLOSED = re.compile(r"[ \t\u00a0\"”»]*(?:$|[\n|,:;·•(/—–.]|- |\t|  )")
-_BELOW = re.compile(r"[^\n]{0,60}\n(?:[^\n]{0,80}\n){0,2}?[^\n]{0,60}?(?<![\w/.\-])\d{4,5} [A-ZÀ-Ý]{2}|[^\n]{0,60}\n\d{4,5} [A-Z]")
-_SPACED = re.compile(r"(?<!\S)(?:[A-ZÀ-Ý'’\-–](?: {1,6}|(?=\n|$))){7,60}")
+_BELOW = re.compile(
+    r"[^\n]{0,60}\n(?:[^\n]{0,80}\n){0,2}?[^\n]{0,60}?(?<![\w/.\-])\d{4,5} [A-ZÀ-Ý]{2}|[^\n]{0,60}\n\d{4,5} [A-Z]"
+)
+_SPACED = re.compile(r" *(?:[A-ZÀ-Ý'’\-–](?: {1,6}|(?=\n|$))){7,60}")
 _HEADER = 600  # a letterhead stands in the first characters
 _WORDS = 7
 
@@ -101,7 +104,11 @@ class Practices:
             return end if _BELOW.match(view.text, end) and start < _HEADER and _CLOSED.match(view.text, end) else None
         if view.case != "mixed" or self._not_after.search(before):
             return None
-        return end if (self._before_room if room else self._before).search(before) and (match["link"] or not room) else None
+        return (
+            end
+            if (self._before_room if room else self._before).search(before) and (match["link"] or not room)
+            else None
+        )
 
     def _name(self, view: View, position: int, heads: bool) -> int | None:
         """End of the words with capitals that stand here, links between them; ``heads``: behind words of the field."""
@@ -126,7 +133,12 @@ class Practices:
 
     def _letter_spaced(self, view: View) -> Iterator[Span]:
         """``C L I N I Q U E   S A I N T - R O C H``: letters of a letterhead with blanks between them."""
-        for match in _SPACED.finditer(view.text, 0, _HEADER):
+        for start, _ in takewhile(lambda line: line[0] < _HEADER, view.lines):
+            if view.text[start + 1 : start + 2] != " " and view.text[start] != " ":
+                continue
+            match = _SPACED.match(view.text, start)
+            if not match:
+                continue
             parts = [fold(part).replace(" ", "") for part in re.split(r" {2,}", match.group().strip())]
             whole = "".join(parts)
             rest = [word for part in parts[1:] for word in words_of(part) if word not in self._connectors]

@@ -72,6 +72,22 @@ class NameWords(Config):
     noun_capitals: bool = False
 
 
+class ComplementWords(Config):
+    """``places.complements``: what stands around a street, and streets without a number."""
+
+    units: Words
+    floors: Words = Field(default_factory=list)
+    ordinals: Words = Field(default_factory=list)
+    alone_units: Words = Field(default_factory=list)
+    named: Words
+    sure: Words = Field(default_factory=list)
+    boxes: Words = Field(default_factory=list)
+    long_boxes: Words = Field(default_factory=list)
+    streets: Words = Field(default_factory=list)
+    weak_streets: Words = Field(default_factory=list)
+    whole_streets: Words = Field(default_factory=list)
+
+
 class PlaceWords(Config):
     """``places`` of ``detectors.yaml``."""
 
@@ -88,9 +104,10 @@ class PlaceWords(Config):
     postcodes: list[str] = Field(default_factory=list)
     bare_four_digits: Literal["anywhere", "behind_street"] = "anywhere"
     letter_words: Words = Field(default_factory=list)
-    town_after_street: bool = False
+    town_after_street: bool | Literal["line"] = False
     boxes: Words = Field(default_factory=list)
     line_streets: Words = Field(default_factory=list)
+    complements: ComplementWords | None = None
 
 
 class PracticeWords(Config):
