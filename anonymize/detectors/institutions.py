@@ -51,6 +51,7 @@ class Institutions(Detector):
         self._titles = frozenset(fold(str(word)).rstrip(".") for word in pack["detectors"]["names"]["titles"])
         self._specialties = frozenset(fold(word) for word in words.get("specialties", []))
         # weak heads in small letters: an article before them tells the noun from the adjective
+        self._joins = frozenset(fold(str(word)) for word in pack["detectors"]["contacts"].get("and", []))
         self._quiet = frozenset(fold(word) for word in words.get("quiet_heads", []))
         self._quiet_after = re.compile(rf"(?<!\w){alternatives(words.get('quiet_after', []))} ?$")
         self._one_case_after = re.compile(rf"(?<!\w){alternatives(words.get('one_case_after', []))} ?$")
@@ -178,6 +179,7 @@ class Institutions(Detector):
                     return None
             if self._not_after.search(before[-40:]):
                 return None
+        small = view.text[match.start()].islower() and not at_start
         position, end, taken, described = match.end(), None, 0, False
         while taken < MAXIMUM:
             step = _STEP.match(view.text, position, line_end)
@@ -188,6 +190,8 @@ class Institutions(Detector):
             folded = view.folded[first : first + len(word)]
             if folded in self._stop:
                 break
+            if described and small and folded in self._joins:
+                break  # "la clinique de médecine et chirurgie de ..." tells what it does
             if folded in self._connectors or word.isdigit():
                 pass
             elif end is None and folded in self._specialties and (word[0].islower() or head in self._weak):

@@ -55,6 +55,7 @@ class Places(Detector):
         self._short = frozenset(fold(str(word)) for word in words["abbreviations"])
         self._common = frozenset(fold(word) for word in pack.words("common") | pack.words("clinical"))
         self._protected = protected_of(pack).words
+        self._no_at = self._common | self._protected | frozenset(fold(str(word)) for word in words.get("countries", []))
         self._at = Anchored(words["at"], rf"(?<!\w){alternatives(words['at'])} ")
         self._towns = gazetteer.towns
         self._first_words = frozenset(town.split(" ", 1)[0] for town in gazetteer.towns)
@@ -105,7 +106,12 @@ class Places(Detector):
             rf"(?P<town>{_TOWN_WORD}(?: {_TOWN_WORD}){{0,3}}),? ?\(?(?:quebec|qc|ontario|on)\)?,? $"
         )
         self._british = re.compile(r"(?<!\w)[a-z]{1,2}\d[a-z\d]? \d[abd-hjlnp-uw-z]{2}(?!\w)")
-        self._cue = Anchored(words["town_cues"], rf"(?<!\w){alternatives(words['town_cues'])} ?:? ")
+        self._cue = self._cues(words["town_cues"], words.get("elisions", {}))
+        self._capital_cue = self._cues(words.get("town_cues_capital", []), words.get("elisions", {}))
+        heads = pack["detectors"]["institutions"]["heads"]
+        # "fait à l'Hôpital X": the institution is read as such
+        self._no_first = self._stop | frozenset(fold(str(head)) for head in heads)
+        self._no_capital = self._no_first | frozenset(fold(word) for word in pack.words("clinical"))
         self._letter = re.compile(rf"[ \t]*(?P<town>{_TOWN_WORD}(?: {_TOWN_WORD}){{0,3}}), ?(?:le|the|den|el|a) \d")
         # "Town, date" alone on a line; the words that may stand between are the pack's
         months = forms_of(pack).months
@@ -177,6 +183,12 @@ class Places(Detector):
             end = self._town(view, match.end())
             if end:
                 yield Span(match.end(), end, "town", 0.8, "places.cue")
+        for match in self._capital_cue.finditer(view) if view.case == "mixed" else ():
+            word = _WORD.match(view.text, match.end())
+            if word and not self._no_capital.intersection(words_of(word.group()))-self._particles:
+                end = self._town(view, match.end())
+                if end:
+                    yield Span(match.end(), end, "town", 0.7, "places.cue")
         for match in self._at.finditer(view):
             word = _WORD.match(view.text, match.end())
             if (
@@ -187,7 +199,7 @@ class Places(Detector):
                 and view.case == "mixed"
             ):
                 end = self._town(view, match.end())
-                if end and not (set(words_of(word.group())) & (self._common | self._protected)):
+                if end and not (set(words_of(word.group())) & self._no_at):
                     yield Span(match.end(), end, "town", 0.6, "places.at")
         for start, stop in view.lines:
             street = self._own_line.match(folded, start, stop + 1) if view.text[stop - 1 : stop].isalnum() else None
@@ -207,6 +219,13 @@ class Places(Detector):
             ):
                 yield Span(*match.span("town"), "town", 0.8, "places.letter")
         yield from self._known(view)
+
+    @staticmethod
+    def _cues(cues: list[str], elisions: dict[str, str]) -> Anchored:
+        """Cues with what stands between them and the town; ``elisions`` says how a last word is written before a vowel."""
+        parts = [cue.rpartition(" ") for cue in map(str, cues)]
+        elided = [f"{before} {elisions[last]}" for before, _, last in parts if before and last in elisions]
+        return Anchored(cues, rf"(?<!\w)(?:{alternatives(cues)} ?:? |{alternatives(elided)})")
 
     def _plausible(self, town: str) -> bool:
         """Words with capitals and particles, none of them clinical: no title of an examination before its date."""
@@ -285,6 +304,8 @@ class Places(Detector):
                 break
             word, folded = match.group(), view.folded[match.start() : match.end()]
             lower_ok = view.case == "lower" and (count < 1 or (count == 1 and end is None))
+            if _ELIDED.match(word) and not self._elided(word, folded):
+                break
             if folded in self._particles and (count or word[0].isupper() or view.case == "lower"):
                 pass
             elif word[0].isupper() or _ELIDED.match(word) or lower_ok:
@@ -307,6 +328,10 @@ class Places(Detector):
             position += 1
         office = self._office.match(view.folded, end + 1) if end else None
         return office.end() if office else end
+
+    def _elided(self, word: str, folded: str) -> bool:
+        """Whether an elided word may begin a town: ``l'Isle``, not ``l'Hôpital`` or ``l'INO``."""
+        return folded[2:] not in self._no_first and not (word[0].islower() and word[2:].isupper())
 
     def _known(self, view: View) -> Iterable[Span]:
         """Towns of the export's own column."""

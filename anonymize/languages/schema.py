@@ -96,6 +96,9 @@ class PlaceWords(Config):
     address_labels: Annotated[Words, few(3)]
     at: Words
     town_cues: Annotated[Words, few(8)]
+    town_cues_capital: Words = Field(default_factory=list)
+    elisions: dict[str, str] = Field(default_factory=dict)
+    countries: Words = Field(default_factory=list)
     post_office: Words
     number_suffixes: Words
     abbreviations: dict[str, str]
