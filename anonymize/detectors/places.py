@@ -8,6 +8,7 @@ from itertools import chain, takewhile
 
 from anonymize.dates import forms_of
 from anonymize.detectors import Detector
+from anonymize.detectors.address_parts import AddressParts
 from anonymize.detectors.protected_terms import protected_of
 from anonymize.languages import Pack
 from anonymize.report import Gazetteer, Span
@@ -19,6 +20,9 @@ _NEXT = re.compile(r"[ \u00a0\-][^\W\d_'’]")
 _ELIDED = re.compile(r"[dl]['’][A-ZÀ-Ý]")
 _BEFORE_STREET = re.compile(r"(?<![\w\-])[^\W\d_][\w\-]* $")
 _COMMA = re.compile(r"[ ]?,[ \n]| ?\n|,? (?:in|te|a) ")
+_SAME_LINE = re.compile(r"[ ]?, ?| [-–] | \(| (?:in|te|[aà]) ")
+_GLUED = re.compile(r"[a-z\d][\-/.]$")
+_CLOSED_TOWN = re.compile(r" ?(?:[,;.)\n]|$| [-–(])")
 _AFTER_CODE = re.compile(r"[ ,]{1,3}|\n")
 _COUNTRIES = frozenset(("f", "b", "ch", "l", "d", "a", "e", "lu"))
 _CLOSED = re.compile(r" ?(?:[,;.\n)]|$)")
@@ -47,9 +51,11 @@ class Places(Detector):
             "l",
             *(fold(str(word)) for word in words.get("particles", [])),
         }
+        self._no_town = self._stop - self._particles
         self._short = frozenset(fold(str(word)) for word in words["abbreviations"])
         self._common = frozenset(fold(word) for word in pack.words("common") | pack.words("clinical"))
         self._protected = protected_of(pack).words
+        self._no_at = self._common | self._protected | frozenset(fold(str(word)) for word in words.get("countries", []))
         self._at = Anchored(words["at"], rf"(?<!\w){alternatives(words['at'])} ")
         self._towns = gazetteer.towns
         self._first_words = frozenset(town.split(" ", 1)[0] for town in gazetteer.towns)
@@ -58,7 +64,10 @@ class Places(Detector):
         suffix = alternatives(words["number_suffixes"])
         number = rf"\d{{1,4}}(?: ?{suffix}\b| ?[a-d]\b)?"
         body = r"[^\n,;:|()\t]{2,50}?"
-        stop = r"(?=\s*(?:[,;:|()\n\t]|$| - |  |\.(?:\s|$)| (?:[a-z]{1,2}[ \-])?\d{4,5}\b))"
+        self._parts = AddressParts(pack, words)
+        # "41 rue de Varsovie à Bully": the town is read behind the street
+        town = rf"| {alternatives(words['at'])} [a-z]|[ ]?[•·]" if self._parts.active else ""
+        stop = rf"(?=\s*(?:[,;:|()\n\t]|$| - |  |\.(?:\s|$)| (?:[a-z]{{1,2}}[ \-])?\d{{4,5}}\b{town}))"
         # These begin with a number.
         self._street = re.compile(
             rf"(?<![\w.,/]){number}(?: ?[,] ?| )(?:{streets})(?![\w'])[. ]{{1,2}}{body}{stop}"
@@ -81,10 +90,11 @@ class Places(Detector):
             rf"(?<!\w){labels} ?:? (?:au |a |a la |aux )?"
             rf"(?P<street>(?:{number},? )?(?:{streets}|[a-z\-]{{3,30}}{endings})\b{body}{stop})",
         )
+        reverse = rf"|[;)•]|\.(?:\s|$)| {alternatives(words['at'])} [a-z]" if self._parts.active else ""
         self._reverse = Anchored(
             words["streets"],
             rf"(?<!\w)(?P<street>(?:{streets}) (?:d[eu]s? |de la |d')?"
-            rf"[^\n,;:|()\d]{{3,40}}?,? {number})(?=\s*(?:,|\n|$| - |\|))",
+            rf"[^\n,;:|()\d]{{3,40}}?,? {number})(?=\s*(?:,|\n|$| - |\|{reverse}))",
         )
         self._postcode = re.compile(
             r"(?<![\w.,/+])(?P<code>(?:(?:f|b|ch|l|d|a|e|lu) ?- ?)?\d{4,5})(?P<gap>[ ,]{1,3}|\n)(?=[a-z'])"
@@ -96,7 +106,12 @@ class Places(Detector):
             rf"(?P<town>{_TOWN_WORD}(?: {_TOWN_WORD}){{0,3}}),? ?\(?(?:quebec|qc|ontario|on)\)?,? $"
         )
         self._british = re.compile(r"(?<!\w)[a-z]{1,2}\d[a-z\d]? \d[abd-hjlnp-uw-z]{2}(?!\w)")
-        self._cue = Anchored(words["town_cues"], rf"(?<!\w){alternatives(words['town_cues'])} ?:? ")
+        self._cue = self._cues(words["town_cues"], words.get("elisions", {}))
+        self._capital_cue = self._cues(words.get("town_cues_capital", []), words.get("elisions", {}))
+        heads = pack["detectors"]["institutions"]["heads"]
+        # "fait à l'Hôpital X": the institution is read as such
+        self._no_first = self._stop | frozenset(fold(str(head)) for head in heads)
+        self._no_capital = self._no_first | frozenset(fold(word) for word in pack.words("clinical"))
         self._letter = re.compile(rf"[ \t]*(?P<town>{_TOWN_WORD}(?: {_TOWN_WORD}){{0,3}}), ?(?:le|the|den|el|a) \d")
         # "Town, date" alone on a line; the words that may stand between are the pack's
         months = forms_of(pack).months
@@ -124,7 +139,7 @@ class Places(Detector):
         self._box = Anchored(
             words.get("boxes", []), rf"(?<!\w){alternatives(words.get('boxes', []))}[ .:]{{1,3}}\d{{1,6}}(?!\w)"
         )
-        self._town_after_street = bool(words.get("town_after_street"))
+        self._town_after_street = {True: _COMMA, "line": _SAME_LINE}.get(words.get("town_after_street", False))
         self._office = re.compile(rf"(?<!\w){alternatives(words['post_office'])}(?: ?\d{{1,5}})?(?!\w)")
 
     def find(self, view: View) -> Iterable[Span]:
@@ -132,8 +147,10 @@ class Places(Detector):
         folded = view.folded
         numbers = [(view.starts[index], index) for index in view.digits if len(view.words[index]) <= 5]
         for match in chain(_from(self._street, view, numbers), self._street_ending.finditer(view)):
-            yield Span(*match.span(), "address", 0.9, "places.street")
-            yield from self._after_street(view, match.end())
+            start, end = self._parts.around(view, *match.span())
+            yield Span(start, end, "address", 0.9, "places.street")
+            yield from self._after_street(view, end)
+        yield from self._parts.find(view)
         for match in _from(self._name_first, view, numbers) if self._name_first else ():
             if view.text[match.end() - len(match.group().rsplit(" ", 1)[1])].isupper() or view.case == "lower":
                 yield Span(*match.span(), "address", 0.9, "places.street")
@@ -155,14 +172,23 @@ class Places(Detector):
                 yield Span(*match.span(), "postcode", 0.85, "places.postcode")
         for pattern in (self._labelled, self._reverse) if view.digits else (self._labelled,):
             for match in pattern.finditer(view):
-                if any(char.isupper() for char in view.text[slice(*match.span("street"))]) or view.case == "lower":
-                    yield Span(*match.span("street"), "address", 0.8, "places.labelled")
-                    yield from self._after_street(view, match.end("street"))
+                street = view.text[slice(*match.span("street"))]
+                named = pattern is self._labelled or not self._parts.active or self._parts.names(street)
+                if view.case == "lower" or (named and any(map(str.isupper, street))):
+                    start, end = self._parts.around(view, *match.span("street"))
+                    yield Span(start, end, "address", 0.8, "places.labelled")
+                    yield from self._after_street(view, end)
         yield from self._postcodes(view, numbers, codes)
         for match in self._cue.finditer(view):
             end = self._town(view, match.end())
             if end:
                 yield Span(match.end(), end, "town", 0.8, "places.cue")
+        for match in self._capital_cue.finditer(view) if view.case == "mixed" else ():
+            word = _WORD.match(view.text, match.end())
+            if word and not self._no_capital.intersection(words_of(word.group()))-self._particles:
+                end = self._town(view, match.end())
+                if end:
+                    yield Span(match.end(), end, "town", 0.7, "places.cue")
         for match in self._at.finditer(view):
             word = _WORD.match(view.text, match.end())
             if (
@@ -173,7 +199,7 @@ class Places(Detector):
                 and view.case == "mixed"
             ):
                 end = self._town(view, match.end())
-                if end and not (set(words_of(word.group())) & (self._common | self._protected)):
+                if end and not (set(words_of(word.group())) & self._no_at):
                     yield Span(match.end(), end, "town", 0.6, "places.at")
         for start, stop in view.lines:
             street = self._own_line.match(folded, start, stop + 1) if view.text[stop - 1 : stop].isalnum() else None
@@ -186,9 +212,20 @@ class Places(Detector):
             if not match:
                 match = self._dated_line.match(folded, start, stop)
                 match = match if match and self._plausible(view.text[slice(*match.span("town"))]) else None
-            if match and (view.text[match.start("town")].isupper() or view.case == "lower"):
+            if (
+                match
+                and (view.text[match.start("town")].isupper() or view.case == "lower")
+                and not set(words_of(match["town"])) & self._no_town  # "Née DUPONT, le 3"
+            ):
                 yield Span(*match.span("town"), "town", 0.8, "places.letter")
         yield from self._known(view)
+
+    @staticmethod
+    def _cues(cues: list[str], elisions: dict[str, str]) -> Anchored:
+        """Cues with what stands between them and the town; ``elisions`` says how a last word is written before a vowel."""
+        parts = [cue.rpartition(" ") for cue in map(str, cues)]
+        elided = [f"{before} {elisions[last]}" for before, _, last in parts if before and last in elisions]
+        return Anchored(cues, rf"(?<!\w)(?:{alternatives(cues)} ?:? |{alternatives(elided)})")
 
     def _plausible(self, town: str) -> bool:
         """Words with capitals and particles, none of them clinical: no title of an examination before its date."""
@@ -198,8 +235,10 @@ class Places(Detector):
 
     def _after_street(self, view: View, end: int) -> Iterable[Span]:
         """The town behind a comma behind a street: ``Florstraat 2, Veendam``."""
-        gap = _COMMA.match(view.text, end) if self._town_after_street else None
+        gap = self._town_after_street.match(view.text, end) if self._town_after_street else None
         stop = self._town(view, gap.end()) if gap else None
+        if stop and view.case != "mixed" and self._parts.active and not _CLOSED_TOWN.match(view.text, stop):
+            return
         if gap and stop and not set(words_of(view.text[gap.end() : stop])) <= self._common:
             yield Span(gap.end(), stop, "town", 0.7, "places.after_street")
 
@@ -224,8 +263,10 @@ class Places(Detector):
                         view.folded, max(0, match.start() - 30), match.start()
                     ):
                         continue
-                elif before and before[-1] not in ",-|\n(" and not labelled:
+                elif before and before[-1] not in ",-|\n(•·" and not labelled:
                     continue
+                if _GLUED.search(view.folded, max(0, match.start() - 2), match.start()):
+                    continue  # the end of a number or a date
                 if code[:2] in ("19", "20") and view.text[match.end() :][:1].islower():
                     continue
             yield Span(*match.span("code"), "postcode", 0.85, "places.postcode")
@@ -263,6 +304,8 @@ class Places(Detector):
                 break
             word, folded = match.group(), view.folded[match.start() : match.end()]
             lower_ok = view.case == "lower" and (count < 1 or (count == 1 and end is None))
+            if _ELIDED.match(word) and not self._elided(word, folded):
+                break
             if folded in self._particles and (count or word[0].isupper() or view.case == "lower"):
                 pass
             elif word[0].isupper() or _ELIDED.match(word) or lower_ok:
@@ -285,6 +328,10 @@ class Places(Detector):
             position += 1
         office = self._office.match(view.folded, end + 1) if end else None
         return office.end() if office else end
+
+    def _elided(self, word: str, folded: str) -> bool:
+        """Whether an elided word may begin a town: ``l'Isle``, not ``l'Hôpital`` or ``l'INO``."""
+        return folded[2:] not in self._no_first and not (word[0].islower() and word[2:].isupper())
 
     def _known(self, view: View) -> Iterable[Span]:
         """Towns of the export's own column."""

@@ -79,6 +79,22 @@ class NameWords(Config):
     noun_capitals: bool = False
 
 
+class ComplementWords(Config):
+    """``places.complements``: what stands around a street, and streets without a number."""
+
+    units: Words
+    floors: Words = Field(default_factory=list)
+    ordinals: Words = Field(default_factory=list)
+    alone_units: Words = Field(default_factory=list)
+    named: Words
+    sure: Words = Field(default_factory=list)
+    boxes: Words = Field(default_factory=list)
+    long_boxes: Words = Field(default_factory=list)
+    streets: Words = Field(default_factory=list)
+    weak_streets: Words = Field(default_factory=list)
+    whole_streets: Words = Field(default_factory=list)
+
+
 class PlaceWords(Config):
     """``places`` of ``detectors.yaml``."""
 
@@ -87,6 +103,9 @@ class PlaceWords(Config):
     address_labels: Annotated[Words, few(3)]
     at: Words
     town_cues: Annotated[Words, few(8)]
+    town_cues_capital: Words = Field(default_factory=list)
+    elisions: dict[str, str] = Field(default_factory=dict)
+    countries: Words = Field(default_factory=list)
     post_office: Words
     number_suffixes: Words
     abbreviations: dict[str, str]
@@ -95,9 +114,23 @@ class PlaceWords(Config):
     postcodes: list[str] = Field(default_factory=list)
     bare_four_digits: Literal["anywhere", "behind_street"] = "anywhere"
     letter_words: Words = Field(default_factory=list)
-    town_after_street: bool = False
+    town_after_street: bool | Literal["line"] = False
     boxes: Words = Field(default_factory=list)
     line_streets: Words = Field(default_factory=list)
+    complements: ComplementWords | None = None
+
+
+class PracticeWords(Config):
+    """``institutions.practices``: practices whose name begins with the word for their work."""
+
+    fields: Words
+    rooms: Words = Field(default_factory=list)
+    legal: Words = Field(default_factory=list)
+    links: Words
+    before: Words
+    before_rooms: Words = Field(default_factory=list)
+    not_after: Words = Field(default_factory=list)
+    no_names: Words = Field(default_factory=list)
 
 
 class InstitutionWords(Config):
@@ -113,6 +146,12 @@ class InstitutionWords(Config):
     own_names: Words
     connectors: Words
     stop: Annotated[Words, few(8)]
+    specialties: Words = Field(default_factory=list)
+    quiet_heads: Words = Field(default_factory=list)
+    quiet_after: Words = Field(default_factory=list)
+    one_case_after: Words = Field(default_factory=list)
+    alone: Words = Field(default_factory=list)
+    practices: PracticeWords | None = None
 
 
 class ContactWords(Config):
