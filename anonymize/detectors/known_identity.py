@@ -203,7 +203,6 @@ class KnownIdentity(Detector):
             found += [(form, "birth_date") for form in sorted(forms, key=len, reverse=True)]
         return found
 
-
     # -- the search ---------------------------------------------------------------------------------------------------
 
     @cached_property
@@ -506,5 +505,12 @@ def _places_of(view: View, beginnings: frozenset[str], forms: Mapping[str, str] 
     if not beginnings:
         return []
     full = forms or {}
-    found = (word for word in view.where if _spelled_out(full.get(word, word)) in beginnings)
+    found = beginnings & view.vocabulary
+    found -= full.keys()
+    others = [*view.once(_places_of, _with_ligatures), *(full.keys() & view.vocabulary)]
+    found |= {word for word in others if _spelled_out(full.get(word, word)) in beginnings}
     return sorted(index for word in found for index in view.where[word])
+
+
+def _with_ligatures(view: View) -> list[str]:
+    return [word for word in view.where if "œ" in word or "æ" in word]

@@ -73,20 +73,22 @@ class Ner(Detector):
         for span in self.network.tag(view.text, view.case):
             for piece in self._pieces(view, span):
                 kind = _KIND_OF.get(piece.kind, piece.kind)
-                checked = self._checked(view, replace(piece, kind=kind, rule="ner.trained"))
+                checked = self._checked(view, Span(piece.start, piece.end, kind, piece.score, "ner.trained"))
                 if checked:
                     yield checked
 
     def _pieces(self, view: View, span: Span) -> Iterable[Span]:
         """``span`` without the measures and the levels of the spine that a run of numbers swallowed."""
+        if span.kind not in ("number", "date"):
+            yield span
+            return
         position = span.start
-        if span.kind in ("number", "date"):
-            for match in self._measure.finditer(view.folded, span.start, min(len(view.text), span.end + 8)):
-                if match.start() >= span.end:
-                    break
-                if match.start() > position:
-                    yield replace(span, start=position, end=match.start())
-                position = max(position, match.end())
+        for match in self._measure.finditer(view.folded, span.start, min(len(view.text), span.end + 8)):
+            if match.start() >= span.end:
+                break
+            if match.start() > position:
+                yield replace(span, start=position, end=match.start())
+            position = max(position, match.end())
         if position < span.end:
             yield replace(span, start=position)
 
