@@ -78,7 +78,7 @@ class Places(Detector):
         self._apart = Anchored(words["street_endings"], rf"(?<=[^\W\d_][ ]){endings} {number}(?!\w)")
         # 28 Victoria Road
         name_first = (
-            rf"(?<![\w.,/]){number},? (?:[^\W\d_][^\W\d_'\-]+ ){{1,3}}{streets}(?!\w)\.?"
+            rf"(?<![\w.,/])(?:\d{{1,4}}[a-d]?[/\-])?{number},? (?:[^\W\d_][^\W\d_'\-]+ ){{1,3}}{streets}(?!\w)\.?"
             if words.get("name_first")
             else "(?!)"
         )

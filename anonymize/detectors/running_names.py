@@ -21,6 +21,7 @@ _SENTENCE = re.compile(r"(?:^|[.!?:\n•*\t|][ ]*(?:[\-–—•*] ?)?)\Z")
 _GRADE = re.compile(r"(?: ?[\[(]?\d|[ \-](?:i{1,3}v?|iv|vi{0,3}|[a-d])(?![\w'])|['’]s(?!\w)|[./@_]\w)")
 _LINKED = re.compile(r"([^\W\d_]+) ?(?:-|/| et | & ) ?\Z")
 _LINK_AFTER = re.compile(r" ?(?:-|/| et | & ) ?([^\W\d_]+)")
+_NOUN = re.compile(r" ([a-z]+)(?: ([a-z]+))?")
 _PARTICLE = re.compile(r"\((?P<name>(?P<particle>[^\W\d_]{1,3}[ '’])[^\W\d_]+(?:-[^\W\d_]+)?)(?=[,)])")
 _COMPOUND_BEFORE = re.compile(r"(?<![\w\-])[^\W\d_]+-\Z")
 _COMPOUND_AFTER = re.compile(r"-[A-ZÀ-ÖØ-Þ][^\W\d_]+")
@@ -180,6 +181,9 @@ class RunningNames(Detector):
         """Whether a number, a grade or an eponym beside the word says that it is one: ``Risser 2``, ``Fowler-Philip``."""
         if _GRADE.match(view.folded, end):
             return True
+        noun = _NOUN.match(view.folded, end)
+        if noun and not self._heads.isdisjoint(noun.groups()):
+            return True  # "Sherman type", "Terry Thomas sign"
         before = _LINKED.search(view.folded, max(0, start - 24), start)
         after = _LINK_AFTER.match(view.folded, end)
         return any(match and match[1] in self._protected.words for match in (before, after))
