@@ -58,6 +58,7 @@ def build(pack: Pack, gazetteer: Gazetteer | None = None, forms: Sequence[Identi
     from anonymize.detectors.names import Names
     from anonymize.detectors.national import NationalNumbers
     from anonymize.detectors.online import Online
+    from anonymize.detectors.pasted_table import PastedTable
     from anonymize.detectors.places import Places
     from anonymize.detectors.running_names import RunningNames
 
@@ -76,5 +77,6 @@ def build(pack: Pack, gazetteer: Gazetteer | None = None, forms: Sequence[Identi
         Identifiers(pack, forms),
         Devices(pack),
         Hl7(pack),
+        PastedTable(pack),
         Ages(pack),
     ]

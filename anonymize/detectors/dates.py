@@ -69,6 +69,10 @@ class Dates(Detector):
             rf"\.?(?:[ .,\-/]{{0,3}}{links})(?P<year>(?:18|19|20)\d\d|'?\d\d)(?![\d])(?![.,]\d)"
         )
         self._day_after_month = re.compile(rf"\.? ?\d{{1,2}}{ordinals}?,? ?(?:19|20)\d\d(?!\d)")
+        # "October 15th", "Jul. 30": where a language writes the month before its day, it may do so without a year
+        self._bare_day = (
+            re.compile(rf"\.? ?(?P<day>\d{{1,2}}){ordinals}?(?![\w%]|[.,/:\-]\d)") if cues.get("month_first") else None
+        )
         self._before_number = re.compile(rf"[ \-]{{1,2}}{links}")
         self._season = re.compile(rf"(?:(\w+) )?(?<!\w)([a-z]{{3,12}}) {links}\Z")
         self._join_only = re.compile(rf"^[ \t]?(?:[\-–/,&+]|[ ]?(?:{joined or '(?!)'})(?: {articles}\b)?)?[ \t]?\Z")
@@ -274,6 +278,10 @@ class Dates(Detector):
                 after = after if in_brackets else None
         if month_first:
             return start, month_first.end(), "dates.named"
+        if self._bare_day and not has_day:
+            end_of_day = self._day_after(view, index)
+            if end_of_day:
+                return start, end_of_day, "dates.named"
         if after and not (has_day is False and not full and len(after["year"]) < 4):
             return start, after.end(), "dates.named"
         words_after = self._words_after(view, index)
@@ -326,6 +334,26 @@ class Dates(Detector):
             if value is not None and 1 <= value <= 31:
                 start = token.start
         return start
+
+    def _day_after(self, view: View, index: int) -> int | None:
+        """End of a day, in digits or words, behind the month; of the year in words behind it."""
+        folded, end = view.folded, view.ends[index]
+        match = self._bare_day.match(folded, end) if self._bare_day else None
+        if match and not view.text[view.starts[index]].islower():
+            unit = self._unit.match(folded, match.end())
+            return match.end() if 1 <= int(match["day"]) <= 31 and not unit else None
+        text, last = "", index
+        for number in range(index + 1, min(index + 3, len(view.words))):
+            if not re.fullmatch(r"[ \-](?:the )?", folded[view.ends[number - 1] : view.starts[number]]):
+                break
+            value = self._forms.numbers.value(text + view.words[number]) if view.words[number].isalpha() else None
+            day = self._forms.numbers.value(text) if text else 0
+            if not value or value > 31 or (day and not (day >= 20 and value - day < 10)):
+                break  # "second nineteen fifty": a year follows
+            text, last = text + view.words[number], number
+        if last == index or not self._forms.numbers.is_word(view.words[last]):
+            return None
+        return self._words_after(view, last) or view.ends[last]
 
     def _words_after(self, view: View, index: int) -> int | None:
         """End of the number words directly after the month that say a year."""

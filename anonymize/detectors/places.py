@@ -83,6 +83,7 @@ class Places(Detector):
             else "(?!)"
         )
         self._name_first = re.compile(name_first)
+        self._kind_last = bool(words.get("name_first"))
         labels = alternatives(words["address_labels"])
         self._label = re.compile(rf"(?<!\w){labels} ?: ?$")
         self._labelled = Anchored(
@@ -147,11 +148,16 @@ class Places(Detector):
         folded = view.folded
         numbers = [(view.starts[index], index) for index in view.digits if len(view.words[index]) <= 5]
         for match in chain(_from(self._street, view, numbers), self._street_ending.finditer(view)):
+            if self._kind_last and view.case == "mixed" and not self._parts.names(view.text[slice(*match.span())]):
+                continue  # "32 St. the first three months"
             start, end = self._parts.around(view, *match.span())
             yield Span(start, end, "address", 0.9, "places.street")
             yield from self._after_street(view, end)
         yield from self._parts.find(view)
         for match in _from(self._name_first, view, numbers) if self._name_first else ():
+            first = re.search(r"[^\W\d_]{2}", match.group())
+            if view.case == "mixed" and first and view.text[match.start() + first.start()].islower():
+                continue  # "22 reported normal by Dr"
             if view.text[match.end() - len(match.group().rsplit(" ", 1)[1])].isupper() or view.case == "lower":
                 yield Span(*match.span(), "address", 0.9, "places.street")
         for match in self._apart.finditer(view):
@@ -185,7 +191,7 @@ class Places(Detector):
                 yield Span(match.end(), end, "town", 0.8, "places.cue")
         for match in self._capital_cue.finditer(view) if view.case == "mixed" else ():
             word = _WORD.match(view.text, match.end())
-            if word and not self._no_capital.intersection(words_of(word.group()))-self._particles:
+            if word and not self._no_capital.intersection(words_of(word.group())) - self._particles:
                 end = self._town(view, match.end())
                 if end:
                     yield Span(match.end(), end, "town", 0.7, "places.cue")

@@ -199,6 +199,7 @@ class DateWords(Config):
     season_not_after: Words = Field(default_factory=list)
     not_after: Words = Field(default_factory=list)
     month_slash_year: bool = False
+    month_first: bool = False
     bare_years: bool = False
 
 
