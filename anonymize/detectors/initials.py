@@ -18,9 +18,13 @@ _PAIR = rf"(?:{_UPPER}\.?[\- ]?){{2,5}} ?[/\\:|] ?(?:{_LOWER}{{2,4}}|(?:{_UPPER}
 _AFTER_CUE = re.compile(
     rf" ?[:=.]? {{0,3}}(?P<initials>{_PAIR}|{_UPPER}{{2,4}}(?=[ ]?[/\-] ?\d))(?![\w'’])(?! ?[/\-][A-Z]*\d*[A-Z])"
 )
-_LINE = re.compile(rf"[ \t]*(?:[*(\-–] ?)?(?P<initials>(?:{_UPPER}\.?-?){{2,5}} ?[/:] ?{_LOWER}{{2,4}})[ \t)*.]*$", re.M)
+_LINE = re.compile(
+    rf"[ \t]*(?:[*(\-–] ?)?(?P<initials>(?:{_UPPER}\.?-?){{2,5}} ?[/:] ?{_LOWER}{{2,4}})[ \t)*.]*$", re.M
+)
 _SIGNED = re.compile(rf"[ \t\-–—]*(?P<initials>{_UPPER}\. ?-?(?:{_UPPER}\. ?-?){{0,2}}{_UPPER}\.?)[ \t]*$", re.M)
-_BRACKET = re.compile(rf"[^()\n]{{0,30}}\((?P<initials>(?:{_UPPER}\.?){{2,4}}(?: ?/ ?(?:{_UPPER}{{2,4}}|{_LOWER}{{2,4}}))?)\)")
+_BRACKET = re.compile(
+    rf"[^()\n]{{0,30}}\((?P<initials>(?:{_UPPER}\.?){{2,4}}(?: ?/ ?(?:{_UPPER}{{2,4}}|{_LOWER}{{2,4}}))?)\)"
+)
 _LAST = 4  # lines of a document that may hold nothing but initials
 
 

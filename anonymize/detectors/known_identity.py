@@ -203,7 +203,6 @@ class KnownIdentity(Detector):
             found += [(form, "birth_date") for form in sorted(forms, key=len, reverse=True)]
         return found
 
-
     # -- the search ---------------------------------------------------------------------------------------------------
 
     @cached_property

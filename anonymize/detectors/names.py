@@ -164,7 +164,11 @@ class Names(Detector):
                     break
                 chained.add(start)
                 end = self._reader.read(view, start, loose=False)
-                if end is not None and not title and (_LABEL_END.match(view.text, end) or self._abbreviation(view, start, end)):
+                if (
+                    end is not None
+                    and not title
+                    and (_LABEL_END.match(view.text, end) or self._abbreviation(view, start, end))
+                ):
                     break  # "Coralie DUPUIS - Père : ...", "Dr Ouellet, GMF"
 
     def _abbreviation(self, view: View, start: int, end: int) -> bool:

@@ -59,6 +59,7 @@ class Ner(Detector):
         calendar = [*pack["pack"]["weekdays"], *(name for names in pack["pack"]["months"] for name in names)]
         self._stop -= frozenset(fold(str(word)) for word in calendar)  # "Dr Avril"
         self._eponyms = protected_of(pack).words
+        self._terms = frozenset(fold(word) for word in pack.words("clinical")) - self._stop
         self._edges = NameEdges(pack, self.lexicon)
         self._clinical = frozenset(fold(word) for word in pack.words("clinical") | pack.words("common"))
         units = alternatives(pack["detectors"]["identifiers"]["units"])
@@ -151,7 +152,10 @@ class Ner(Detector):
             alone = len(words) == 1 or (elided and len(words) == 2)
             if not long or (alone and not self._nameable(view, long[0], span.score)):
                 return None
-            if alone and span.kind == "name" and self._no_person(long[0], span.score):
+            if span.kind == "name" and alone and self._no_person(long[0], span.score):
+                return None
+            graded = len(words[-1].group()) == 1 and view.text[words[-1].end() : words[-1].end() + 1] != "."
+            if span.kind == "name" and span.score < 0.995 and len(long) < 3 and self._term(long, graded):
                 return None
             start, end = words[0].start(), words[-1].end()
             if len(words[-1].group()) == 1 and view.text[end : end + 1] == ".":
@@ -202,16 +206,26 @@ class Ner(Detector):
         _, given, surname, _ = self.lexicon.codes(folded)
         return folded in self._eponyms and given not in (1, 2) and score < (0.9 if surname in (1, 2) else 0.999)
 
+    def _term(self, words: list[str], graded: bool) -> bool:
+        """Whether words are of the clinic, or eponyms beside such a word or a grade: ``Lambeau DIEP``, ``Frankel D``."""
+        folded = [fold(word) for word in words]
+        if not graded and self._terms.isdisjoint(folded):
+            return False
+        eponyms = (word for word in folded if word not in self._terms)
+        return all(word in self._eponyms and self.lexicon.codes(word)[1] not in (1, 2) for word in eponyms)
+
     def _nameable(self, view: View, word: str, score: float) -> bool:
         """Whether a word that stands alone can be a name: no abbreviation, no everyday or clinical word unless the tagger is
         sure."""
         folded = fold(word)
         frequency, *ranks = self.lexicon.codes(folded)
         listed = any(ranks)
-        if folded in self._clinical or frequency >= _FREQUENT:
+        if folded in self._terms:
             return score >= 0.995
         if word.isupper() and view.case == "mixed" and len(word) <= (5 if not listed else 3):
             return listed and score >= _SURE
+        if folded in self._clinical or frequency >= _FREQUENT:
+            return score >= 0.995
         if listed:
             return frequency < _FREQUENT - 1 or score >= 0.9
         if self._nouns:

@@ -26,7 +26,9 @@ _COMPOUND_BEFORE = re.compile(r"(?<![\w\-])[^\W\d_]+-\Z")
 _COMPOUND_AFTER = re.compile(r"-[A-ZÀ-ÖØ-Þ][^\W\d_]+")
 _BEFORE = re.compile(r"([^\W\d_]+)(?:[ ]{1,2}|['’])\Z")
 # A line of a chat or of a dictated dialogue, folded: "[14:02] jules : ..."
-_SPEAKER = re.compile(r"[ \t]*[\[(]?\d{1,2}[:h]\d\d(?::\d\d)?[\])]?[ ,\-–]{1,3}(?P<name>[^\W\d_]{3,}(?:[ \-][^\W\d_]{3,})?) ?: ")
+_SPEAKER = re.compile(
+    r"[ \t]*[\[(]?\d{1,2}[:h]\d\d(?::\d\d)?[\])]?[ ,\-–]{1,3}(?P<name>[^\W\d_]{3,}(?:[ \-][^\W\d_]{3,})?) ?: "
+)
 _CAPITAL = r"(?P<name>[^\W\d_]+(?:['’\-][^\W\d_]+){0,3})"
 _MOST = 5  # frequency class from which a word of the text is too ordinary to be a name by itself
 
@@ -54,7 +56,9 @@ class RunningNames(Detector):
         )
         # everyday words and eponyms that are given names above all: beside a person's act they are one
         never = known.clinical | known.stop | known.roles | known.calendar
-        self._double = frozenset(self._lexicon.given_names(1, _MOST + 1)) & (known.common | self._protected.words) - never
+        self._double = (
+            frozenset(self._lexicon.given_names(1, _MOST + 1)) & (known.common | self._protected.words) - never
+        )
         self._citing = frozenset(fold(str(word)) for word in words["citing"])
         company, owned = alternatives(words["company"]), alternatives(words["owned"])
         of = alternatives(words["of"])
