@@ -55,6 +55,7 @@ def build(pack: Pack, gazetteer: Gazetteer | None = None, forms: Sequence[Identi
     from anonymize.detectors.identifiers import Identifiers
     from anonymize.detectors.initials import Initials
     from anonymize.detectors.institutions import Institutions
+    from anonymize.detectors.markup import Markup
     from anonymize.detectors.names import Names
     from anonymize.detectors.national import NationalNumbers
     from anonymize.detectors.online import Online
@@ -78,5 +79,6 @@ def build(pack: Pack, gazetteer: Gazetteer | None = None, forms: Sequence[Identi
         Devices(pack),
         Hl7(pack),
         PastedTable(pack),
+        Markup(pack),
         Ages(pack),
     ]

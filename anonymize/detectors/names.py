@@ -105,7 +105,8 @@ class Names(Detector):
             ):
                 yield Span(*match.span(), "name", 0.7, "names.opening")
         for match in self._case.finditer(view.folded) if view.digits else ():
-            if view.text[match.start() : match.end()].isupper():
+            written = view.text[match.start() : match.end()]
+            if written.isupper() or (written[0].isupper() and written[-1] == "."):
                 yield Span(*match.span(), "initials", 0.8, "names.case_report")
         yield from self._before_birth(view)
         yield from self._edges(view)

@@ -13,7 +13,9 @@ from pathlib import Path
 
 from anonymize.dates import forms_of
 from anonymize.detectors import Detector
+from anonymize.detectors.hl7 import SEGMENTS
 from anonymize.detectors.name_edges import NameEdges
+from anonymize.detectors.protected_terms import protected_of
 from anonymize.languages import Pack
 from anonymize.ner.lexicon import Lexicon
 from anonymize.ner.network import Network, load_network
@@ -24,7 +26,7 @@ from anonymize.text import View, alternatives, fold
 # Rules say more exactly what a number is; where they are silent it is an identifier.
 _KIND_OF = {"number": "id", "contact": "email"}
 _WORD = re.compile(r"[^\W\d_]+")
-_SEGMENT = re.compile(r"[A-Z][A-Z\d]{2}\|")
+_SEGMENT = re.compile(r"([A-Z][A-Z\d]{2})\|")
 _SURE = 0.97
 _FREQUENT = 6  # frequency class of the few hundred words that make most of a text
 _DOTTED = re.compile(r"\w\.\w")
@@ -54,6 +56,10 @@ class Ner(Detector):
         words = pack["detectors"]["names"]
         self._stop = frozenset(fold(str(word)).rstrip(".") for word in [*words["stop"], *words["titles"]])
         self._stop |= self._particles
+        calendar = [*pack["pack"]["weekdays"], *(name for names in pack["pack"]["months"] for name in names)]
+        self._stop -= frozenset(fold(str(word)) for word in calendar)  # "Dr Avril"
+        self._eponyms = protected_of(pack).words
+        self._terms = frozenset(fold(word) for word in pack.words("clinical")) - self._stop
         self._edges = NameEdges(pack, self.lexicon)
         self._clinical = frozenset(fold(word) for word in pack.words("clinical") | pack.words("common"))
         units = alternatives(pack["detectors"]["identifiers"]["units"])
@@ -99,6 +105,9 @@ class Ner(Detector):
                 return None
             span = replace(span, start=label.end()) if view.text[label.end()].isdigit() else span
         text = view.text[span.start : span.end]
+        segment = _SEGMENT.match(view.text, view.line_of(span.start)[0])
+        if segment and segment[1] in SEGMENTS and segment[1] != "OBX":
+            return None  # HL7: its own detector knows the fields
         digits = sum(map(str.isdigit, text))
         if view.text[span.end : span.end + 1] == "=":
             return None  # the key before a value
@@ -117,8 +126,6 @@ class Ner(Detector):
             return span if known or year else None
         if span.kind == "email":
             return span if "@" in text or _DOTTED.search(text) else None
-        if _SEGMENT.match(view.text, view.line_of(span.start)[0]):
-            return None  # HL7: its own detector knows the fields
         if span.kind == "address" and digits:
             decimal = _DECIMAL.match(view.text, span.end - 1)
             return span if view.case != "mixed" or (not decimal and _CAPITAL.search(text)) else None
@@ -147,15 +154,21 @@ class Ner(Detector):
     def _with_capital(self, view: View, span: Span, digits: int) -> Span | None:
         """The part of ``span`` from its first to its last capitalised word; None where there is none that can be a name."""
         words = [match for match in _WORD.finditer(view.text, span.start, span.end) if match.group()[0].isupper()]
-        while len(words) > 1 and fold(words[-1].group()) in self._stop and words[-1].group()[1:].islower():
-            words.pop()  # "Gasnier Ludovic. La maman"
+        if len(words) > 1 and "." in view.text[words[-2].end() : words[-1].start()]:
+            if fold(words[-1].group()) in self._stop and words[-1].group()[1:].islower():
+                words.pop()  # "Gasnier Ludovic. La maman"
         if not words:
             return span if span.kind == "name" and self._borne(view.text[span.start : span.end], span.score) else None
         long = [match.group() for match in words if len(match.group()) > 1]
         if span.kind in ("name", "town"):
-            elided = len(words[0].group()) == 1 and view.text[words[0].end()] in "'’"
+            elided = len(words[0].group()) == 1 and view.text[words[0].end() : words[0].end() + 1] in ("'", "’")
             alone = len(words) == 1 or (elided and len(words) == 2)
             if not long or (alone and not self._nameable(view, long[0], span.score)):
+                return None
+            if span.kind == "name" and alone and self._no_person(long[0], span.score):
+                return None
+            graded = len(words[-1].group()) == 1 and view.text[words[-1].end() : words[-1].end() + 1] != "."
+            if span.kind == "name" and span.score < 0.995 and len(long) < 3 and self._term(long, graded):
                 return None
             start, end = words[0].start(), words[-1].end()
             if len(words[-1].group()) == 1 and view.text[end : end + 1] == ".":
@@ -198,14 +211,30 @@ class Ner(Detector):
         least = _SURE if len(ranks) > 1 else 0.999
         return score >= least and bool(ranks) and all(any(codes[1:3]) and codes[0] < 7 for codes in ranks)
 
+    def _no_person(self, word: str, score: float) -> bool:
+        """Whether a single word is a function word or title, or an eponym that people seldom bear."""
+        folded = fold(word)
+        if folded in self._stop and (word[1:].islower() or len(word) > 3):
+            return True
+        _, given, surname, _ = self.lexicon.codes(folded)
+        return folded in self._eponyms and given not in (1, 2) and score < (0.9 if surname in (1, 2) else 0.999)
+
+    def _term(self, words: list[str], graded: bool) -> bool:
+        """Whether words are of the clinic, or eponyms beside such a word or a grade: ``Lambeau DIEP``, ``Frankel D``."""
+        folded = [fold(word) for word in words]
+        if not graded and self._terms.isdisjoint(folded):
+            return False
+        eponyms = (word for word in folded if word not in self._terms)
+        return all(word in self._eponyms and self.lexicon.codes(word)[1] not in (1, 2) for word in eponyms)
+
     def _nameable(self, view: View, word: str, score: float) -> bool:
         """Whether a word that stands alone can be a name: no abbreviation, no everyday or clinical word unless the tagger is
         sure."""
         folded = fold(word)
-        if folded in self._stop and (word[1:].islower() or len(word) > 3):
-            return False
         frequency, *ranks = self.lexicon.codes(folded)
         listed = any(ranks)
+        if folded in self._terms:
+            return score >= 0.995
         if word.isupper() and view.case == "mixed" and len(word) <= (5 if not listed else 3):
             return listed and score >= _SURE
         if folded in self._clinical or frequency >= _FREQUENT:
@@ -231,12 +260,10 @@ def plausible(spans: list[Span], view: View, lexicon: Lexicon) -> list[Span]:
 
 def _doubtful(span: Span, view: View, lexicon: Lexicon) -> bool:
     """Whether a span says nothing where no other one identifies: an unsure one of the tagger, a single name that
-    may be an eponym or an author, a month without day and year."""
+    may be an eponym or an author."""
     if span.rule.startswith("ner."):
         return span.score < _SURE and not _full_name(span, view, lexicon)
-    if span.rule in _ALONE:
-        return True
-    return span.rule == "dates.named" and view.text[span.start : span.end].isalpha()
+    return span.rule in _ALONE
 
 
 def _full_name(span: Span, view: View, lexicon: Lexicon) -> bool:

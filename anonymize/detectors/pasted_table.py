@@ -37,7 +37,8 @@ _CELL = {sign: re.compile(rf'(?:"[^"\n]*"|[^{re.escape(sign)}\n])*') for sign in
 _DIGIT = re.compile(r"\d")
 # PS3.5 section 6.2: family name ^ given name ^ middle name ^ prefix ^ suffix
 _PERSON = re.compile(
-    r"(?<![\w|^~&\\])[^\W\d_][^\W\d_'’ .\-]{0,40}(?:[ '’\-][^\W\d_]{1,40}){0,3}(?:\^[^\W\d_]?[^\W\d_'’ .\-]{0,40}(?:[ '’.\-][^\W\d_]{1,40}){0,2}){1,4}"
+    r"(?<![\w|^~&\\])[^\W\d_][^\W\d_'’ .\-]{0,40}(?:[ '’\-][^\W\d_]{1,40}){0,3}"
+    r"(?:\^[^\W\d_]?[^\W\d_'’ .\-]{0,40}(?:[ '’.\-][^\W\d_]{1,40}){0,2}){1,4}"
 )
 _PART = re.compile(r"[^\^\s][^\^\n]*")
 
@@ -79,6 +80,8 @@ class PastedTable(Detector):
                 number += 1
         if "^" in view.text:
             for match in _PERSON.finditer(view.text):
+                if view.text.find("|", *view.line_of(match.start())) >= 0:
+                    continue  # HL7 has a detector of its own
                 for part in _PART.finditer(view.text, *match.span()):
                     if fold(part.group()).rstrip(".") not in self._titles:
                         yield Span(*part.span(), "name", 0.85, "table.person_name")
