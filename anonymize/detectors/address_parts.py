@@ -57,7 +57,9 @@ class AddressParts:
         self._weak_street = Anchored(weak, rf"(?<![\w\-/]){alternatives(weak)}(?=[ .])\.?")
         whole = own.get("whole_streets", [])
         house = rf"\d{{1,4}}(?: ?(?:[a-d]|{alternatives(words['number_suffixes'])}))?(?![\w%]|[.,]\d)"
-        self._whole = Anchored(whole, rf"(?<![\w\-]){alternatives(whole)},? {house}")
+        self._whole = Anchored(whole, rf"(?<![\w\-]){alternatives(whole)}(?:,? {house}|(?!\w))")
+        self._house = re.compile(rf",? {house}")
+        self._kind = re.compile(rf"{alternatives([*words['streets'], *streets, *weak])}(?!\w)\.?(?=[ ])")
         self._numbered = re.compile(rf"{house}[ ]?,? ?\Z")
 
     def around(self, view: View, start: int, end: int) -> tuple[int, int]:
@@ -65,6 +67,12 @@ class AddressParts:
         if not self.active:
             return start, end
         return self._left(view, start), self._right(view, end)
+
+    def cut(self, view: View, start: int, end: int) -> tuple[int, int]:
+        """The range of a street, without what follows its name and number in a sentence."""
+        kind = self._kind.match(view.folded, start) if self.active and view.case == "mixed" else None
+        name = self._name(view, kind.end()) if kind else None
+        return (start, name) if name and name < end and not re.search(r"\d", view.text[name:end]) else (start, end)
 
     def names(self, street: str) -> bool:
         """Whether a name with a capital stands behind the kind of street: "mise en place d'une sonde N° 8" has none."""
@@ -82,8 +90,11 @@ class AddressParts:
                 if end:
                     yield Span(*self.around(view, match.start(), end), "address", 0.7, "places.bare_street")
         for match in self._whole.finditer(view):
-            if view.text[match.start()].isupper() and _CLOSED.match(view.text, match.end()):
-                yield Span(*match.span(), "address", 0.75, "places.whole_street")
+            start = match.start()
+            number = self._numbered.search(view.folded, max(0, start - 9), start)
+            numbered = number or match.group()[-1].isdigit()
+            if numbered and view.text[start].isupper() and _CLOSED.match(view.text, match.end()):
+                yield Span(number.start() if number else start, match.end(), "address", 0.75, "places.whole_street")
         for match in self._named.finditer(view):
             end = self._name(view, match.end()) if self._capital(view, match.start(), match.end()) else None
             if end and (view.case == "mixed" or self._code_ahead(view, self._right(view, end))):
@@ -126,6 +137,9 @@ class AddressParts:
             return None
         if self._numbered.search(view.folded, max(0, start - 8), start):
             return None  # read with its number
+        house = self._house.match(view.folded, end)
+        if house and (_CLOSED.match(view.text, house.end()) or self._right(view, house.end()) > house.end()):
+            end = house.end()
         header = start < _HEADER and _CLOSED.match(view.text, end)
         if view.case == "upper":
             return end if header and not weak else None

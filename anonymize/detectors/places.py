@@ -51,6 +51,7 @@ class Places(Detector):
             "l",
             *(fold(str(word)) for word in words.get("particles", [])),
         }
+        self._never = frozenset(fold(str(word)) for word in words.get("no_towns", []))
         self._no_town = self._stop - self._particles
         self._short = frozenset(fold(str(word)) for word in words["abbreviations"])
         self._common = frozenset(fold(word) for word in pack.words("common") | pack.words("clinical"))
@@ -112,7 +113,10 @@ class Places(Detector):
         heads = pack["detectors"]["institutions"]["heads"]
         # "fait à l'Hôpital X": the institution is read as such
         self._no_first = self._stop | frozenset(fold(str(head)) for head in heads)
-        self._no_capital = self._no_first | frozenset(fold(word) for word in pack.words("clinical"))
+        specialties = pack["detectors"]["institutions"].get("specialties", [])
+        self._no_capital = (
+            self._no_first | self._protected | frozenset(map(fold, [*pack.words("clinical"), *map(str, specialties)]))
+        )
         self._letter = re.compile(rf"[ \t]*(?P<town>{_TOWN_WORD}(?: {_TOWN_WORD}){{0,3}}), ?(?:le|the|den|el|a) \d")
         # "Town, date" alone on a line; the words that may stand between are the pack's
         months = forms_of(pack).months
@@ -181,7 +185,7 @@ class Places(Detector):
                 street = view.text[slice(*match.span("street"))]
                 named = pattern is self._labelled or not self._parts.active or self._parts.names(street)
                 if view.case == "lower" or (named and any(map(str.isupper, street))):
-                    start, end = self._parts.around(view, *match.span("street"))
+                    start, end = self._parts.around(view, *self._parts.cut(view, *match.span("street")))
                     yield Span(start, end, "address", 0.8, "places.labelled")
                     yield from self._after_street(view, end)
         yield from self._postcodes(view, numbers, codes)
@@ -315,7 +319,11 @@ class Places(Detector):
             if folded in self._particles and (count or word[0].isupper() or view.case == "lower"):
                 pass
             elif word[0].isupper() or _ELIDED.match(word) or lower_ok:
-                if folded in self._stop or (folded in self._common and count == 0 and not word[0].isupper()):
+                if (
+                    folded in self._stop
+                    or (end is None and folded in self._never)
+                    or (folded in self._common and end is None and not word[0].isupper())
+                ):
                     break
                 if view.case == "upper" and count >= 2:
                     break

@@ -105,6 +105,7 @@ class PlaceWords(Config):
     town_cues: Annotated[Words, few(8)]
     town_cues_capital: Words = Field(default_factory=list)
     elisions: dict[str, str] = Field(default_factory=dict)
+    no_towns: Words = Field(default_factory=list)
     countries: Words = Field(default_factory=list)
     post_office: Words
     number_suffixes: Words
