@@ -62,6 +62,7 @@ def build(pack: Pack, gazetteer: Gazetteer | None = None, forms: Sequence[Identi
     from anonymize.detectors.pasted_table import PastedTable
     from anonymize.detectors.places import Places
     from anonymize.detectors.running_names import RunningNames
+    from anonymize.detectors.spelled_digits import SpelledDigits
 
     known = gazetteer or Gazetteer()
     return [
@@ -80,5 +81,6 @@ def build(pack: Pack, gazetteer: Gazetteer | None = None, forms: Sequence[Identi
         Hl7(pack),
         PastedTable(pack),
         Markup(pack),
+        SpelledDigits(pack),
         Ages(pack),
     ]

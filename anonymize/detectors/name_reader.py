@@ -34,6 +34,7 @@ class NameReader:
         self.calendar = frozenset(fold(str(name)) for names in pack["pack"]["months"] for name in names)
         self.common = frozenset(fold(word) for word in pack.words("common"))
         self.lexicon = Lexicon(pack)
+        self.possessive = frozenset(str(ending) for ending in words.get("possessive", []))
 
     def read(self, view: View, start: int, *, loose: bool = False, line_end: int | None = None) -> int | None:
         """End of the name that begins at ``start``, or None.
@@ -96,6 +97,28 @@ class NameReader:
             if gap.group().startswith(".") and text[position - 1] != "." and len(word) > 2:
                 break
             position = gap.end()
+        if end is not None and text[end - 2 : end].lower().replace("’", "'") in self.possessive:
+            end -= 2
+        return end
+
+    def read_borne(self, view: View, start: int) -> int | None:
+        """End of up to three words that people bear, in a text without capitals: ``visto por de la rosa``."""
+        end, taken, position = None, 0, start
+        never = self.clinical | self.stop | self.roles | self.calendar
+        while taken < 3 and (match := WORD.match(view.folded, position)):
+            word = match.group()
+            frequency, given, surname, _ = self.lexicon.codes(word)
+            if word in self.particles and not (taken and 0 < surname < 3):
+                pass
+            elif word in never or len(word) < 3 or not (0 < given < 4 or 0 < surname < 4):
+                break
+            elif frequency > (4 if word in self.common else 5) or (frequency > 3 and min(given or 9, surname or 9) > 2):
+                break
+            else:
+                end, taken = match.end(), taken + 1
+            position = match.end() + 1
+            if view.text[match.end() : position] not in (" ", "-"):
+                break
         return end
 
     def read_lowered(self, view: View, start: int) -> int | None:

@@ -45,6 +45,8 @@ class Names(Detector):
         self._with_title = bool(words.get("title_included", False))
         self._shortened = frozenset(fold(str(word)).rstrip(".") for word in words["titles"] if str(word).endswith("."))
         self._title_words = frozenset(fold(str(word)).rstrip(".") for word in words["titles"])
+        # "MR angiography": a title that in capitals is an abbreviation
+        self._abbreviations = frozenset(fold(str(word)) for word in words.get("title_abbreviations", []))
         after = alternatives(words["after_title"])
         titled = rf"(?:(?:{title}|{after})(?!\w)\.? ?){{0,3}}"
         self._title = Anchored(
@@ -134,6 +136,8 @@ class Names(Detector):
                     end = self._clinical_surname(view, match)
                 elif lowered and match["title"].rstrip(".") in self._shortened and len(match["title"]) > 1:
                     end = self._reader.read_lowered(view, start)
+            if end is None and rule in _WEAK and view.case == "lower":
+                end = self._reader.read_borne(view, start)
             if rule == "names.title" and end is not None and end - start < 4:
                 initials = _INITIALS.match(view.text, start)
                 end = max(end, initials.end()) if initials else end  # "Mr R.Y": a letter that is a particle as well
@@ -195,6 +199,9 @@ class Names(Detector):
             ended = view.folded[stop : view.folded.index("\n", stop)].strip() == "."
             if match.group().strip()[-1] not in ":,." or (ended and fold(title) not in self._shortened):
                 return False  # "oreille interne.", then a sentence
+        if title.isupper() and fold(title) in self._abbreviations and view.case == "mixed":
+            following = _LETTERS.match(view.text, match.end())
+            return bool(following and following.group().isupper() and fold(following.group()) not in self._reader.clinical)
         if title.rstrip(".").lower() in ("m", "mm", "me"):
             before = view.folded[max(0, start - 2) : start].strip(" ")
             if before and (before[-1].isdigit() or before[-1] in "/x"):

@@ -67,6 +67,8 @@ class NameWords(Config):
     typists: Words
     roles: Annotated[Words, few(40)]
     stop: Annotated[Words, few(80)]
+    possessive: Words = Field(default_factory=list)
+    title_abbreviations: Words = Field(default_factory=list)
     company: Words = Field(default_factory=list)
     owned: Words = Field(default_factory=list)
     of: Words = Field(default_factory=list)
