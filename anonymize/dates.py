@@ -28,8 +28,8 @@ _ROMAN = re.compile(
 _ROMANS = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x", "xi", "xii")
 _SPACED = re.compile(r"\d{1,2}(?:(?: | ?[/.\-] ?)\d){5,7}(?! ?\d)")
 _COMPACT = re.compile(r"(?:\d{14}|\d{12}|\d{8}|\d{6})(?!\d)(?![.,]\d)")
-# A machine's time of day behind a date (ISO 8601): it stays as it is.
-STAMP = re.compile(r"[t ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:z|[+\-]\d\d:?\d\d)?(?![\w:])")
+# A machine's time of day joined to a date (ISO 8601): one word with it, but it stays as it is.
+STAMP = re.compile(r"t\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:z|[+\-]\d\d:?\d\d)?(?![\w:])")
 _MONTH_YEAR = re.compile(r"(?P<b>\d{1,2})(?P<s> ?[/.\-|] ?| )(?P<y>\d{4})(?!\d)")
 _PAIR = re.compile(r"(?P<a>\d{1,2})(?P<s> ?[/.\-] ?)(?P<b>\d{1,2})(?P<t>\.?)(?!\d)")
 _YEAR = re.compile(r"(?:1[89]|20)\d\d(?!\d)")

@@ -44,8 +44,13 @@ _PROTECTABLE = frozenset(
         "names.export",
         "names.staff",
         "names.cue",
+        "names.given",
+        "names.company",
+        "names.owned",
+        "names.actor",
         "known.typo",
         "institutions.head",
+        "addresses.town",
         "ner.trained",
     )
 )
@@ -167,7 +172,9 @@ class Anonymizer:
     def combine(self, text: str, spans: Sequence[Span], known: KnownIdentity | None) -> list[Span]:
         """The spans of :meth:`by_rule` and those of the patient's identity, in order, without overlaps."""
         view = view_of(text)
-        return resolve(view, [*spans, *(known.find(view) if known else ())], self._nouns, self.words.clinical)
+        everyday = (self._nouns, self.words.clinical)
+        found = [*spans, *(known.find(view) if known else ())]
+        return resolve(view, found, *everyday, particles=self.words.particles)
 
     def names_in(self, text: str, spans: Sequence[Span]) -> set[str]:
         """Folded words of the names found in ``text`` that are worth searching in the patient's other reports."""
@@ -180,7 +187,11 @@ class Anonymizer:
                 continue  # a rule knows better
             if span.kind == "name" and span.score >= (0.95 if tagged else 0.6):
                 name = text[span.start : span.end]
-                if not (len(name) <= 4 and name.isupper() and view.case == "mixed"):  # an abbreviation
+                if len(name) <= 4 and name.isupper() and view.case == "mixed":
+                    continue  # an abbreviation
+                if view.case == "lower" and span.rule == "ner.trained" and isinstance(self.tagger, Ner):
+                    found.update(word for word in words_of(name) if any(self.tagger.lexicon.codes(word)[1:3]))
+                else:
                     found.update(words_of(name))
         capitals = view.case != "lower"
         return {
@@ -346,9 +357,13 @@ def _replacements(report_id: str, field: str, text: str, edits: Iterable[Edit]) 
 
 
 def resolve(
-    view: View, spans: Iterable[Span], everyday: Collection[str] = (), clinical: Collection[str] = ()
+    view: View,
+    spans: Iterable[Span],
+    everyday: Collection[str] = (),
+    clinical: Collection[str] = (),
+    particles: frozenset[str] = frozenset(),
 ) -> list[Span]:
-    """Spans in order without overlaps: their union stays covered.
+    """Spans in order without overlaps: their union stays covered. ``particles`` stand inside names ("d'Anjou").
 
     Rules and columns say what something is; the tagger fills what they leave open. A span inside another gives way, except
     that a date behind a number or a name (``IPP 123456 12/03/1980``) cuts it. An ``everyday`` word, or ``clinical`` ones
@@ -367,12 +382,12 @@ def resolve(
         if first == len(certain) or certain[first].start >= span.end:
             left.append(span)
         else:
-            pieces = _outside(view, span, (certain[n] for n in range(first, len(certain))))
+            pieces = _outside(view, span, (certain[n] for n in range(first, len(certain))), particles)
             left += (piece for piece in pieces if _says(view, piece, everyday, clinical))
     return sorted([*certain, *left], key=lambda span: span.start)
 
 
-def _outside(view: View, span: Span, taken: Iterable[Span]) -> Iterator[Span]:
+def _outside(view: View, span: Span, taken: Iterable[Span], particles: frozenset[str]) -> Iterator[Span]:
     """The parts of ``span`` that no span of ``taken`` covers, where they hold a letter or a digit."""
     position = span.start
     for other in chain(taken, (Span(span.end, span.end, span.kind, 0.0, ""),)):
@@ -382,7 +397,8 @@ def _outside(view: View, span: Span, taken: Iterable[Span]) -> Iterator[Span]:
             rest = view.text[piece.start : piece.end]
             # what is left of a name has a capital or a digit ("cabinet à" before a town has none)
             telling = str.isalnum if view.case != "mixed" else _telling
-            if rest == view.text[span.start : span.end] or any(map(telling, rest)):
+            inner = span.kind == "name" and particles.issuperset(words_of(rest)) and any(map(str.isalpha, rest))
+            if inner or rest == view.text[span.start : span.end] or any(map(telling, rest)):
                 yield piece
         position = max(position, other.end)
         if position >= span.end:

@@ -53,15 +53,22 @@ def build(pack: Pack, gazetteer: Gazetteer | None = None, forms: Sequence[Identi
     from anonymize.detectors.devices import Devices
     from anonymize.detectors.hl7 import Hl7
     from anonymize.detectors.identifiers import Identifiers
+    from anonymize.detectors.initials import Initials
     from anonymize.detectors.institutions import Institutions
+    from anonymize.detectors.markup import Markup
     from anonymize.detectors.names import Names
     from anonymize.detectors.national import NationalNumbers
     from anonymize.detectors.online import Online
+    from anonymize.detectors.pasted_table import PastedTable
     from anonymize.detectors.places import Places
+    from anonymize.detectors.running_names import RunningNames
+    from anonymize.detectors.spelled_digits import SpelledDigits
 
     known = gazetteer or Gazetteer()
     return [
         Names(pack, known),
+        *([RunningNames(pack)] if pack["detectors"]["names"].get("company") else []),
+        *([Initials(pack)] if pack["detectors"]["names"].get("references") else []),
         Dates(pack),
         Places(pack, known),
         *([Addresses(pack)] if "addresses" in pack["detectors"] else []),
@@ -72,5 +79,8 @@ def build(pack: Pack, gazetteer: Gazetteer | None = None, forms: Sequence[Identi
         Identifiers(pack, forms),
         Devices(pack),
         Hl7(pack),
+        PastedTable(pack),
+        Markup(pack),
+        SpelledDigits(pack),
         Ages(pack),
     ]

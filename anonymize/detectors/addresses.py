@@ -31,6 +31,7 @@ _HOUSE_FIRST = re.compile(
 _LABEL = re.compile(r"(?:[ \t]{2,}|[.;] )[^\W\d_][\w ./]{0,25}:")
 _HOUSE_BEFORE = re.compile(r",? ?(?:n[º°.] ?)?(?:\d{1,4}|s ?/ ?n)(?: ?[a-zA-Z])?[.,]? (?:- )? ?\Z")
 _LIST_END = re.compile(r"[,.;)\n]|$| (?:[A-Z]{2},? )?\d{5}| [A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2}")
+_CLOSED = re.compile(r"[ ]?(?:[,.;)\n|]|$)")
 _BLOCK_GAP = re.compile(r",? ?(?:(?:\n[ \t>?]*){1,2}(?:, ?)?)?(?<=[\s,>?])")
 _BLOCK_CODE = re.compile(r"(?:[A-Za-z]{2,3},?\s{1,3})?(?:[A-Z]{1,2}-)?\d{4,5}(?:-\d{3,4})?(?![\w%]|[.,]\d)")
 
@@ -62,7 +63,7 @@ class Addresses(Detector):
         )
         floor = r"\d{1,2}\.?[ºª°oa]?(?: ?[a-h])?(?![\w%]|[.,]\d)"
         self._tail = re.compile(
-            rf"(?:(?:,? ?-? ?|\. ?)(?:{floor}|[a-np-xz](?![\w'\-]|\.\w)|p\d(?!\w)"
+            rf"(?:(?:,? ?-? ?|\. ?|/)(?:{floor}|[a-np-xz](?![\w'\-]|\.\w)|p\d(?!\w)"
             rf"|{units}(?!\w)\.?(?: ?(?:\d{{1,3}}[ºª°oa]?|[a-z])(?!\w))?))*"
         )
         self._sure = frozenset(fold(str(kind)).rstrip(".") for kind in words.get("sure", []))
@@ -88,6 +89,22 @@ class Addresses(Detector):
         self._cued = frozenset(" ".join(words_of(str(town))) for town in words.get("towns_cued", []))
         self._towns_after = bool(words.get("town_after_street"))
         self._cue = re.compile(rf"(?:(?<!\w){alternatives(words.get('cues', []))} |[,(] ?|\n[ \t]*)$")
+        provinces = "|".join(sorted((str(word) for word in words.get("provinces", [])), key=len, reverse=True))
+        self._province = (
+            re.compile(
+                rf"(?P<town>[^\W\d_]{{2,}})(?:,? ?\((?P<bracket>{provinces})\)"
+                rf"|,? +(?P<bare>{provinces})(?![\w\-])(?P<code>,?\s{{1,3}}(?:\d{{4,5}}|[A-Z]\d[A-Z] ?\d[A-Z]\d)(?!\w))?)"
+            )
+            if provinces
+            else None
+        )
+        # "the corner of Main and 5th", a flat before its house number
+        part = r"(?:[A-ZÀ-Ý\d][\w'’.\-]*)(?: [A-ZÀ-Ý\d][\w'’\-]*){0,3}"
+        corners = words.get("corners", [])
+        joins = alternatives(detectors["contacts"].get("and", []))
+        self._corner = Anchored(corners, rf"(?<!\w){alternatives(corners)} ")
+        self._crossing = re.compile(rf"{part} {joins} {part}")
+        self._house_ahead = re.compile(r"[ \t]*(?:, ?|\n[ \t]*|[ ])\d{1,5}[a-z]?(?:[\-/]\d{1,4})? [A-ZÀ-Ý][\w'’.\-]+")
         scales = words.get("scales", [])
         self._scales = frozenset(part for scale in scales for part in words_of(str(scale)))
         links = alternatives(detectors["protected"]["links"])
@@ -100,12 +117,18 @@ class Addresses(Detector):
             streets += self._numbered(view)
             yield from self._blocks(view, streets)
         yield from streets
+        for match in self._corner.finditer(view):
+            crossing = self._crossing.match(view.text, match.end())
+            if crossing:
+                yield Span(match.start(), crossing.end(), "address", 0.8, "addresses.corner")
         for match in self._military.finditer(view):
             yield Span(*match.span(), "address", 0.85, "addresses.military")
         for match in self._labelled.finditer(view):
             yield Span(*match.span("code"), "postcode", 0.9, "addresses.postcode_label")
         towns = list(self._listed(view))
         yield from towns
+        if self._province:
+            yield from self._provinces(view, towns)
         if self._loose:
             yield from self._postcodes(view, streets, towns)
         if self._towns_after:
@@ -179,6 +202,8 @@ class Addresses(Detector):
     def _units(self, view: View) -> Iterator[Span]:
         """``12 Example Street Apt. 4``: back from the flat to the house number."""
         for match in self._designator.finditer(view):
+            if self._house_ahead.match(view.text, match.end()) and view.text[match.start()].isupper():
+                yield Span(*match.span(), "address", 0.8, "addresses.unit_before")
             before = view.folded[max(0, match.start() - 60) : match.start()]
             house = None
             for found in re.finditer(r"(?<![\w.,])\d{1,5}[a-z]? (?=[^\W_])", before):
@@ -242,6 +267,20 @@ class Addresses(Detector):
                     yield Span(first.start, last.end, "town", 0.7, "addresses.town")
                     index += len(entry) - 1
                 break
+
+    def _provinces(self, view: View, towns: list[Span]) -> Iterator[Span]:
+        """``Camucia (AR)``, ``Moncton NB``: letters of a province behind a town; without brackets the town is a listed one
+        or a postcode follows."""
+        ends = {span.end for span in towns}
+        for match in self._province.finditer(view.text) if self._province else ():
+            town = match["town"]
+            listed = match.end("town") in ends
+            if not listed and (view.case != "mixed" or not town[0].isupper() or town.isupper()):
+                continue
+            if not listed and (fold(town) in self._clinical or fold(town) in self._stop):
+                continue
+            if match["bracket"] or match["code"] or (listed and _CLOSED.match(view.text, match.end())):
+                yield Span(*match.span("bracket" if match["bracket"] else "bare"), "town", 0.7, "addresses.province")
 
     def _names_a_place(self, view: View, start: int, end: int, following: int, name: str) -> bool:
         before = view.folded[max(0, start - 40) : start]

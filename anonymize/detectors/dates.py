@@ -27,6 +27,7 @@ _RANGE_HEAD = re.compile(r"(?P<first>\d{1,2})[\-–](?P<last>\d{1,2}[/.]\d{1,2}[
 _GOES_ON = re.compile(r"[/.]?\d|/")
 _NEXT_YEAR = re.compile(r"/ ?(?:1[89]|20)\d\d(?!\d)|/\d\d(?!\d)")
 _LIST = re.compile(r"\d ?, ?\Z")
+_DAY_MONTH_BEFORE = re.compile(r"\d[/.\-]\d{1,2}(?:[/.\-]\d{2,4})?,? (?P<join>[a-z]{1,8}(?: [a-z]{1,3})?) \Z")
 _SUM = re.compile(r"\d[ .,\-/x]?$|[<>=~+±]\s?$|\b(?:ca|etwa|circa|rund|ad)\.? ?$", re.IGNORECASE)
 _LEFT = re.compile(r" ?(?:[x*/+€$%]|\d)")
 _CLOCK = re.compile(r" ?(?:h|:)\d\d")
@@ -71,6 +72,10 @@ class Dates(Detector):
             rf"\.?(?:[ .,\-/]{{0,3}}{links})(?P<year>(?:18|19|20)\d\d|'?\d\d)(?![\d])(?![.,]\d)"
         )
         self._day_after_month = re.compile(rf"\.? ?\d{{1,2}}{ordinals}?,? ?(?:19|20)\d\d(?!\d)")
+        # "October 15th", "Jul. 30": where a language writes the month before its day, it may do so without a year
+        self._bare_day = (
+            re.compile(rf"\.? ?(?P<day>\d{{1,2}}){ordinals}?(?![\w%]|[.,/:\-]\d)") if cues.get("month_first") else None
+        )
         self._before_number = re.compile(rf"[ \-]{{1,2}}{links}")
         self._season = re.compile(rf"(?:(\w+) )?(?<!\w)([a-z]{{3,12}}) {links}\Z")
         self._join_only = re.compile(rf"^[ \t]?(?:[\-–/,&+]|[ ]?(?:{joined or '(?!)'})(?: {articles}\b)?)?[ \t]?\Z")
@@ -286,6 +291,10 @@ class Dates(Detector):
                 after = after if in_brackets else None
         if month_first:
             return start, month_first.end(), "dates.named"
+        if self._bare_day and not has_day:
+            end_of_day = self._day_after(view, index)
+            if end_of_day:
+                return start, end_of_day, "dates.named"
         if after and not (has_day is False and not full and len(after["year"]) < 4):
             return start, after.end(), "dates.named"
         words_after = self._words_after(view, index)
@@ -328,6 +337,9 @@ class Dates(Detector):
             token = view.token(back)
             if not self._before_number.fullmatch(view.folded[token.end : limit]):
                 break
+            if not text and token.folded in self._forms.link_words and limit == view.starts[index]:
+                limit = token.start  # "veintiuno de junio"
+                continue
             if not self._forms.numbers.is_word(token.folded):
                 break
             limit, text = token.start, token.folded + text
@@ -335,6 +347,26 @@ class Dates(Detector):
             if value is not None and 1 <= value <= 31:
                 start = token.start
         return start
+
+    def _day_after(self, view: View, index: int) -> int | None:
+        """End of a day, in digits or words, behind the month; of the year in words behind it."""
+        folded, end = view.folded, view.ends[index]
+        match = self._bare_day.match(folded, end) if self._bare_day else None
+        if match and not view.text[view.starts[index]].islower():
+            unit = self._unit.match(folded, match.end())
+            return match.end() if 1 <= int(match["day"]) <= 31 and not unit else None
+        text, last = "", index
+        for number in range(index + 1, min(index + 3, len(view.words))):
+            if not re.fullmatch(r"[ \-](?:the )?", folded[view.ends[number - 1] : view.starts[number]]):
+                break
+            value = self._forms.numbers.value(text + view.words[number]) if view.words[number].isalpha() else None
+            day = self._forms.numbers.value(text) if text else 0
+            if not value or value > 31 or (day and not (day >= 20 and value - day < 10)):
+                break  # "second nineteen fifty": a year follows
+            text, last = text + view.words[number], number
+        if last == index or not self._forms.numbers.is_word(view.words[last]):
+            return None
+        return self._words_after(view, last) or view.ends[last]
 
     def _words_after(self, view: View, index: int) -> int | None:
         """End of the number words directly after the month that say a year."""
@@ -382,7 +414,7 @@ class Dates(Detector):
             begin = start - len(before) + match.start("part")
             simple = match["part"].isdigit()
             joined_by_word = simple and match["join"] not in ("-", "–")
-            listed = _LIST.search(view.folded, max(0, begin - 4), begin)
+            listed = _LIST.search(view.folded, max(0, begin - 4), begin) or self._listed(view, begin)
             if joined_by_word and not listed and not self._list_day.before(view.folded, begin, 2, 0):
                 return
             if simple and re.search(r"[a-z]-?\Z", view.folded[max(0, begin - 2) : begin]):
@@ -390,6 +422,11 @@ class Dates(Detector):
             end = begin + len(match["part"].rstrip("er"))
             yield self._span(view, begin, end, "dates.range")
             start = begin
+
+    def _listed(self, view: View, begin: int) -> bool:
+        """Whether another date and a joining word stand before: ``29/03, 7/04 et 4 et 5 mai``."""
+        match = _DAY_MONTH_BEFORE.search(view.folded, max(0, begin - 24), begin)
+        return bool(match and match["join"].strip() in self._joins)
 
     def _span(self, view: View, start: int, end: int, rule: str) -> Span:
         birth = self._births.before(view.folded, start, 5, 1)

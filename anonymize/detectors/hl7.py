@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterable
 
 from anonymize.detectors import Detector
+from anonymize.languages import Pack
 from anonymize.report import Span
-from anonymize.text import View
+from anonymize.text import View, fold
 
 _SEGMENT = re.compile(
-    r"(?:^|(?<=[\n\r]))(?P<kind>MSH|EVN|PID|PD1|NK1|PV1|ORC|OBR|GT1|IN1|ROL|ZDS)\|(?P<rest>[^\n\r]*"
+    r"(?:^|(?<=[\n\r]))(?P<kind>MSH|EVN|PID|PD1|NK1|PV1|ORC|OBR|OBX|TXA|PRT|GT1|IN1|ROL|ZDS)\|(?P<rest>[^\n\r]*"
     r"(?:\n(?![A-Z][A-Z\d]{2}\|)[^\n\r|^]{0,80}[|^][^\n\r]*){0,3})"  # lines that an editor has wrapped
 )
 # Field numbers (the segment's name is field 0). In MSH the separator itself counts, so its fields are shifted by one.
@@ -76,12 +77,43 @@ _FIELDS: dict[str, dict[str, tuple[int, ...]]] = {
         "date": (6,),
         "id": (9,),
     },
+    "OBX": {
+        "date": (14, 19),
+        "name": (16, 25),
+        "institution": (15, 23),
+    },
+    "TXA": {
+        "date": (4, 6, 7, 8),
+        "name": (5, 9, 10, 11, 22),
+        "id": (12, 14),
+    },
+    "PRT": {
+        "name": (5,),
+        "institution": (8,),
+    },
     "ZDS": {
         "id": (1,),
     },
 }
 _KINDS = {segment: {n: kind for kind, ns in fields.items() for n in ns} for segment, fields in _FIELDS.items()}
+SEGMENTS = frozenset(_KINDS)  # their fields are known here; OBX-5 and NTE hold text
 _COMPONENT = re.compile(r"[^\^~&|\s](?:[^\^~&|\n]*[^\^~&|\s])?")
+# Components that identify, counted from 0: of a name (with or without a number before it) no prefix, degree or type;
+# of an address no country and type; of an identifier no authority; of a place the facility.
+_TELLING = {
+    "name": range(4),
+    "address": range(5),
+    "patient_id": range(1),
+    "visit_id": range(1),
+    "id": range(1),
+    "national_id": range(1),
+}
+_FACILITY = 3
+# Programs that send and receive, in MSH-3 and MSH-5: no institution.
+_PROGRAM = re.compile(
+    r"(?i)(?:.*[_\-. ])?(?:x?ris|x?pacs|his|lis|emr|ehr|dpi|sih|eai|adt|mirth|rhapsody|ensemble|hl7|vna|worklist|mwl|router)"
+    r"(?:xplore|[_\-. \d].*)?"
+)
 
 
 class Hl7(Detector):
@@ -101,6 +133,10 @@ class Hl7(Detector):
         "institution",
     )
 
+    def __init__(self, pack: Pack) -> None:
+        super().__init__(pack)
+        self._ordinary = frozenset(fold(word) for word in pack.words("clinical"))
+
     def find(self, view: View) -> Iterable[Span]:
         """Spans of the components."""
         if "|" not in view.text:
@@ -111,14 +147,22 @@ class Hl7(Detector):
             position = start
             for number, value in enumerate(match["rest"].split("|"), start=1):
                 kind = kinds.get(number)
+                place = match["kind"] == "PV1" and kind == "institution"
                 if kind:
-                    yield from self._components(view.text, position, position + len(value), kind)
+                    yield from self._components(view.text, position, position + len(value), kind, place)
                 position += len(value) + 1
 
-    def _components(self, text: str, start: int, end: int, kind: str) -> Iterable[Span]:
-        for index, part in enumerate(_COMPONENT.finditer(text, start, end)):
-            if kind in ("patient_id", "visit_id", "id") and index > 0:
-                continue  # assigning authority, identifier type
+    def _components(self, text: str, start: int, end: int, kind: str, place: bool) -> Iterable[Span]:
+        for part in _COMPONENT.finditer(text, start, end):
+            repeat = text.rfind("~", start, part.start())  # a repetition counts its components anew
+            index = text.count("^", max(start, repeat), part.start())
+            if index not in _TELLING.get(kind, (index,)) or (place and index != _FACILITY):
+                continue
+            value = part.group()
+            if kind == "phone" and "@" not in value and sum(map(str.isdigit, value)) < 4:
+                continue
+            if kind == "institution" and (_PROGRAM.fullmatch(value) or fold(value) in self._ordinary):
+                continue
             found = kind
             stop = part.end()
             if kind in ("date", "birth_date"):

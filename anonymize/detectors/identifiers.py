@@ -16,17 +16,23 @@ LABELLED = ("patient_id", "visit_id", "professional_id", "national_id", "device"
 
 _RUN = re.compile(r"\d+")
 _HEAD = re.compile(r"(?<![a-z\d])(?:[a-z]{1,8}[\-_]?){1,2}$")
+# letters joined to digits by any sign, and a capital before a blank: only behind a label: "RAD/21/55102", "K 4471.10"
+_JOINED_HEAD = re.compile(r"(?<![a-z\d])(?:[a-z]{1,8}[\-_/.]){1,4}(?:[a-z]{1,6})?$")
+_LETTER = re.compile(r"(?<![\w'’])[A-Z]{1,2}[ .]{1,2}$")
+_BEHIND = re.compile(r"(?:[/\-][A-Z]{1,6}(?![\w]))+")  # "1184/HIACT/HYP/JEB"
 _BODY = re.compile(r"\d\w*(?:[\-_./:][a-z]{0,4}\d\w*)*(?:-?[a-z]{1,4}(?!\w))?")
 _GROUP = re.compile(r" ?[\-/] ?\d\w*| \d\w*")
 # Letters and digits with five digits or more, such as RX71333100 or PAT-424198; seven bare digits or more.
-_CODE = re.compile(r"(?:[a-z]{1,5}[\-_/]?)(?:\d[\-_/.]?){5,20}[a-z]{0,3}(?!\w)")
-_BARE = re.compile(r"\d{7,20}(?![\w%]|[.,]\d)")
-_MIXED = re.compile(r"\d{1,6}[a-z]{2,4}\d{4,12}(?!\w)")
+_CODE = re.compile(r"(?:[a-z]{1,8}[\-_/])?(?:[a-z]{1,5}[\-_/]?)(?:\d[\-_/.]?){5,20}[a-z]{0,3}(?!\w)")
+_BARE = re.compile(r"\d{7,20}(?:-[a-z](?!\w))?(?![\w%]|[.,]\d)")
+_MIXED = re.compile(r"(?:\d{1,6}[a-z]{2,4}\d{4,12}|\d\d[a-wyz]\d{5,7})(?!\w)")
 _JOINED = re.compile(r"(?:\d{2,4}[\-/]){1,2}\d{5,10}(?![\w%]|[.,/\-]\d)")
 _BOXES = re.compile(r"\d(?: \d){6,60}(?!\w)(?! ?[.,]\d)")
 # Genes, trials and variants are written like codes: dbSNP, ClinicalTrials.gov, RefSeq, one-letter substitutions.
 _SCIENCE = re.compile(r"(?:rs\d+|nct\d+|n[mpcgr]_\d+|(?:c|p|g)\.\S+|[acgt]\d{2,6}[acgt]|(?:pmid|doi|cas)\W.*)(?!\w)")
 _DATE_LIKE = re.compile(r"\d{1,2}[/.\-]\d{1,2}[/.\-](?:\d{4}|\d\d)(?!\d)|(?:19|20)\d\d[/.\-]\d\d[/.\-]\d\d(?!\d)")
+_ACRONYM = re.compile(r"[A-Z]{2}")
+_SIGNS = frozenset(" .-_/")
 _CLOCK = re.compile(r"\d{1,2} ?[h:] ?\d\d(?!\d)")
 
 
@@ -68,19 +74,33 @@ class Identifiers(Detector):
                     continue  # the middle of something longer
             before = folded[max(0, run.start() - 18) : run.start()]
             head = _HEAD.search(before) if before[-1:].isalpha() or before[-1:] in "-_" else None
-            if head and head.group().rstrip("-_") in self._labels:
+            if head and head.group()[-1] in "-_" and head.group().rstrip("-_") in self._labels:
                 head = None  # "nhc-123789"
             start = run.start() - (len(head.group()) if head else 0)
             span = (
-                self._labelled(folded, start, run)
-                or (head and self._labelled(folded, run.start(), run))
+                (before[-1:] in _SIGNS and self._lettered(view, before, run))
+                or self._labelled(view, start, run)
+                or (head and self._labelled(view, run.start(), run))
                 or self._shaped(folded, start, run)
             )
             if span:
                 yield span
                 end = span.end
 
-    def _labelled(self, folded: str, start: int, run: re.Match[str]) -> Span | None:
+    def _lettered(self, view: View, before: str, run: re.Match[str]) -> Span | None:
+        """A labelled number whose letters stand before a sign or a blank: ``ZK.RAD-23.003417``, ``K 4471.10``."""
+        place = run.start()
+        head = _JOINED_HEAD.search(before)
+        letters = None if head else _LETTER.search(view.text, max(0, place - 5), place)
+        start = place - len(head.group()) if head else letters.start() if letters else place
+        if start == place or view.folded[start:place].rstrip(" .-_/") in self._labels:
+            return None
+        if head and not any(map(str.isupper, view.text[start:place])) and view.case == "mixed":
+            return None
+        return self._labelled(view, start, run)
+
+    def _labelled(self, view: View, start: int, run: re.Match[str]) -> Span | None:
+        folded = view.folded
         if folded[start - 1 : start].isalnum():
             return None
         label = self._labels.before(folded, start)
@@ -90,12 +110,15 @@ class Identifiers(Detector):
         if kind == "id" and self._never.before(folded, start):
             return None
         end = self._value_end(folded, run.start())
+        behind = _BEHIND.match(view.text, end)
+        behind = behind if behind and _ACRONYM.search(behind.group()) else None  # "12/L" is a measure
+        end = behind.end() if behind else end
         value = folded[start:end]
         digits = sum(map(str.isdigit, value))
         if _CLOCK.fullmatch(value) or _DATE_LIKE.match(value):
             return None
         colon = any(sign in folded[max(0, start - 4) : start] for sign in ":=#")
-        least = 5 if kind == "id" and not colon else 3
+        least = 5 if kind == "id" and not (colon or behind) else 3
         if digits < least or self._unit.match(folded, end):
             return None
         found = "id" if kind == "device" else kind

@@ -7,17 +7,20 @@ from collections.abc import Iterable
 from itertools import islice
 
 from anonymize.detectors import Detector
+from anonymize.detectors.practices import Practices
+from anonymize.detectors.protected_terms import protected_of
 from anonymize.languages import Pack
 from anonymize.report import Span
 from anonymize.text import Anchored, Endings, View, alternatives, fold
 
 # a word, also "O'Connor", in quotes, or the day of a date that a hospital bears
 _STEP = re.compile(
-    r"(?:(?P<gap>[ \u00a0][\"“«]?|['’]|-| - |, (?=site))"
+    r"(?:(?P<gap>[ \u00a0][\"“«]?|['’]|-| [-–] |, (?=site))"
     r"(?P<word>(?:O['’](?=[A-Z]))?[^\W\d_]+(?:-[^\W\d_]+)*\.?|\d{1,2}(?= de )))"
 )
 _CODE = re.compile(r"(?<![ ,\-–|(])[ ,\-–|(]+(?:[a-z]{1,2}[ \-]?)?\d{4,}")
 _LAST = re.compile(r"[^\W\d_][\w'\-.]*\Z")
+_LABEL = re.compile(r"[ \u00a0]?:|(?<=[ -][^\W\d_]\.)")  # also an initial: a person's
 MAXIMUM = 10
 
 
@@ -31,6 +34,7 @@ class Institutions(Detector):
         words = pack["detectors"]["institutions"]
         self._head = Anchored(words["heads"], rf"(?<![\w\-])(?P<head>{alternatives(words['heads'])})(?!\w)")
         self._weak = frozenset(fold(word) for word in words["weak_heads"])
+        self._strong = frozenset(fold(word) for word in words["heads"]) - self._weak
         self._connectors = frozenset(fold(word) for word in words["connectors"])
         self._stop = frozenset(fold(word) for word in words["stop"])
         self._not_after = re.compile(rf"(?<!\w){alternatives(words['not_after'])}[ :,]{{1,3}}(?:de |d'|l')?$")
@@ -44,6 +48,18 @@ class Institutions(Detector):
         sites = alternatives(words.get("sites", []))
         self._site = re.compile(rf"(?:,| -)? {sites}(?= )")
         self._clinical = frozenset(fold(word) for word in pack.words("clinical"))
+        self._common = frozenset(fold(word) for word in pack.words("common"))
+        self._protected = protected_of(pack).words
+        self._titles = frozenset(fold(str(word)).rstrip(".") for word in pack["detectors"]["names"]["titles"])
+        self._specialties = frozenset(fold(word) for word in words.get("specialties", []))
+        # weak heads in small letters: an article before them tells the noun from the adjective
+        self._joins = frozenset(fold(str(word)) for word in pack["detectors"]["contacts"].get("and", []))
+        self._quiet = frozenset(fold(word) for word in words.get("quiet_heads", []))
+        self._quiet_after = re.compile(rf"(?<!\w){alternatives(words.get('quiet_after', []))} ?$")
+        self._one_case_after = re.compile(rf"(?<!\w){alternatives(words.get('one_case_after', []))} ?$")
+        alone = words.get("alone") or []
+        self._alone = Anchored(alone, rf"(?<![\w\-]){alternatives(alone)}(?!\w)")
+        self._practices = Practices(pack, words)
 
     def find(self, view: View) -> Iterable[Span]:
         """Spans from the head to the last word of the name."""
@@ -76,6 +92,10 @@ class Institutions(Detector):
         for match in self._whole.finditer(view):  # "the Hospital Clínico": a name where each word has a capital
             if all(word[0].isupper() for word in view.text[slice(*match.span())].split()):
                 yield Span(*match.span(), "institution", 0.7, "institutions.whole")
+        for match in self._alone.finditer(view):  # "l'Hôpital orthopédique": a name where its first word has a capital
+            if view.case == "mixed" and view.text[match.start()].isupper():
+                yield Span(*match.span(), "institution", 0.7, "institutions.alone")
+        yield from self._practices.find(view)
         done = 0
         for match in self._own.finditer(view):
             if match.start() >= done:
@@ -127,10 +147,23 @@ class Institutions(Detector):
                 1 <= len(words) <= 8
                 and not titled
                 and (view.text[start:end].strip()[0].isupper() or view.case == "lower")
+                and not self._sentence(view, start, end)
             ):
                 code = _CODE.search(view.folded[start:end])  # a postcode follows
                 end = start + code.start() if code else end
                 yield Span(start, end, "institution", 0.6, "institutions.letterhead")
+
+    def _sentence(self, view: View, start: int, end: int) -> bool:
+        """Whether the line's second word has a small letter, as in the title of an examination, and heads no name."""
+        words = re.findall(r"[^\W\d_]+", view.text[start:end])[:2]
+        folded = [fold(word) for word in words]
+        return (
+            view.case == "mixed"
+            and len(words) == 2
+            and words[1].islower()
+            and folded[1] not in self._connectors
+            and folded[0] not in self._strong | self._weak
+        )
 
     def _walk(self, view: View, match: re.Match[str]) -> int | None:
         head = match.group()
@@ -139,12 +172,17 @@ class Institutions(Detector):
         before = view.folded[lead : match.start()]
         at_start = lead == line_start and not before.strip(" \t*-|:,")
         letterhead = at_start and match.start() < 400
+        quiet = False
         if head in self._weak:
             if not at_start and not (view.text[match.start()].isupper() and view.case == "mixed"):
-                return None
+                after = self._quiet_after if view.case == "mixed" else self._one_case_after
+                quiet = head in self._quiet and bool(after.search(before[-20:]))
+                if not quiet:
+                    return None
             if self._not_after.search(before[-40:]):
                 return None
-        position, end, taken = match.end(), None, 0
+        small = view.text[match.start()].islower() and not at_start
+        position, end, taken, described = match.end(), None, 0, False
         while taken < MAXIMUM:
             site = self._site.match(view.folded, position, line_end) if end else None
             step = _STEP.match(view.text, site.end() if site else position, line_end)
@@ -155,14 +193,24 @@ class Institutions(Detector):
             folded = view.folded[first : first + len(word)]
             if folded in self._stop:
                 break
+            if described and small and folded in self._joins:
+                break  # "la clinique de médecine et chirurgie de ..." tells what it does
             if folded in self._connectors or word.isdigit():
                 pass
+            elif end is None and folded in self._specialties and (word[0].islower() or head in self._weak):
+                described = True  # "Clinique de pneumologie du Cap": the name follows
+            elif (described and folded in self._strong) or (quiet and self._no_name(view, folded, taken, end)):
+                break
+            elif step["gap"] in (" - ", " – ") and (folded in self._clinical or _LABEL.match(view.text, step.end())):
+                break  # a ward or a label behind a dash
+            elif taken and end is None and head in self._weak and folded in self._protected and view.case == "mixed":
+                break  # "Foyer de Paget"
             elif len(word) == 1 and not step["word"].endswith("."):  # noqa: SIM114 - two reasons
                 break
             elif folded in self._clinical and (head in self._weak or view.case == "lower"):
                 break
             elif word[0].isupper() or (
-                view.case == "lower" and (letterhead or (end is None and head not in self._weak))
+                view.case == "lower" and (letterhead or (end is None and (quiet or head not in self._weak)))
             ):
                 if (
                     view.case == "upper"
@@ -172,10 +220,16 @@ class Institutions(Detector):
                 ):
                     break
                 end = step.end() - (step["word"].endswith(".") and len(word) > 3)
-                if step["word"].endswith(".") and len(word) > 5 and view.case == "mixed":
+                if step["word"].endswith(".") and len(word) > 3:
                     break  # the end of a sentence
             else:
                 break
             taken += 1
             position = step.end()
         return end
+
+    def _no_name(self, view: View, folded: str, taken: int, end: int | None) -> bool:
+        """Whether a word behind a weak head in small letters is none of its name."""
+        if folded in self._titles or folded in self._clinical or (taken and end is None and folded in self._protected):
+            return True  # "le site de Lisfranc", "la clinique de Mme"
+        return view.case != "mixed" and (end is not None or folded in self._common or len(folded) < 4)

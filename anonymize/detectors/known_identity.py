@@ -376,7 +376,8 @@ class KnownIdentity(Detector):
         ):
             yield Span(before.start(), start - (view.text[start - 1] == " "), "initials", 0.85, "known.initial_beside")
         after = _INITIAL_AFTER.match(view.text, end)
-        if after and after.group(1)[0].isupper():
+        degree = after and collapse(after.group(1))  # "M.D."
+        if after and after.group(1)[0].isupper() and (len(degree) == 1 or degree not in self._words.common):
             yield Span(*after.span(1), "initials", 0.85, "known.initial_beside")
 
     def _compounds(self, view: View) -> Iterable[Span]:

@@ -6,6 +6,7 @@ import re
 from bisect import bisect_left
 
 from anonymize.languages import Pack
+from anonymize.ner.lexicon import Lexicon
 from anonymize.text import WORD, View, fold
 
 _INITIAL = re.compile(r"[^\W\d_](?![^\W\d_'’])(?:\. ?|(?=-))?(?:-[ ]?[^\W\d_](?![^\W\d_]))?")
@@ -13,6 +14,10 @@ _GAP = re.compile(r"(?:[ \u00a0]{1,2}|, ?|\. ?|[-'’] ?)")
 _BACK_GAPS = (" ", ", ", ". ", "., ")
 _BEHIND_INITIAL = ("", "-", "‐", "‑", "'", "’")
 MAXIMUM = 6
+_LOWERED = re.compile(r"(?:[a-zß-ÿ]\. ?-?){0,2}(?P<surname>[a-zß-ÿœ]{3,}(?:-[a-zß-ÿœ]{3,}){0,2})(?![\w'’])")
+_FUNCTION = 7  # frequency class of the words that make most of a text
+# "Ch. Lecomte", "Ph.-A. Roy": two letters that stand for a given name, though they shorten other words as well
+_SHORT = re.compile(r"[A-ZÀ-ÖØ-Þ][hlrt]\.(?=[ \-][A-ZÀ-ÖØ-Þ])")
 
 
 class NameReader:
@@ -21,6 +26,7 @@ class NameReader:
     def __init__(self, pack: Pack) -> None:
         words = pack["detectors"]["names"]
         self.particles = frozenset(fold(str(word)) for word in words["particles"])
+        self.titles = frozenset(fold(str(word)).rstrip(".") for word in words["titles"])
         self.stop = frozenset(fold(str(word)) for word in words["stop"]) - self.particles
         # the last word of "van der", "'t": a surname follows, also a clinical word
         self.openings = frozenset(fold(str(word)).split(" ")[-1].strip("'") for word in words.get("openings", []))
@@ -30,6 +36,8 @@ class NameReader:
         self.clinical = frozenset(fold(word) for word in pack.words("clinical"))
         self.calendar = frozenset(fold(str(name)) for names in pack["pack"]["months"] for name in names)
         self.common = frozenset(fold(word) for word in pack.words("common"))
+        self.lexicon = Lexicon(pack)
+        self.possessive = frozenset(str(ending) for ending in words.get("possessive", []))
 
     def read(self, view: View, start: int, *, loose: bool = False, line_end: int | None = None) -> int | None:
         """End of the name that begins at ``start``, or None.
@@ -46,6 +54,8 @@ class NameReader:
                 break
             word, folded = match.group(), view.folded[match.start() : match.end()]
             initial = _INITIAL.match(text, position, limit) if word[1:2] in _BEHIND_INITIAL else None
+            if initial is None and end is None and len(word) == 2:
+                initial = _SHORT.match(text, position, limit) if folded not in self.titles else None
             if initial and (
                 initial.group()[0].isupper() or (loose and view.case == "lower" and "." in initial.group())
             ):
@@ -92,7 +102,47 @@ class NameReader:
             if gap.group().startswith(".") and text[position - 1] != "." and len(word) > 2:
                 break
             position = gap.end()
+        if end is not None and text[end - 2 : end].lower().replace("’", "'") in self.possessive:
+            end -= 2
         return end
+
+    def read_borne(self, view: View, start: int) -> int | None:
+        """End of up to three words that people bear, in a text without capitals: ``visto por de la rosa``."""
+        end, taken, position = None, 0, start
+        never = self.clinical | self.stop | self.roles | self.calendar
+        while taken < 3 and (match := WORD.match(view.folded, position)):
+            word = match.group()
+            frequency, given, surname, _ = self.lexicon.codes(word)
+            if word in self.particles and not (taken and 0 < surname < 3):
+                pass
+            elif (
+                word in never
+                or len(word) < 3
+                or not (0 < given < 4 or 0 < surname < 4)
+                or frequency > (4 if word in self.common else 5)
+                or (frequency > 3 and min(given or 9, surname or 9) > 2)
+            ):
+                break
+            else:
+                end, taken = match.end(), taken + 1
+            position = match.end() + 1
+            if view.text[match.end() : position] not in (" ", "-"):
+                break
+        return end
+
+    def read_lowered(self, view: View, start: int) -> int | None:
+        """End of a name without capitals in a text that has some: ``dr s. hannouche-roth``; None where a word of it is
+        an ordinary one."""
+        match = _LOWERED.match(view.text, start, view.line_of(start)[1])
+        if not match:
+            return None
+        parts = [fold(part) for part in match["surname"].split("-")]
+        known = self.clinical | self.common | self.stop | self.roles | self.particles
+        if not known.isdisjoint(parts):
+            return None
+        codes = map(self.lexicon.codes, parts)
+        seldom = all(frequency <= (5 if 0 < surname < 3 else 2) for frequency, _, surname, _ in codes)
+        return match.end() if seldom else None
 
     def read_back(self, view: View, end: int) -> int | None:
         """Start of the capitalised words that end at ``end`` on its line, or None where there are fewer than two."""
@@ -177,7 +227,7 @@ class NameReader:
         return taken <= 1 and (end >= limit or view.text[end] in ",.;)/\n" or view.text[end : end + 2].isspace())
 
     def _nameable(self, view: View, word: str, folded: str, loose: bool, lower_words: int, taken: int) -> bool:
-        if folded in self.stop or len(word) < 2:
+        if folded in self.stop or len(word) < 2 or (folded[1:2] == "'" and folded[2:] in self.stop):
             return False
         if word[0].isupper():
             if taken and folded in self.clinical:
@@ -185,4 +235,7 @@ class NameReader:
             return view.case != "upper" or taken < 3
         if word[:2] in ("d'", "d’", "l'", "l’") and word[2:3].isupper():
             return True
-        return loose and view.case == "lower" and lower_words < 3 and folded not in self.clinical
+        if not loose or view.case != "lower" or lower_words >= 3 or folded in self.clinical:
+            return False
+        # "dr poulain fait le 26/11": behind a name a word of every text is no part of it
+        return not lower_words or folded in self.common or self.lexicon.codes(folded)[0] < _FUNCTION

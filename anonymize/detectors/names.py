@@ -15,11 +15,13 @@ from anonymize.sections import parser_of
 from anonymize.text import Anchored, View, alternatives, fold, words_of
 
 _JOIN = re.compile(
-    r"(?: \([^()\n]{2,30}\)(?=[,;/]))? ?(?:/|,|;|&|\bet\b|\bou\b|\by\b|\bund\b|\band\b) ?|\t| {1,6}[\-–] {1,6}| {2,40}"
+    r"(?: \([^()\n]{2,30}\)(?=[,;/]))? ?(?:/|,|;|&|·|•|\bet\b|\bou\b|\by\b|\bund\b|\band\b) ?|\t| {1,6}[\-–] {1,6}| {2,40}"
 )
 _LETTERS = re.compile(r"[^\W\d_]+")
 _INITIALS = re.compile(r"[A-ZÀ-Ý](?:[. ]{1,2}[A-ZÀ-Ý])?\.?(?![\w'’])")
 _DATE = re.compile(r"\d{1,2} ?[/.\-] ?\d{1,2} ?[/.\-] ?\d{2,4}")
+_LABEL_END = re.compile(r" ?[:=](?!\w)")
+_MASKS = frozenset(("X", "X."))  # "Madame X": somebody has hidden the name already
 _WEAK = ("names.relative", "names.cue")
 # In folded text: a sex and a date behind a name; initials and a surname alone on a line.
 _BORN = re.compile(
@@ -58,6 +60,8 @@ class Names(Detector):
         self._relative_words = frozenset(fold(str(word)) for word in words["relatives"]) if self._noun_capitals else ()
         self._shortened = frozenset(fold(str(word)).rstrip(".") for word in words["titles"] if str(word).endswith("."))
         self._title_words = frozenset(fold(str(word)).rstrip(".") for word in words["titles"])
+        # "MR angiography": a title that in capitals is an abbreviation
+        self._abbreviations = frozenset(fold(str(word)) for word in words.get("title_abbreviations", []))
         after = alternatives(words["after_title"])
         titled = rf"(?:(?:{title}|{after})(?!\w)\.? ?){{0,3}}"
         self._title = Anchored(
@@ -95,7 +99,7 @@ class Names(Detector):
         units = alternatives(pack["detectors"]["ages"]["units"])
         # case reports: "G.F., 59 anni", "A.B. (maschio, 40 anni)"
         self._case = re.compile(
-            rf"(?<![\w.])(?:[^\W\d_]\. ?){{1,3}}[^\W\d_]\.(?=,? ?\(?(?:[^\W\d_]{{1,12}},? ){{0,3}}\d{{1,3}}[ \-]{units})"
+            rf"(?<![\w.])(?:[^\W\d_]\. ?){{1,3}}[^\W\d_](?![^\W\d_])\.?(?=,? ?\(?(?:[^\W\d_]{{1,12}},? ){{0,3}}\d{{1,3}}[ \-]?{units})"
         )
         self._title_only = re.compile(rf"(?:{title}(?!\w)\.?[ ,]*){{1,3}}")
 
@@ -121,7 +125,8 @@ class Names(Detector):
             ):
                 yield Span(*match.span(), "name", 0.7, "names.opening")
         for match in self._case.finditer(view.folded) if view.digits else ():
-            if view.text[match.start()].isupper():
+            written = view.text[match.start() : match.end()]
+            if written.isupper() or (written[0].isupper() and written[-1] == "."):
                 yield Span(*match.span(), "initials", 0.8, "names.case_report")
         for match in _LISTED.finditer(view.text) if view.digits and view.case == "mixed" else ():
             words = self._reader.words(view, *match.span("name"))
@@ -147,11 +152,20 @@ class Names(Detector):
             if rule == "names.title" and not self._plausible_title(view, match):
                 continue
             end = self._reader.read(view, start, loose=loose)
-            if end is None and rule == "names.title" and view.case == "lower":
-                end = self._clinical_surname(view, match)
+            if end is None and rule == "names.title" and view.case != "upper":
+                lowered = view.case == "mixed" and match["title"].islower() and view.text[match.start()].islower()
+                if view.case == "lower":
+                    end = self._clinical_surname(view, match)
+                elif lowered and match["title"].rstrip(".") in self._shortened and len(match["title"]) > 1:
+                    end = self._reader.read_lowered(view, start)
+            if end is None and rule in _WEAK and view.case == "lower":
+                end = self._reader.read_borne(view, start)
+            if rule == "names.title" and end is not None and end - start < 4:
+                initials = _INITIALS.match(view.text, start)
+                end = max(end, initials.end()) if initials else end  # "Mr R.Y": a letter that is a particle as well
             if end is None and rule == "names.title":
                 initials = _INITIALS.match(view.text, start)
-                if initials:
+                if initials and initials.group() not in _MASKS:
                     begin = match.start() if self._with_title else initials.start()
                     yield Span(begin, initials.end(), "initials", 0.8, "names.initials")
             nick = _NICK.match(view.text, end) if end is not None and not self._noun_capitals else None
@@ -162,6 +176,8 @@ class Names(Detector):
             weak = rule in _WEAK or (rule == "names.title" and fold(match["title"]) in self._relative_words)
             if end is not None and weak and not self._borne(view, start, end):
                 continue  # a particle or a noun: "die Mutter den Eindruck", "Bruder Asthma"
+            if end is not None and rule == "names.cue" and self._abbreviation(view, start, end):
+                continue  # "infirmière ETP"
             if end is not None and self._with_title and rule == "names.title":
                 yield Span(match.start(), end, "name", score, rule)
             while end is not None:
@@ -178,6 +194,18 @@ class Names(Detector):
                     break
                 chained.add(start)
                 end = self._reader.read(view, start, loose=False)
+                if (
+                    end is not None
+                    and not title
+                    and (_LABEL_END.match(view.text, end) or self._abbreviation(view, start, end))
+                ):
+                    break  # "Coralie DUPUIS - Père : ...", "Dr Ouellet, GMF"
+
+    def _abbreviation(self, view: View, start: int, end: int) -> bool:
+        """Whether one short word in capitals, that nobody bears, stands in a text of mixed case."""
+        word = view.text[start:end]
+        short = view.case == "mixed" and word.isalpha() and word.isupper() and len(word) <= 4
+        return short and not any(self._reader.lexicon.codes(fold(word))[1:3])
 
     def _plain(self, word: str) -> bool:
         """Whether a word in brackets can be the name that somebody goes by: no role, no clinical word."""
@@ -217,6 +245,11 @@ class Names(Detector):
             ended = view.folded[stop : view.folded.index("\n", stop)].strip() == "."
             if match.group().strip()[-1] not in ":,." or (ended and fold(title) not in self._shortened):
                 return False  # "oreille interne.", then a sentence
+        if title.isupper() and fold(title) in self._abbreviations and view.case == "mixed":
+            following = _LETTERS.match(view.text, match.end())
+            return bool(
+                following and following.group().isupper() and fold(following.group()) not in self._reader.clinical
+            )
         if title.rstrip(".").lower() in ("m", "mm", "me"):
             before = view.folded[max(0, start - 2) : start].strip(" ")
             if before and (before[-1].isdigit() or before[-1] in "/x"):

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from anonymize.dates import forms_of
 from anonymize.detectors import Detector
+from anonymize.detectors.hl7 import SEGMENTS
+from anonymize.detectors.name_edges import NameEdges
 from anonymize.detectors.protected_terms import protected_of
 from anonymize.languages import Pack
 from anonymize.ner.lexicon import Lexicon
@@ -24,15 +26,18 @@ from anonymize.text import View, alternatives, fold
 # Rules say more exactly what a number is; where they are silent it is an identifier.
 _KIND_OF = {"number": "id", "contact": "email"}
 _WORD = re.compile(r"[^\W\d_]+")
-_SEGMENT = re.compile(r"[A-Z][A-Z\d]{2}\|")
+_SEGMENT = re.compile(r"([A-Z][A-Z\d]{2})\|")
 _SURE = 0.97
 _FREQUENT = 6  # frequency class of the few hundred words that make most of a text
+_DOTTED = re.compile(r"\w\.\w")
+_LABEL = re.compile(r"([A-Z]{2,4}) (?=\d)")
 _DECIMAL = re.compile(r"\d ?[.,]\d")
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _FOLLOWING = re.compile(r" ([A-ZÀ-ÖØ-Þ][^\W\d_]{2,})(?![\w'’])")
 _CAPITAL = re.compile(r"[A-ZÀ-ÖØ-Þ][^\W\d_]{2}")
 _ORDINARY = 3  # frequency class from which an unlisted word is an everyday one
 _EVIDENCE = frozenset(("name", "birth_date", "phone", "email", "address", "national_id", "patient_id", "visit_id"))
+_ALONE = frozenset(("names.given", "names.owned", "names.actor", "names.company"))
 _LONG = 600  # characters from which a text without any identity is taken for one that has none
 
 
@@ -48,15 +53,28 @@ class Ner(Detector):
         self._forms = forms_of(pack)
         self._month = re.compile(rf"(?<![^\W\d_]){self._forms.month_regex}")
         self._particles = frozenset(fold(str(word)) for word in pack["detectors"]["names"]["particles"])
-        self._medical = frozenset(fold(word) for word in pack.words("clinical"))
-        self._clinical = self._medical | {fold(word) for word in pack.words("common")}
+        words = pack["detectors"]["names"]
+        self._stop = frozenset(fold(str(word)).rstrip(".") for word in [*words["stop"], *words["titles"]])
+        self._stop |= self._particles
+        calendar = [*pack["pack"]["weekdays"], *(name for names in pack["pack"]["months"] for name in names)]
+        self._stop -= frozenset(fold(str(word)) for word in calendar)  # "Dr Avril"
         self._eponyms = protected_of(pack).words
+        self._medical = frozenset(fold(word) for word in pack.words("clinical"))
+        self._terms = self._medical - self._stop
+        self._edges = NameEdges(pack, self.lexicon)
+        self._clinical = self._medical | {fold(word) for word in pack.words("common")}
         units = alternatives(pack["detectors"]["identifiers"]["units"])
         self._nouns = bool(pack["detectors"]["names"].get("noun_capitals", False))
         self._measure = re.compile(
             rf"(?<![\w.,/])\d{{1,4}}(?:[.,]\d{{1,3}})? ?{units}(?!\w)|(?<!\w)[cdtls]\d{{1,2}}(?:-[cdtls]?\d{{1,2}})?(?!\w)"
             r"|(?<=\()[\da-f]{4},[\da-f]{4}\)?(?: [a-z]{2}(?!\w))?"  # the tag of a DICOM element
+            r"|(?<!\w)[\da-f]{4},[\da-f]{4}(?!\w)"  # the tag of a DICOM element
         )
+        # what announces a number is none of it
+        words = pack["detectors"]["identifiers"]
+        kinds = ("patient_id", "visit_id", "professional_id", "national_id")
+        labels = alternatives(label for kind in kinds for label in map(str, words.get(kind, [])) if len(label) > 1)
+        self._label = re.compile(rf"\W*{labels}(?![^\W\d_])[ .:#°º]*")
 
     def find(self, view: View) -> Iterable[Span]:
         """Spans of all its kinds."""
@@ -83,9 +101,22 @@ class Ner(Detector):
             yield replace(span, start=position)
 
     def _checked(self, view: View, span: Span) -> Span | None:
+        label = self._label.match(view.folded, span.start, span.end)
+        if label and span.kind in ("id", "name", "institution", "town"):
+            if label.end() == span.end:
+                return None
+            span = replace(span, start=label.end()) if view.text[label.end()].isdigit() else span
         text = view.text[span.start : span.end]
+        segment = _SEGMENT.match(view.text, view.line_of(span.start)[0])
+        if segment and segment[1] in SEGMENTS and segment[1] != "OBX":
+            return None  # HL7: its own detector knows the fields
         digits = sum(map(str.isdigit, text))
+        if view.text[span.end : span.end + 1] == "=":
+            return None  # the key before a value
         if span.kind == "id":
+            label = _LABEL.match(text)
+            if label and fold(label[1]) in self._clinical:
+                span = replace(span, start=span.start + label.end())
             return span if digits >= 5 or (digits == 4 and span.score >= 0.9) else None
         if span.kind == "date":
             written = digits >= 6 or (digits and self._month.search(view.folded, span.start, span.end))
@@ -96,24 +127,50 @@ class Ner(Detector):
             known = span.score >= 0.8 and digits >= 3 and not share and self._forms.parse(text)
             return span if known or year else None
         if span.kind == "email":
-            return span if "@" in text or "." in text else None
-        if _SEGMENT.match(view.text, view.line_of(span.start)[0]):
-            return None  # HL7: its own detector knows the fields
+            return span if "@" in text or _DOTTED.search(text) else None
         if span.kind == "address" and digits:
             decimal = _DECIMAL.match(view.text, span.end - 1)
             return span if view.case != "mixed" or (not decimal and _CAPITAL.search(text)) else None
         if view.case == "lower":
-            return span if span.score >= 0.8 or span.kind == "address" else None
+            return self._lowered(view, span) if span.score >= 0.8 or span.kind == "address" else None
         return self._with_capital(view, span, digits)
+
+    def _lowered(self, view: View, span: Span) -> Span | None:
+        """``span`` without the function words at its edges, None where it is one ordinary word: for a text without
+        capitals."""
+        if span.kind != "name":
+            return span
+        words = list(_WORD.finditer(view.text, span.start, span.end))
+        while words and fold(words[-1].group()) in self._stop:
+            words.pop()
+        if not words:
+            return None
+        if len(words) == 1:
+            folded = fold(words[0].group())
+            frequency, given, surname, _ = self.lexicon.codes(folded)
+            if folded in self._clinical or (frequency >= _FREQUENT and not 0 < min(given or 9, surname or 9) < 3):
+                return None
+        end = words[-1].end()
+        return span if _WORD.search(view.text, end, span.end) is None else replace(span, end=end)
 
     def _with_capital(self, view: View, span: Span, digits: int) -> Span | None:
         """The part of ``span`` from its first to its last capitalised word; None where there is none that can be a name."""
         words = [match for match in _WORD.finditer(view.text, span.start, span.end) if match.group()[0].isupper()]
+        if len(words) > 1 and "." in view.text[words[-2].end() : words[-1].start()]:
+            if fold(words[-1].group()) in self._stop and words[-1].group()[1:].islower():
+                words.pop()  # "Gasnier Ludovic. La maman"
         if not words:
             return span if span.kind == "name" and self._borne(view.text[span.start : span.end], span.score) else None
         long = [match.group() for match in words if len(match.group()) > 1]
         if span.kind in ("name", "town"):
-            if not long or (len(words) == 1 and not self._nameable(view, long[0], span.score)):
+            elided = len(words[0].group()) == 1 and view.text[words[0].end() : words[0].end() + 1] in ("'", "’")
+            alone = len(words) == 1 or (elided and len(words) == 2)
+            if not long or (alone and not self._nameable(view, long[0], span.score)):
+                return None
+            if span.kind == "name" and alone and self._no_person(long[0], span.score):
+                return None
+            graded = len(words[-1].group()) == 1 and view.text[words[-1].end() : words[-1].end() + 1] != "."
+            if span.kind == "name" and span.score < 0.995 and len(long) < 3 and self._term(long, graded):
                 return None
             if self._nouns and all(fold(word) in self._medical for word in long):
                 return None  # "AZ und EZ"
@@ -126,8 +183,10 @@ class Ner(Detector):
                     end = match.end()
             if span.kind == "town" and view.text[end : span.end].strip().isdigit():
                 end = span.end
-            if span.kind == "name" and view.case == "mixed":
-                end = self._with_surname(view, words[-1].group(), end)
+            if span.kind == "name":
+                start = self._edges.start(view, start)
+                end = self._with_surname(view, words[-1].group(), end) if view.case == "mixed" else end
+                end = self._edges.end(view, end)
             return replace(span, start=start, end=end)
         alone = fold(long[0]) if self._nouns and len(long) == len(words) == 1 else ""
         if alone and self._everyday(alone, _ORDINARY + 1) and not 0 < self.lexicon.codes(alone)[3] < 4:
@@ -161,6 +220,22 @@ class Ner(Detector):
             return False
         return score >= least and bool(ranks) and all(any(codes[1:3]) and codes[0] < 7 for codes in ranks)
 
+    def _no_person(self, word: str, score: float) -> bool:
+        """Whether a single word is a function word or title, or an eponym that people seldom bear."""
+        folded = fold(word)
+        if folded in self._stop and (word[1:].islower() or len(word) > 3):
+            return True
+        _, given, surname, _ = self.lexicon.codes(folded)
+        return folded in self._eponyms and given not in (1, 2) and score < (0.9 if surname in (1, 2) else 0.999)
+
+    def _term(self, words: list[str], graded: bool) -> bool:
+        """Whether words are of the clinic, or eponyms beside such a word or a grade: ``Lambeau DIEP``, ``Frankel D``."""
+        folded = [fold(word) for word in words]
+        if not graded and self._terms.isdisjoint(folded):
+            return False
+        eponyms = (word for word in folded if word not in self._terms)
+        return all(word in self._eponyms and self.lexicon.codes(word)[1] not in (1, 2) for word in eponyms)
+
     def _nameable(self, view: View, word: str, score: float) -> bool:
         """Whether a word that stands alone can be a name: no abbreviation, no everyday or clinical word unless the tagger is
         sure."""
@@ -169,6 +244,8 @@ class Ner(Detector):
         listed = any(ranks)
         if self._nouns and (folded in self._medical or len(word) < 3):
             return False  # where every noun has a capital, the tagger's word is not enough
+        if folded in self._terms:
+            return score >= 0.995
         if word.isupper() and view.case == "mixed" and len(word) <= (5 if not listed else 3):
             return listed and score >= _SURE
         if folded in self._eponyms and score < 0.9:
@@ -191,11 +268,15 @@ def plausible(spans: list[Span], view: View, lexicon: Lexicon) -> list[Span]:
     """
     if len(view.text) < _LONG or any(_identifies(span) for span in spans):
         return spans
-    return [
-        span
-        for span in spans
-        if not span.rule.startswith("ner.") or span.score >= _SURE or _full_name(span, view, lexicon)
-    ]
+    return [span for span in spans if not _doubtful(span, view, lexicon)]
+
+
+def _doubtful(span: Span, view: View, lexicon: Lexicon) -> bool:
+    """Whether a span says nothing where no other one identifies: an unsure one of the tagger, a single name that
+    may be an eponym or an author."""
+    if span.rule.startswith("ner."):
+        return span.score < _SURE and not _full_name(span, view, lexicon)
+    return span.rule in _ALONE
 
 
 def _full_name(span: Span, view: View, lexicon: Lexicon) -> bool:

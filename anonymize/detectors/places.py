@@ -8,6 +8,7 @@ from itertools import chain, takewhile
 
 from anonymize.dates import forms_of
 from anonymize.detectors import Detector
+from anonymize.detectors.address_parts import AddressParts
 from anonymize.detectors.protected_terms import protected_of
 from anonymize.languages import Pack
 from anonymize.report import Gazetteer, Span
@@ -19,6 +20,9 @@ _NEXT = re.compile(r"[ \u00a0\-][^\W\d_'’]")
 _ELIDED = re.compile(r"[dl]['’][A-ZÀ-Ý]|s-[A-ZÀ-Ý]")
 _BEFORE_STREET = re.compile(r"(?<![\w\-])[^\W\d_][\w\-]* $")
 _COMMA = re.compile(r"[ ]?,[ \n]| ?\n|,? (?:in|te|a) ")
+_SAME_LINE = re.compile(r"[ ]?, ?| [-–] | \(| (?:in|te|[aà]) ")
+_GLUED = re.compile(r"[a-z\d][\-/.]$")
+_CLOSED_TOWN = re.compile(r" ?(?:[,;.)\n]|$| [-–(])")
 _AFTER_CODE = re.compile(r"[ ,]{1,3}|\n")
 _HEADING = re.compile(r"[ .]{0,24}:")
 _COUNTRIES = frozenset(("f", "b", "ch", "l", "d", "a", "e", "lu"))
@@ -48,9 +52,12 @@ class Places(Detector):
             "l",
             *(fold(str(word)) for word in words.get("particles", [])),
         }
+        self._never = frozenset(fold(str(word)) for word in words.get("no_towns", []))
+        self._no_town = self._stop - self._particles
         self._short = frozenset(fold(str(word)) for word in words["abbreviations"])
         self._common = frozenset(fold(word) for word in pack.words("common") | pack.words("clinical"))
         self._protected = protected_of(pack).words
+        self._no_at = self._common | self._protected | frozenset(fold(str(word)) for word in words.get("countries", []))
         self._at = Anchored(words["at"], rf"(?<!\w){alternatives(words['at'])} ")
         self._towns = gazetteer.towns
         self._first_words = frozenset(town.split(" ", 1)[0] for town in gazetteer.towns)
@@ -67,7 +74,10 @@ class Places(Detector):
         )
         last = rf"\d{{1,4}}{letter}{second}(?:,? {units}\.? ?\d{{1,4}}[a-z]?(?!\w)){{0,3}}"
         body = r"[^\n,;:|()\t]{2,50}?"
-        stop = r"(?=\s*(?:[,;:|()\n\t]|$| - |  |\.(?:\s|$)| (?:[a-z]{1,2}[ \-])?\d{4,5}\b))"
+        self._parts = AddressParts(pack, words)
+        # "41 rue de Varsovie à Bully": the town is read behind the street
+        town = rf"| {alternatives(words['at'])} [a-z]|[ ]?[•·]" if self._parts.active else ""
+        stop = rf"(?=\s*(?:[,;:|()\n\t]|$| - |  |\.(?:\s|$)| (?:[a-z]{{1,2}}[ \-])?\d{{4,5}}\b{town}))"
         # These begin with a number.
         self._street = re.compile(
             rf"(?<![\w.,/]){number}(?: ?[,] ?| )(?:{streets})(?![\w'])[. ]{{1,2}}{body}{stop}"
@@ -83,11 +93,12 @@ class Places(Detector):
         self._apart = Anchored(words["street_endings"], rf"(?<=[^\W\d_][ ]){endings} {last}(?!\w)")
         # 28 Victoria Road
         name_first = (
-            rf"(?<![\w.,/]){number},? (?:[^\W\d_][^\W\d_'\-]+ ){{1,3}}{streets}(?!\w)\.?"
+            rf"(?<![\w.,/])(?:\d{{1,4}}[a-d]?[/\-])?{number},? (?:[^\W\d_][^\W\d_'\-]+ ){{1,3}}{streets}(?!\w)\.?"
             if words.get("name_first")
             else "(?!)"
         )
         self._name_first = re.compile(name_first)
+        self._kind_last = bool(words.get("name_first"))
         labels = alternatives(words["address_labels"])
         self._label = re.compile(rf"(?<!\w){labels} ?: ?$")
         self._labelled = Anchored(
@@ -95,10 +106,11 @@ class Places(Detector):
             rf"(?<!\w){labels} ?:? (?:au |a |a la |aux )?"
             rf"(?P<street>(?:{number},? )?(?:{streets}|[a-z\-]{{3,30}}{endings})\b{body}{stop})",
         )
+        reverse = rf"|[;)•]|\.(?:\s|$)| {alternatives(words['at'])} [a-z]" if self._parts.active else ""
         self._reverse = Anchored(
             words["streets"],
             rf"(?<!\w)(?P<street>(?:{streets}) (?:d[eu]s? |de la |d')?"
-            rf"[^\n,;:|()\d]{{3,40}}?,? {number})(?=\s*(?:,|\n|$| - |\|))",
+            rf"[^\n,;:|()\d]{{3,40}}?,? {number})(?=\s*(?:,|\n|$| - |\|{reverse}))",
         )
         self._postcode = re.compile(
             r"(?<![\w.,/+])(?<!\d-)(?P<code>(?:(?:f|b|ch|l|d|a|e|lu) ?- ?)?\d{4,5})(?P<gap>[ ,]{1,3}|\n)(?=[a-z'])"
@@ -110,7 +122,15 @@ class Places(Detector):
             rf"(?P<town>{_TOWN_WORD}(?: {_TOWN_WORD}){{0,3}}),? ?\(?(?:quebec|qc|ontario|on)\)?,? $"
         )
         self._british = re.compile(r"(?<!\w)[a-z]{1,2}\d[a-z\d]? \d[abd-hjlnp-uw-z]{2}(?!\w)")
-        self._cue = Anchored(words["town_cues"], rf"(?<!\w){alternatives(words['town_cues'])}(?:[ .]{{0,24}}:)? ")
+        self._cue = self._cues(words["town_cues"], words.get("elisions", {}))
+        self._capital_cue = self._cues(words.get("town_cues_capital", []), words.get("elisions", {}))
+        heads = pack["detectors"]["institutions"]["heads"]
+        # "fait à l'Hôpital X": the institution is read as such
+        self._no_first = self._stop | frozenset(fold(str(head)) for head in heads)
+        specialties = pack["detectors"]["institutions"].get("specialties", [])
+        self._no_capital = (
+            self._no_first | self._protected | frozenset(map(fold, [*pack.words("clinical"), *map(str, specialties)]))
+        )
         self._letter = re.compile(rf"[ \t]*(?P<town>{_TOWN_WORD}(?: {_TOWN_WORD}){{0,3}}), ?(?:le|the|den|el|a) \d")
         # "Town, date" alone on a line; the words that may stand between are the pack's
         months = forms_of(pack).months
@@ -138,7 +158,7 @@ class Places(Detector):
         self._box = Anchored(
             words.get("boxes", []), rf"(?<!\w){alternatives(words.get('boxes', []))}[ .:]{{1,3}}\d{{1,6}}(?!\w)"
         )
-        self._town_after_street = bool(words.get("town_after_street"))
+        self._town_after_street = {True: _COMMA, "line": _SAME_LINE}.get(words.get("town_after_street", False))
         self._office = re.compile(rf"(?<!\w){alternatives(words['post_office'])}(?: ?\d{{1,5}})?(?!\w)")
 
     def find(self, view: View) -> Iterable[Span]:
@@ -146,13 +166,19 @@ class Places(Detector):
         folded = view.folded
         numbers = [(view.starts[index], index) for index in view.digits if len(view.words[index]) <= 5]
         for match in chain(_from(self._street, view, numbers), self._street_ending.finditer(view)):
+            if self._kind_last and view.case == "mixed" and not self._parts.names(view.text[slice(*match.span())]):
+                continue  # "32 St. the first three months"
             named = self._named.search(view.text, max(0, match.start() - 40), match.start())
             glued = named and named.group()[-1] == "." and view.text[match.start()] == "-"
             whole = named and (glued or not set(words_of(named.group())) & self._stop)
-            start = named.start() if named and whole else match.start()
-            yield Span(start, match.end(), "address", 0.9, "places.street")
-            yield from self._after_street(view, match.end())
+            start, end = self._parts.around(view, named.start() if named and whole else match.start(), match.end())
+            yield Span(start, end, "address", 0.9, "places.street")
+            yield from self._after_street(view, end)
+        yield from self._parts.find(view)
         for match in _from(self._name_first, view, numbers) if self._name_first else ():
+            first = re.search(r"[^\W\d_]{2}", match.group())
+            if view.case == "mixed" and first and view.text[match.start() + first.start()].islower():
+                continue  # "22 reported normal by Dr"
             if view.text[match.end() - len(match.group().rsplit(" ", 1)[1])].isupper() or view.case == "lower":
                 yield Span(*match.span(), "address", 0.9, "places.street")
         for match in self._apart.finditer(view):
@@ -173,14 +199,23 @@ class Places(Detector):
                 yield Span(*match.span(), "postcode", 0.85, "places.postcode")
         for pattern in (self._labelled, self._reverse) if view.digits else (self._labelled,):
             for match in pattern.finditer(view):
-                if any(char.isupper() for char in view.text[slice(*match.span("street"))]) or view.case == "lower":
-                    yield Span(*match.span("street"), "address", 0.8, "places.labelled")
-                    yield from self._after_street(view, match.end("street"))
+                street = view.text[slice(*match.span("street"))]
+                named = pattern is self._labelled or not self._parts.active or self._parts.names(street)
+                if view.case == "lower" or (named and any(map(str.isupper, street))):
+                    start, end = self._parts.around(view, *self._parts.cut(view, *match.span("street")))
+                    yield Span(start, end, "address", 0.8, "places.labelled")
+                    yield from self._after_street(view, end)
         yield from self._postcodes(view, numbers, codes)
         for match in self._cue.finditer(view):
             end = self._town(view, match.end())
             if end:
                 yield Span(match.end(), end, "town", 0.8, "places.cue")
+        for match in self._capital_cue.finditer(view) if view.case == "mixed" else ():
+            word = _WORD.match(view.text, match.end())
+            if word and not self._no_capital.intersection(words_of(word.group())) - self._particles:
+                end = self._town(view, match.end())
+                if end:
+                    yield Span(match.end(), end, "town", 0.7, "places.cue")
         for match in self._at.finditer(view):
             word = _WORD.match(view.text, match.end())
             if (
@@ -191,7 +226,7 @@ class Places(Detector):
                 and view.case == "mixed"
             ):
                 end = self._town(view, match.end())
-                if end and not (set(words_of(word.group())) & (self._common | self._protected)):
+                if end and not (set(words_of(word.group())) & self._no_at):
                     yield Span(match.end(), end, "town", 0.6, "places.at")
         for start, stop in view.lines:
             street = self._own_line.match(folded, start, stop + 1) if view.text[stop - 1 : stop].isalnum() else None
@@ -204,9 +239,20 @@ class Places(Detector):
             if not match:
                 match = self._dated_line.match(folded, start, stop)
                 match = match if match and self._plausible(view.text[slice(*match.span("town"))]) else None
-            if match and (view.text[match.start("town")].isupper() or view.case == "lower"):
+            if (
+                match
+                and (view.text[match.start("town")].isupper() or view.case == "lower")
+                and not set(words_of(match["town"])) & self._no_town  # "Née DUPONT, le 3"
+            ):
                 yield Span(*match.span("town"), "town", 0.8, "places.letter")
         yield from self._known(view)
+
+    @staticmethod
+    def _cues(cues: list[str], elisions: dict[str, str]) -> Anchored:
+        """Cues with what stands between them and the town; ``elisions`` says how a last word is written before a vowel."""
+        parts = [cue.rpartition(" ") for cue in map(str, cues)]
+        elided = [f"{before} {elisions[last]}" for before, _, last in parts if before and last in elisions]
+        return Anchored(cues, rf"(?<!\w)(?:{alternatives(cues)}(?:[ .]{{0,24}}:| )? |{alternatives(elided)})")
 
     def _plausible(self, town: str) -> bool:
         """Words with capitals and particles, none of them clinical: no title of an examination before its date."""
@@ -216,8 +262,10 @@ class Places(Detector):
 
     def _after_street(self, view: View, end: int) -> Iterable[Span]:
         """The town behind a comma behind a street: ``Florstraat 2, Veendam``."""
-        gap = _COMMA.match(view.text, end) if self._town_after_street else None
+        gap = self._town_after_street.match(view.text, end) if self._town_after_street else None
         stop = self._town(view, gap.end()) if gap else None
+        if stop and view.case != "mixed" and self._parts.active and not _CLOSED_TOWN.match(view.text, stop):
+            return
         if gap and stop and not set(words_of(view.text[gap.end() : stop])) <= self._common:
             yield Span(gap.end(), stop, "town", 0.7, "places.after_street")
 
@@ -242,8 +290,10 @@ class Places(Detector):
                         view.folded, max(0, match.start() - 30), match.start()
                     ):
                         continue
-                elif before and before[-1] not in ",-|\n(" and not labelled:
+                elif before and before[-1] not in ",-|\n(•·" and not labelled:
                     continue
+                if _GLUED.search(view.folded, max(0, match.start() - 2), match.start()):
+                    continue  # the end of a number or a date
                 if code[:2] in ("19", "20") and view.text[match.end() :][:1].islower():
                     continue
             if match["gap"] == "  " and code[:2] in ("19", "20") and view.opens_line(match.start()):
@@ -283,10 +333,16 @@ class Places(Detector):
                 break
             word, folded = match.group(), view.folded[match.start() : match.end()]
             lower_ok = view.case == "lower" and (count < 1 or (count == 1 and end is None))
+            if _ELIDED.match(word) and not self._elided(word, folded):
+                break
             if folded in self._particles and (count or word[0].isupper() or view.case == "lower"):
                 pass
             elif word[0].isupper() or _ELIDED.match(word) or lower_ok:
-                if folded in self._stop or (folded in self._common and count == 0 and not word[0].isupper()):
+                if (
+                    folded in self._stop
+                    or (end is None and folded in self._never)
+                    or (folded in self._common and end is None and not word[0].isupper())
+                ):
                     break
                 if view.case == "upper" and count >= 2:
                     break
@@ -305,6 +361,10 @@ class Places(Detector):
             position += 1
         office = self._office.match(view.folded, end + 1) if end else None
         return office.end() if office else end
+
+    def _elided(self, word: str, folded: str) -> bool:
+        """Whether an elided word may begin a town: ``l'Isle``, not ``l'Hôpital`` or ``l'INO``."""
+        return folded[2:] not in self._no_first and not (word[0].islower() and word[2:].isupper())
 
     def _known(self, view: View) -> Iterable[Span]:
         """Towns of the export's own column."""

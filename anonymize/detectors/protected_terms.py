@@ -30,12 +30,14 @@ class ProtectedTerms:
             rf"(?<!\w)(?:{heads} (?:{links}[ ]?)?{name}(?:(?: et |-| and | y | und | & |/| ){name}){{0,2}}"
             rf"|{name}(?:(?: et |-| and | y | und | & |/){name})+"
             rf"|{name}(?:-{name})?-[a-z]{{0,16}}{heads}"
+            rf"|{name}(?:['’]s?)? {heads}"
             rf"|(?<!-)(?:{several or '(?!)'})(?: (?:i{{1,3}}|iv|v)(?!\w))?"
-            rf"|{name}(?= (?:\d|i{{1,3}}v?\b|iv\b|v\b)))(?!\w)",
+            rf"|{name}(?= (?:[a-z]?\d|i{{1,3}}v?\b|iv\b|v\b)))(?!\w)",
         )
 
     def phrases(self, view: View) -> list[tuple[int, int]]:
-        """Ranges of eponyms used as such: ``kyste de Baker``, ``Kellgren-Lawrence``, ``Garden 3``, ``Baker-Zyste``."""
+        """Ranges of eponyms used as such: ``kyste de Baker``, ``Baker's cyst``, ``Baker-Zyste``, ``Kellgren-Lawrence``, ``Garden
+        3``."""
         return view.once(self, self._find)
 
     def _find(self, view: View) -> list[tuple[int, int]]:

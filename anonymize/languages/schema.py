@@ -67,9 +67,34 @@ class NameWords(Config):
     typists: Words
     roles: Annotated[Words, few(40)]
     stop: Annotated[Words, few(80)]
+    possessive: Words = Field(default_factory=list)
+    title_abbreviations: Words = Field(default_factory=list)
+    company: Words = Field(default_factory=list)
+    owned: Words = Field(default_factory=list)
+    of: Words = Field(default_factory=list)
+    citing: Words = Field(default_factory=list)
+    acts: Words = Field(default_factory=list)
+    references: Words = Field(default_factory=list)
+    written: Words = Field(default_factory=list)
     openings: Words = Field(default_factory=list)
     title_included: bool = False
     noun_capitals: bool = False
+
+
+class ComplementWords(Config):
+    """``places.complements``: what stands around a street, and streets without a number."""
+
+    units: Words
+    floors: Words = Field(default_factory=list)
+    ordinals: Words = Field(default_factory=list)
+    alone_units: Words = Field(default_factory=list)
+    named: Words
+    sure: Words = Field(default_factory=list)
+    boxes: Words = Field(default_factory=list)
+    long_boxes: Words = Field(default_factory=list)
+    streets: Words = Field(default_factory=list)
+    weak_streets: Words = Field(default_factory=list)
+    whole_streets: Words = Field(default_factory=list)
 
 
 class PlaceWords(Config):
@@ -80,6 +105,10 @@ class PlaceWords(Config):
     address_labels: Annotated[Words, few(3)]
     at: Words
     town_cues: Annotated[Words, few(8)]
+    town_cues_capital: Words = Field(default_factory=list)
+    elisions: dict[str, str] = Field(default_factory=dict)
+    no_towns: Words = Field(default_factory=list)
+    countries: Words = Field(default_factory=list)
     post_office: Words
     number_suffixes: Words
     abbreviations: dict[str, str]
@@ -88,11 +117,25 @@ class PlaceWords(Config):
     postcodes: list[str] = Field(default_factory=list)
     bare_four_digits: Literal["anywhere", "behind_street"] = "anywhere"
     letter_words: Words = Field(default_factory=list)
-    town_after_street: bool = False
+    town_after_street: bool | Literal["line"] = False
     boxes: Words = Field(default_factory=list)
     line_streets: Words = Field(default_factory=list)
     units: Words = Field(default_factory=list)
     name_links: Words = Field(default_factory=list)
+    complements: ComplementWords | None = None
+
+
+class PracticeWords(Config):
+    """``institutions.practices``: practices whose name begins with the word for their work."""
+
+    fields: Words
+    rooms: Words = Field(default_factory=list)
+    legal: Words = Field(default_factory=list)
+    links: Words
+    before: Words
+    before_rooms: Words = Field(default_factory=list)
+    not_after: Words = Field(default_factory=list)
+    no_names: Words = Field(default_factory=list)
 
 
 class InstitutionWords(Config):
@@ -109,6 +152,12 @@ class InstitutionWords(Config):
     connectors: Words
     sites: Words = Field(default_factory=list)
     stop: Annotated[Words, few(8)]
+    specialties: Words = Field(default_factory=list)
+    quiet_heads: Words = Field(default_factory=list)
+    quiet_after: Words = Field(default_factory=list)
+    one_case_after: Words = Field(default_factory=list)
+    alone: Words = Field(default_factory=list)
+    practices: PracticeWords | None = None
 
 
 class ContactWords(Config):
@@ -158,6 +207,7 @@ class DateWords(Config):
     month_slash_year: bool = False
     day_month_points: bool = False
     day_month_dashes: bool = False
+    month_first: bool = False
     bare_years: bool = False
 
 

@@ -61,6 +61,11 @@ class Lexicon:
             given, surname, town = (0 if rank == _RARE else rank for rank in (given, surname, town))
         return frequency, given, surname, town
 
+    def given_names(self, rank: int, frequency: int) -> list[str]:
+        """Folded given names of this rank or a commoner one, whose words are no more frequent than ``frequency``."""
+        ranks = [word for word, codes in self._ranks.items() if "0" < codes[0] <= str(rank)]
+        return [word for word in ranks if self.codes(word)[0] <= frequency]
+
     def words(self) -> list[str]:
         """All words with a frequency."""
         return list(self._frequency)
