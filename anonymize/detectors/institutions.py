@@ -188,15 +188,21 @@ class Institutions(Detector):
             word = step["word"].rstrip(".")
             first = step.start("word")
             folded = view.folded[first : first + len(word)]
-            if folded in self._stop:
+            if folded in self._stop and (end is not None or folded not in self._specialties):
                 break
             if described and small and folded in self._joins:
                 break  # "la clinique de médecine et chirurgie de ..." tells what it does
             if folded in self._connectors or word.isdigit():
                 pass
-            elif end is None and folded in self._specialties and (word[0].islower() or head in self._weak):
+            elif (
+                end is None
+                and folded in self._specialties
+                and (described or word[0].islower() or head in self._weak or folded in self._stop)
+            ):
                 described = True  # "Clinique de pneumologie du Cap": the name follows
-            elif (described and folded in self._strong) or (quiet and self._no_name(view, folded, taken, end)):
+            elif (described and (folded in self._strong or folded in self._clinical)) or (
+                quiet and self._no_name(view, folded, taken, end)
+            ):
                 break
             elif step["gap"] in (" - ", " – ") and (folded in self._clinical or _LABEL.match(view.text, step.end())):
                 break  # a ward or a label behind a dash
