@@ -34,6 +34,7 @@ class AddressParts:
         own = words.get("complements") or {}
         self.active = bool(own)
         units, named, boxes = (alternatives(own.get(key, [])) for key in ("units", "named", "boxes"))
+        self.unit_words = units
         floors, ordinals = alternatives(own.get("floors", [])), alternatives(own.get("ordinals", []))
         alone = alternatives(own.get("alone_units", []))
         names = pack["detectors"]["names"]

@@ -91,7 +91,11 @@ class Places(Detector):
             rf"(?<!\w){labels} ?:? (?:au |a |a la |aux )?"
             rf"(?P<street>(?:{number},? )?(?:{streets}|[a-z\-]{{3,30}}{endings})\b{body}{stop})",
         )
-        reverse = rf"|[;)•]|\.(?:\s|$)| {alternatives(words['at'])} [a-z]" if self._parts.active else ""
+        reverse = (
+            rf"| {self._parts.unit_words}(?!\w)|[;)•]|\.(?:\s|$)| {alternatives(words['at'])} [a-z]"
+            if self._parts.active
+            else ""
+        )
         self._reverse = Anchored(
             words["streets"],
             rf"(?<!\w)(?P<street>(?:{streets}) (?:d[eu]s? |de la |d')?"
