@@ -24,7 +24,7 @@ from anonymize import __version__
 from anonymize.audit import append_audit
 from anonymize.config import dump_config
 from anonymize.console import Console, UserError
-from anonymize.engine import Anonymizer, Outcome
+from anonymize.engine import Anonymizer, Outcome, settle
 from anonymize.files import fingerprint, open_atomic, read_json, write_json, write_table
 from anonymize.keys import Keys, private_folder
 from anonymize.languages import load_pack
@@ -127,6 +127,7 @@ class ShardWorker:
         self.vault = Vault(out, keys) if config.vault else None
         names, avoid = self.spool.names()
         self.engine = Anonymizer(config, keys, names, avoid)
+        settle()
 
     def shard(self, shard: int) -> int:
         """Write vault, part and result of one shard, in this order; then its originals are deleted."""

@@ -7,7 +7,6 @@ worker, and cannot be recomputed without the secret (EDPB Guidelines 01/2025 on 
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import os
 import random
@@ -38,7 +37,7 @@ class Keys:
 
     def digest(self, purpose: str, value: str) -> bytes:
         """32 bytes that depend on the secret, the purpose and the value."""
-        return hmac.new(self.secret, f"{purpose}\0{value}".encode(), hashlib.sha256).digest()
+        return hmac.digest(self.secret, f"{purpose}\0{value}".encode(), "sha256")
 
     def pseudonym(self, kind: str, value: str) -> str:
         """``kind``'s initial in upper case and 16 letters or digits, such as ``P7Q2...`` for kind ``patient``.

@@ -20,7 +20,7 @@ import numpy as np
 
 from anonymize.config import ConfigError
 from anonymize.detectors.protected_terms import ProtectedTerms
-from anonymize.engine import Anonymizer
+from anonymize.engine import Anonymizer, settle
 from anonymize.languages import Pack
 from anonymize.report import Identity, Span
 from anonymize.text import alternatives, fold, view_of
@@ -140,6 +140,7 @@ def measure(
 ) -> tuple[dict[str, Any], list[list[Span]]]:
     """Detect in every document and :func:`score` the spans; adds documents_per_second (of one core's time) and what
     was measured: version and fingerprints."""
+    settle()
     began = time.process_time()
     predicted = [anonymizer.find(document.text, document.identity if use_identity else None) for document in gold]
     seconds = time.process_time() - began

@@ -79,6 +79,7 @@ class Surrogates:
             for word in [*places["streets"], *places["number_suffixes"], *offices]
             for part in str(word).split()
         )
+        self._keep_behind_town = self._keep_place - self._particles
         self._keep_institution = self._particles | frozenset(
             collapse(part)
             for word in [*institutions["heads"], *institutions["connectors"], *institutions["stop"]]
@@ -116,7 +117,7 @@ class Surrogates:
             # a span that grew over a number must not leave it
             return self._digits(self._name(text, person), kind, person)
         if kind == "town":
-            kept = [match for match in _RUN.finditer(text) if fold(match.group()) in self._keep_place - self._particles]
+            kept = [match for match in _RUN.finditer(text) if fold(match.group()) in self._keep_behind_town]
             stop = kept[0].start() if kept else len(text)
             new = _cased(self._word("place", person, collapse(text[:stop])), text[:stop].strip())
             return new + (" " + self._digits(text[stop:], kind, person) if kept else "")
@@ -185,8 +186,8 @@ class Surrogates:
 
     def _name_kind(self, folded: str, person: Person) -> str:
         """surname, given_f or given_m: by the record, then by the list of given names, then by the ending."""
-        own_given = set(_RUN.findall(fold(person.identity.given_name)))
-        own_surname = set(_RUN.findall(fold(f"{person.identity.surname} {person.identity.birth_name}")))
+        own_given = _words(person.identity.given_name)
+        own_surname = _words(f"{person.identity.surname} {person.identity.birth_name}")
         if folded in own_given and person.identity.sex in ("F", "M"):
             return {"F": "given_f", "M": "given_m"}[person.identity.sex]
         if folded in own_surname and folded not in own_given:
@@ -284,8 +285,15 @@ class Surrogates:
         return f"{new.day:02d}/{new.month:02d}"
 
     def _digits(self, text: str, kind: str, person: Person) -> str:
+        if not any(map(str.isdigit, text)):
+            return text
         draw = self._keys.random(f"surrogate {kind} number", f"{person.identity.patient_id}\0{collapse(text)}")
         return re.sub(r"\d+", lambda match: other(match.group(), draw), text)
+
+
+@lru_cache(maxsize=4096)
+def _words(name: str) -> frozenset[str]:
+    return frozenset(_RUN.findall(fold(name)))
 
 
 def originals(text: str, spans: Iterable[Span]) -> frozenset[str]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from anonymize.config import ConfigError, load_config
 from anonymize.dates import forms_of, shift
-from anonymize.detectors import build
+from anonymize.detectors import build, national
 from anonymize.detectors.ages import Ages
 from anonymize.detectors.dates import Dates
 from anonymize.detectors.identifiers import Identifiers
@@ -320,3 +320,30 @@ def test_cost_is_linear(piece: str) -> None:
 
     assert seconds(10_000) < 0.25
     assert seconds(8_000) < 12 * seconds(2_000) + 0.005
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(alphabet="0123456789", min_size=7, max_size=24))
+def test_digits_are_asked_of_every_number_of_their_length(digits: str) -> None:
+    assert validates(digits) >= any(module.is_valid(digits) for module in national._LIBRARY)
+
+
+def test_one_trial_finds_what_the_numbers_find_one_by_one() -> None:
+    detector, draw = NationalNumbers(FRENCH), random.Random(0)
+    found = 0
+    for text in (drawn_number(draw) for _ in range(4000)):
+        one_by_one = any(form.match(text) for _, _, *forms in detector._digits for form in forms if form)
+        assert bool(detector._any_digits.match(text)) == one_by_one, text
+        found += one_by_one
+    assert 400 < found < 3900
+
+
+def drawn_number(draw: random.Random) -> str:
+    """Groups of digits as numbers of persons have them, one sign between all groups, sometimes another one in one place."""
+    groups = draw.choice(
+        [(1, 2, 2, 2, 3, 3, 2), (2, 2, 2, 3, 2), (3, 4, 4, 2), (3, 3, 3), (9,), (11,), (13,), (4, 4, 4, 4)]
+    )
+    signs = [draw.choice(["", " ", ".", "-", "/"])] * len(groups)
+    if draw.random() < 0.3:
+        signs[draw.randrange(len(signs))] = draw.choice(" .-")
+    return "".join("".join(draw.choices("0123456789", k=size)) + sign for size, sign in zip(groups, signs, strict=True))

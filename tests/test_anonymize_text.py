@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from anonymize.audit import append_audit, broken_line
 from anonymize.dates import age_months, forms_of, shift
-from anonymize.engine import Anonymizer
+from anonymize.engine import Anonymizer, resolve
 from anonymize.keys import Keys
 from anonymize.languages import available, load_pack
 from anonymize.measure import Gold, measure, read_gold, score
@@ -23,6 +25,19 @@ from anonymize.text import View, fold
 
 FRENCH = load_pack("fr")
 DAYS = st.dates(date(1940, 1, 1), date(2030, 12, 31))
+
+
+@given(st.text(alphabet=st.sampled_from("aZéÉœŒßA0 .\nΩω’ñ\u0130\U0001f600"), max_size=80))
+def test_the_case_of_a_text_counts_its_capitals(text: str) -> None:
+    upper, lower = sum(map(str.isupper, text)), sum(map(str.islower, text))
+    expected = "lower" if upper <= 0.004 * lower else "upper" if lower <= 0.1 * upper else "mixed"
+    assert View(text).case == expected
+
+
+@given(st.text(alphabet="aAbé -'1", max_size=40), st.sampled_from(["a", "ab", "e", "ba"]))
+def test_a_word_in_lower_case_is_seen_wherever_it_stands(text: str, word: str) -> None:
+    written = {match.group() for match in re.finditer(r"[^\W\d_]+", text)}
+    assert View(text).in_lower_case(word) == any(one.islower() and fold(one) == word for one in written)
 
 
 @given(st.text())
@@ -148,3 +163,19 @@ def test_bars_on_shared_gold(shared: Path, name: str, recall: float, false: floa
     result, _ = measure(Anonymizer(ReportsConfig(), Keys(b"0123456789abcdef")), gold)
     assert result["redact_recall"] >= recall
     assert result["false_positives_per_1000"] <= false
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 12), st.booleans()), max_size=14))
+def test_the_tagger_fills_what_rules_leave_open(drawn: list[tuple[int, int, bool]]) -> None:
+    """Whatever overlaps: the union stays covered, nothing overlaps, and what a rule found keeps its extent."""
+    view = View("Abcde1 Fghij2 " * 6)
+    spans = [Span(a, a + n, "name", 0.9, "ner.trained" if tagged else "names.title") for a, n, tagged in drawn]
+    resolved = resolve(view, spans)
+    assert all(a.end <= b.start for a, b in pairwise(resolved))
+    covered = {i for span in resolved for i in range(span.start, span.end)}
+    for span in spans:
+        if span.rule != "ner.trained":
+            assert all(i in covered for i in range(span.start, span.end) if view.text[i] != " ")
+    ruled = [span for span in spans if span.rule != "ner.trained"]
+    assert [span for span in resolved if span.rule != "ner.trained"] == resolve(view, ruled)

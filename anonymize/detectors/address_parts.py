@@ -23,6 +23,7 @@ _CLOSED = re.compile(r"[ ]?(?:[,;)\n|]|$|\.(?:\s|$)| [-–—] )")
 _NUMBER = r"(?:n ?[°o]\.? ?)?(?:[a-z]{0,2}[ \-]?\d{1,5}[a-z]{0,2}|[a-z](?:\d{1,3})?)(?![\w'])"
 _FIRST_NUMBER = re.compile(r"(?<![\w.,/\-])\d{1,4} ?[\-–/] ?\Z")  # "55-57 avenue"
 _BEFORE_CODE = re.compile(r"[ ]?[,\-–] ?\Z|\n[ \t]*\Z")
+_LINE = 100
 _HEADER = 700
 _PARTS = 5
 
@@ -77,9 +78,10 @@ class AddressParts:
 
     def before_code(self, view: View, code: int) -> Iterator[Span]:
         """A name with capitals from the start of a line to a postcode: ``La Croix Blanche, 35140 Mézières``."""
-        line = view.line_of(code)[0]
-        gap = _BEFORE_CODE.search(view.text, max(0, line - 1), code) if self.active and view.case == "mixed" else None
-        if not gap:
+        if not self.active or view.case != "mixed":
+            return
+        gap = _BEFORE_CODE.search(view.text, max(0, code - 6), code)
+        if not gap or gap.start() - view.line_of(gap.start())[0] > _LINE:
             return
         start = self._left(view, gap.end())
         name = view.text[view.line_of(gap.start())[0] : min(start, gap.start())].rstrip(" ,-–")

@@ -37,6 +37,7 @@ class Contacts(Detector):
     def __init__(self, pack: Pack) -> None:
         super().__init__(pack)
         self._regions: list[str] = pack["pack"]["phone_regions"]
+        self._french = "FR" in self._regions
         words = pack["detectors"]["contacts"]
         self._valid = lru_cache(maxsize=4096)(self._is_valid)  # letterheads repeat
         extension = alternatives(words["extensions"])
@@ -74,7 +75,7 @@ class Contacts(Detector):
         match = _NUMBER.match(folded, begin)
         if match and not self._column(folded, begin, match.group()):
             value = match.group()
-            if self._valid(value):
+            if self._in_pairs(value) or self._valid(value):
                 return self._span(folded, begin, match.end(), "contacts.valid")
             for end in self._shorter(value):  # two numbers side by side
                 if self._valid(value[:end]):
@@ -101,6 +102,11 @@ class Contacts(Detector):
         if digits > 8 and match.group()[0] not in "+0(" and not self._possible(match.group()):
             return None
         return self._span(folded, begin, match.end(), "contacts.cue")
+
+    def _in_pairs(self, value: str) -> bool:
+        """``01 23 45 67 89``, as nothing but a French number is written: known without looking it up."""
+        pairs = _PAIRS.match(value) if self._french else None
+        return bool(pairs and pairs.end() == len(value))
 
     @staticmethod
     def _column(folded: str, begin: int, value: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from anonymize.text import fold
 
@@ -17,6 +18,19 @@ _GAP = re.compile(r"[^a-z0-9ßøæœ]*$")
 def normal(phrase: str) -> str:
     """Folded words of ``phrase`` joined by one blank; signs between them do not count."""
     return _NOT_WORD.sub(" ", fold(phrase)).strip()
+
+
+@lru_cache(maxsize=256)
+def _nearest(folded: str, position: int) -> tuple[int, str] | None:
+    """How many signs stand before ``position`` and the word before them ("" where another sign stands there); None where it
+    is a number or nothing: no phrase ends in a digit. Several detectors ask about the same place."""
+    place = position - 1
+    while place >= 0 and folded[place] in " .:-/":
+        place -= 1
+    if place < 0 or folded[place].isdigit():
+        return None
+    last = _LAST.search(folded, max(0, place - _LONGEST), place + 1)
+    return position - 1 - place, last.group() if last else ""
 
 
 class Cues:
@@ -45,13 +59,8 @@ class Cues:
 
         ``gap`` characters that are no letters or digits may stand between, with ``breaks`` ends of line at most.
         """
-        place = position - 1
-        while place >= 0 and position - place <= gap and folded[place] in " .:-/":
-            place -= 1
-        if place < 0 or folded[place].isdigit():
-            return None  # no phrase ends in a digit
-        last = _LAST.search(folded, max(0, place - _LONGEST), place + 1)
-        if last and last.group() not in self._lasts:
+        near = _nearest(folded, position)
+        if near is None or near[0] > gap or (near[1] and near[1] not in self._lasts):
             return None  # most often
         start = max(0, position - _REACH)
         before = folded[start:position]

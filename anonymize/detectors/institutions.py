@@ -48,6 +48,8 @@ class Institutions(Detector):
         self._own = Anchored(words["own_names"], rf"(?<![\w\-]){alternatives(words['own_names'])}(?!\w)")
         whole = words.get("whole_heads") or []
         self._whole = Anchored(whole, rf"(?<![\w\-]){alternatives(whole)}(?!\w)")
+        sites = alternatives(words.get("sites", []))
+        self._site = re.compile(rf"(?:,| -)? {sites}(?= )")
         self._clinical = frozenset(fold(word) for word in pack.words("clinical"))
         self._common = frozenset(fold(word) for word in pack.words("common"))
         self._protected = protected_of(pack).words
@@ -76,7 +78,9 @@ class Institutions(Detector):
             end = self._walk(view, match)
             if end:
                 done = end
-                yield Span(match.start(), end, "institution", 0.85, "institutions.head")
+                # no eponym spares "Hôpital Saint-Vincent"; a weak head may stand before one
+                rule = "institutions.head" if match.group() in self._weak else "institutions.hospital"
+                yield Span(match.start(), end, "institution", 0.85, rule)
                 yield from self._town(view, end)
         done = 0
         for match in self._ending.finditer(view):
@@ -124,8 +128,8 @@ class Institutions(Detector):
             if stop < least or view.folded[stop] != " ":
                 break
             word = _LAST.search(view.folded, max(least, stop - 40), stop)
-            if not word:
-                break
+            if not word or (start and len(word.group()) > 5 and word.group().endswith(".")):
+                break  # the end of a sentence
             start = word.start()
         return start
 
@@ -197,7 +201,8 @@ class Institutions(Detector):
         small = view.text[match.start()].islower() and not at_start
         position, end, taken, described = match.end(), None, 0, False
         while taken < MAXIMUM:
-            step = _STEP.match(view.text, position, line_end)
+            site = self._site.match(view.folded, position, line_end) if end else None
+            step = _STEP.match(view.text, site.end() if site else position, line_end)
             if not step:
                 break
             word = step["word"].rstrip(".")

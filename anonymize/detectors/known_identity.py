@@ -203,7 +203,6 @@ class KnownIdentity(Detector):
             found += [(form, "birth_date") for form in sorted(forms, key=len, reverse=True)]
         return found
 
-
     # -- the search ---------------------------------------------------------------------------------------------------
 
     @cached_property
@@ -327,6 +326,8 @@ class KnownIdentity(Detector):
             line = view.text[slice(*view.line_of(token.start))]
             return "weak" if line.isupper() and len(line.split()) > 4 else "exact"
         if token.shape in ("title", "mixed"):
+            if word in self.given and word not in self._words.clinical and word not in self._words.stop:
+                return "exact"  # "Marguerite, 14 ans": begins a sentence, and is hardly ever something else there
             before = view.text[: token.start].rstrip(" \t")
             return "weak" if not before or before[-1] in ".\n:;-•!?*" else "exact"
         return "weak"
@@ -506,5 +507,12 @@ def _places_of(view: View, beginnings: frozenset[str], forms: Mapping[str, str] 
     if not beginnings:
         return []
     full = forms or {}
-    found = (word for word in view.where if _spelled_out(full.get(word, word)) in beginnings)
+    found = beginnings & view.vocabulary
+    found -= full.keys()
+    others = [*view.once(_places_of, _with_ligatures), *(full.keys() & view.vocabulary)]
+    found |= {word for word in others if _spelled_out(full.get(word, word)) in beginnings}
     return sorted(index for word in found for index in view.where[word])
+
+
+def _with_ligatures(view: View) -> list[str]:
+    return [word for word in view.where if "œ" in word or "æ" in word]

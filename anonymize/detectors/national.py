@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 from stdnum import iban, luhn, verhoeff
+from stdnum.exceptions import InvalidLength, ValidationError
 
 from anonymize.config import ConfigError
 from anonymize.detectors import Detector
@@ -195,7 +197,8 @@ def validates(text: str) -> bool:
     value = compact(text)
     if sum(map(str.isdigit, value)) < 7:
         return False
-    return any(check(value) for check in _LIBRARY) or any(
+    checks = _by_length(len(value)) if value.isdecimal() else _LIBRARY
+    return any(check.is_valid(value) for check in checks) or any(
         number.check is not _always
         and (pattern.fullmatch(value.lower()) or pattern.fullmatch(text.lower()))
         and _passes(number, value)
@@ -212,7 +215,9 @@ def _passes(number: Number, value: str) -> bool:
 
 # python-stdnum looks at the form itself, and takes more than the patterns above (a NIR that starts with 0). Any nine
 # digits are a social security number of the United States: that one is only asked in its own grouping.
-_LIBRARY = [_stdnum(name) for name in NUMBERS if name != "us.ssn" and find_spec(f"stdnum.{name}")]
+_LIBRARY: list[Any] = [
+    import_module(f"stdnum.{name}") for name in NUMBERS if name != "us.ssn" and find_spec(f"stdnum.{name}")
+]
 _COMPILED = [(number, re.compile(rf"(?:{number.pattern})")) for number in NUMBERS.values()]
 
 
@@ -238,6 +243,8 @@ class NationalNumbers(Detector):
             row for row in self._rows if row[1].pattern.startswith("[a-z]") or not _starts_with_digit(row[1])
         ]
         self._digits = [row for row in self._rows if _starts_with_digit(row[1])]
+        # one trial says that none of the numbers stands here, as is most often so
+        self._any_digits = _any_of(form for _, number, _, _ in self._digits for form in (number.pattern, number.exact))
 
     def find(self, view: View) -> Iterable[Span]:
         """Spans of whole numbers."""
@@ -252,7 +259,8 @@ class NationalNumbers(Detector):
                 if letters:
                     yield from self._at(folded, start - len(letters.group()), self._lettered)
                 continue
-            yield from self._at(folded, start, self._digits)
+            if self._any_digits.match(folded, start):
+                yield from self._at(folded, start, self._digits)
             apart = _LETTERS_APART.search(before)
             if apart:
                 yield from self._at(folded, start - len(apart.group()), self._lettered)
@@ -275,6 +283,31 @@ _RUN = re.compile(r"\d+")
 _DIGIT = re.compile(r"\d")
 _LETTERS = re.compile(r"(?<![a-z\d])[a-z]{1,6}$")
 _LETTERS_APART = re.compile(r"(?<!\w)(?:[a-z]{1,2}|[a-z]{4})[ \-]$")
+
+
+@lru_cache(maxsize=64)
+def _by_length(digits: int) -> list[Any]:
+    """The library's numbers that so many digits can be: the others refuse digits of that length whatever they are."""
+
+    def refuses(module: Any) -> bool:
+        try:
+            module.validate("1" * digits)
+        except InvalidLength:
+            return True
+        except ValidationError:
+            return False
+        return False
+
+    return [module for module in _LIBRARY if not refuses(module)]
+
+
+def _any_of(forms: Iterable[str]) -> re.Pattern[str]:
+    """One expression for all ``forms``; what they repeat by number is numbered anew."""
+    pieces, groups = [], 0
+    for form in filter(None, forms):
+        pieces.append(re.sub(r"\\(\d)", lambda match, before=groups: rf"\{int(match[1]) + before}", form))
+        groups += re.compile(form).groups
+    return re.compile(rf"(?:{'|'.join(pieces)})(?!\w)" if pieces else "(?!)")
 
 
 def _exact(number: Number) -> re.Pattern[str] | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from anonymize.dates import forms_of
 from anonymize.detectors import Detector
+from anonymize.detectors.protected_terms import protected_of
 from anonymize.languages import Pack
 from anonymize.ner.lexicon import Lexicon
 from anonymize.ner.network import Network, load_network
@@ -47,11 +48,14 @@ class Ner(Detector):
         self._forms = forms_of(pack)
         self._month = re.compile(rf"(?<![^\W\d_]){self._forms.month_regex}")
         self._particles = frozenset(fold(str(word)) for word in pack["detectors"]["names"]["particles"])
-        self._clinical = frozenset(fold(word) for word in pack.words("clinical") | pack.words("common"))
+        self._medical = frozenset(fold(word) for word in pack.words("clinical"))
+        self._clinical = self._medical | {fold(word) for word in pack.words("common")}
+        self._eponyms = protected_of(pack).words
         units = alternatives(pack["detectors"]["identifiers"]["units"])
         self._nouns = bool(pack["detectors"]["names"].get("noun_capitals", False))
         self._measure = re.compile(
             rf"(?<![\w.,/])\d{{1,4}}(?:[.,]\d{{1,3}})? ?{units}(?!\w)|(?<!\w)[cdtls]\d{{1,2}}(?:-[cdtls]?\d{{1,2}})?(?!\w)"
+            r"|(?<=\()[\da-f]{4},[\da-f]{4}\)?(?: [a-z]{2}(?!\w))?"  # the tag of a DICOM element
         )
 
     def find(self, view: View) -> Iterable[Span]:
@@ -59,20 +63,22 @@ class Ner(Detector):
         for span in self.network.tag(view.text, view.case):
             for piece in self._pieces(view, span):
                 kind = _KIND_OF.get(piece.kind, piece.kind)
-                checked = self._checked(view, replace(piece, kind=kind, rule="ner.trained"))
+                checked = self._checked(view, Span(piece.start, piece.end, kind, piece.score, "ner.trained"))
                 if checked:
                     yield checked
 
     def _pieces(self, view: View, span: Span) -> Iterable[Span]:
         """``span`` without the measures and the levels of the spine that a run of numbers swallowed."""
+        if span.kind not in ("number", "date"):
+            yield span
+            return
         position = span.start
-        if span.kind in ("number", "date"):
-            for match in self._measure.finditer(view.folded, span.start, min(len(view.text), span.end + 8)):
-                if match.start() >= span.end:
-                    break
-                if match.start() > position:
-                    yield replace(span, start=position, end=match.start())
-                position = max(position, match.end())
+        for match in self._measure.finditer(view.folded, span.start, min(len(view.text), span.end + 8)):
+            if match.start() >= span.end:
+                break
+            if match.start() > position:
+                yield replace(span, start=position, end=match.start())
+            position = max(position, match.end())
         if position < span.end:
             yield replace(span, start=position)
 
@@ -109,6 +115,8 @@ class Ner(Detector):
         if span.kind in ("name", "town"):
             if not long or (len(words) == 1 and not self._nameable(view, long[0], span.score)):
                 return None
+            if self._nouns and all(fold(word) in self._medical for word in long):
+                return None  # "AZ und EZ"
             start, end = words[0].start(), words[-1].end()
             if len(words[-1].group()) == 1 and view.text[end : end + 1] == ".":
                 end += 1
@@ -121,6 +129,9 @@ class Ner(Detector):
             if span.kind == "name" and view.case == "mixed":
                 end = self._with_surname(view, words[-1].group(), end)
             return replace(span, start=start, end=end)
+        alone = fold(long[0]) if self._nouns and len(long) == len(words) == 1 else ""
+        if alone and self._everyday(alone, _ORDINARY + 1) and not 0 < self.lexicon.codes(alone)[3] < 4:
+            return None  # "Direktor der Klinik"
         if digits or span.score >= 0.995:
             return span
         # every word an everyday or clinical one: "Notre service", "Unità di Riabilitazione"
@@ -146,6 +157,8 @@ class Ner(Detector):
         words = [fold(word) for word in _WORD.findall(text)]
         ranks = [self.lexicon.codes(word) for word in words if word not in self._particles]
         least = _SURE if len(ranks) > 1 else 0.999
+        if any(word in self._medical for word in words) or len("".join(words)) < 3:
+            return False
         return score >= least and bool(ranks) and all(any(codes[1:3]) and codes[0] < 7 for codes in ranks)
 
     def _nameable(self, view: View, word: str, score: float) -> bool:
@@ -154,8 +167,12 @@ class Ner(Detector):
         folded = fold(word)
         frequency, *ranks = self.lexicon.codes(folded)
         listed = any(ranks)
+        if self._nouns and (folded in self._medical or len(word) < 3):
+            return False  # where every noun has a capital, the tagger's word is not enough
         if word.isupper() and view.case == "mixed" and len(word) <= (5 if not listed else 3):
             return listed and score >= _SURE
+        if folded in self._eponyms and score < 0.9:
+            return False  # "(Simpson)" behind a measure
         if folded in self._clinical or frequency >= _FREQUENT:
             return score >= 0.995
         if listed:

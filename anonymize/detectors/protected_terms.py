@@ -22,16 +22,20 @@ class ProtectedTerms:
         heads = alternatives(words["heads"])
         links = alternatives(words["links"])
         name = alternatives(eponyms)
+        # an eponym of two names or more says enough alone, with blanks or with hyphens
+        several = "|".join(re.sub(r"\\?[ \-]", "[ -]", re.escape(fold(e))) for e in eponyms if re.search(r"[ \-]", e))
         self._parts = frozenset(word for entry in eponyms for word in words_of(entry))
         self._phrase = Anchored(
             [*eponyms, *words["heads"]],
-            rf"(?<!\w)(?:{heads} (?:{links}[ ]?)?{name}(?:(?: et |-| and | y | und |/| ){name}){{0,2}}"
-            rf"|{name}(?:(?: et |-| and | y | und |/){name})+"
+            rf"(?<!\w)(?:{heads} (?:{links}[ ]?)?{name}(?:(?: et |-| and | y | und | & |/| ){name}){{0,2}}"
+            rf"|{name}(?:(?: et |-| and | y | und | & |/){name})+"
+            rf"|{name}(?:-{name})?-[a-z]{{0,16}}{heads}"
+            rf"|(?<!-)(?:{several or '(?!)'})(?: (?:i{{1,3}}|iv|v)(?!\w))?"
             rf"|{name}(?= (?:\d|i{{1,3}}v?\b|iv\b|v\b)))(?!\w)",
         )
 
     def phrases(self, view: View) -> list[tuple[int, int]]:
-        """Ranges of eponyms used as such: ``kyste de Baker``, ``Kellgren-Lawrence``, ``Garden 3``."""
+        """Ranges of eponyms used as such: ``kyste de Baker``, ``Kellgren-Lawrence``, ``Garden 3``, ``Baker-Zyste``."""
         return view.once(self, self._find)
 
     def _find(self, view: View) -> list[tuple[int, int]]:

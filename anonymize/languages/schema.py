@@ -111,6 +111,8 @@ class PlaceWords(Config):
     town_after_street: bool | Literal["line"] = False
     boxes: Words = Field(default_factory=list)
     line_streets: Words = Field(default_factory=list)
+    units: Words = Field(default_factory=list)
+    name_links: Words = Field(default_factory=list)
     complements: ComplementWords | None = None
 
 
@@ -140,6 +142,7 @@ class InstitutionWords(Config):
     not_after: Words
     own_names: Words
     connectors: Words
+    sites: Words = Field(default_factory=list)
     stop: Annotated[Words, few(8)]
     specialties: Words = Field(default_factory=list)
     quiet_heads: Words = Field(default_factory=list)
@@ -194,6 +197,8 @@ class DateWords(Config):
     season_not_after: Words = Field(default_factory=list)
     not_after: Words = Field(default_factory=list)
     month_slash_year: bool = False
+    day_month_points: bool = False
+    day_month_dashes: bool = False
     bare_years: bool = False
 
 

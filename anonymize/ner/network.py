@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from anonymize.config import ConfigError
 from anonymize.files import write_json
-from anonymize.ner.tokens import CONTEXTS, ROWS, Features, Tokens, tokenize
+from anonymize.ner.tokens import CONTEXTS, ROWS, Features, Tokens, like_digits, tokenize
 from anonymize.report import Span
 
 FORMAT = 1
@@ -57,12 +57,13 @@ class Network:
         # the first convolution is linear in each word: what a word adds at each tap is computed once per distinct word
         first = w["layer0.weight"].transpose(1, 0, 2).reshape(shape.embedding, -1)
         self._first, self._first_bias = np.ascontiguousarray(first), w["layer0.bias"]
-        self._contexts = (w["context"] @ first).reshape(CONTEXTS, shape.first, shape.width)
+        self._contexts = w["context"] @ first
         self._layers = [(w[f"layer{i}.weight"], w[f"layer{i}.bias"]) for i in range(1, 1 + len(shape.dilations))]
         self._output = (w["output.weight"], w["output.bias"])
         self._numeric = [label in _NUMERIC for label in shape.labels[1:]]
-        self._index: dict[str, int] = {}
-        self._known = np.zeros((2048, shape.first, shape.width), dtype=np.float32)
+        self._index: list[dict[str, int]] = [{} for _ in range(CONTEXTS)]  # rows of ``_known`` by context and surface
+        self._rows = 0
+        self._known = np.zeros((2048, shape.first * shape.width), dtype=np.float32)
 
     def probabilities(self, surfaces: list[str], contexts: np.ndarray) -> np.ndarray:
         """Label probabilities ``[tokens, labels]`` float32."""
@@ -110,28 +111,39 @@ class Network:
 
     def _first_layer(self, surfaces: list[str], contexts: np.ndarray) -> np.ndarray:
         """Embedding, context and first convolution: ``[tokens, width]``."""
-        index = self._index
-        if len(index) > _CACHE:
-            index.clear()
-        for surface in set(surfaces).difference(index):
-            place = index[surface] = len(index)
-            if place >= len(self._known):
-                self._known = np.concatenate([self._known, np.zeros_like(self._known)])
-            embedded = self._table[self._features.row(surface)].sum(axis=0)
-            self._known[place] = (embedded @ self._first).reshape(self.shape.first, -1)
-        places = np.array([index[surface] for surface in surfaces])
-        length, reach = len(surfaces), self.shape.first // 2
-        out = np.empty((length, self.shape.width), dtype=np.float32)
-        out[:] = self._first_bias
+        if self._rows > _CACHE:
+            self._rows = 0
+            for index in self._index:
+                index.clear()
+        where = [self._index[context] for context in contexts.tolist()]
+        rows = [index.get(surface, -1) for surface, index in zip(surfaces, where, strict=True)]
+        for place, row in enumerate(rows):
+            if row < 0:
+                rows[place] = self._row(surfaces[place], int(contexts[place]))
+        taps = self._known[rows].reshape(len(rows), self.shape.first, self.shape.width)
+        length, reach = len(rows), self.shape.first // 2
+        out = taps[:, reach] + self._first_bias
         for tap in range(self.shape.first):
             offset = tap - reach
-            if abs(offset) < length:
-                to, start = slice(max(0, -offset), length + min(0, -offset)), max(0, offset)
-                stop = length + min(0, offset)
-                row = out[to]
-                row += self._known[places[start:stop], tap]
-                row += self._contexts[contexts[start:stop], tap]
+            if offset < 0 and -offset < length:
+                out[-offset:] += taps[:offset, tap]
+            elif 0 < offset < length:
+                out[:-offset] += taps[offset:, tap]
         return np.maximum(out, 0, out=out)
+
+    def _row(self, surface: str, context: int) -> int:
+        """The row of what a token adds at each tap of the first convolution, computed when it is first met."""
+        index = self._index[context]
+        if surface[0].isdigit() and (like := like_digits(surface)) != surface:
+            index[surface] = self._row(like, context)
+        if surface not in index:
+            row = index[surface] = self._rows
+            self._rows += 1
+            if row >= len(self._known):
+                self._known = np.concatenate([self._known, np.zeros_like(self._known)])
+            embedded = self._table[self._features.row(surface)].sum(axis=0)
+            self._known[row] = embedded @ self._first + self._contexts[context]
+        return index[surface]
 
 
 def _convolve(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, dilation: int) -> np.ndarray:
