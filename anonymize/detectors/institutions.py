@@ -11,7 +11,7 @@ from anonymize.detectors.practices import Practices
 from anonymize.detectors.protected_terms import protected_of
 from anonymize.languages import Pack
 from anonymize.report import Span
-from anonymize.text import Anchored, Endings, View, alternatives, fold
+from anonymize.text import Anchored, Endings, View, alternatives, fold, words_of
 
 # a word, also "O'Connor", in quotes, or the day of a date that a hospital bears
 _STEP = re.compile(
@@ -21,6 +21,9 @@ _STEP = re.compile(
 _CODE = re.compile(r"(?<![ ,\-–|(])[ ,\-–|(]+(?:[a-z]{1,2}[ \-]?)?\d{4,}")
 _LAST = re.compile(r"[^\W\d_][\w'\-.]*\Z")
 _LABEL = re.compile(r"[ \u00a0]?:|(?<=[ -][^\W\d_]\.)")  # also an initial: a person's
+_TOWN = re.compile(
+    r" ?, (?P<town>[A-ZÀ-Ý][^\W\d_]+(?:[\-'’ ](?:[a-zà-ÿ]{1,4}[\-'’ ])?[A-ZÀ-Ý][^\W\d_]+){0,3})(?=[ ]?(?:[\n.;(]|$))"
+)
 MAXIMUM = 10
 
 
@@ -60,6 +63,11 @@ class Institutions(Detector):
         alone = words.get("alone") or []
         self._alone = Anchored(alone, rf"(?<![\w\-]){alternatives(alone)}(?!\w)")
         self._practices = Practices(pack, words)
+        names = pack["detectors"]["names"]
+        particles = frozenset(fold(str(word)) for word in names["particles"])
+        self._no_town = (
+            self._clinical | self._stop | self._specialties | frozenset(fold(str(word)) for word in names["stop"])
+        ) - (particles | self._connectors)
 
     def find(self, view: View) -> Iterable[Span]:
         """Spans from the head to the last word of the name."""
@@ -70,7 +78,10 @@ class Institutions(Detector):
             end = self._walk(view, match)
             if end:
                 done = end
-                yield Span(match.start(), end, "institution", 0.85, "institutions.head")
+                # no eponym spares "Hôpital Saint-Vincent"; a weak head may stand before one
+                rule = "institutions.head" if match.group() in self._weak else "institutions.hospital"
+                yield Span(match.start(), end, "institution", 0.85, rule)
+                yield from self._town(view, end)
         done = 0
         for match in self._ending.finditer(view):
             if match.start() >= done and (view.text[match.start()].isupper() or view.case == "lower"):
@@ -101,6 +112,12 @@ class Institutions(Detector):
             if match.start() >= done:
                 done = self._walk(view, match) or match.end()
                 yield Span(match.start(), done, "institution", 0.8, "institutions.own_name")
+
+    def _town(self, view: View, end: int) -> Iterable[Span]:
+        """The town behind a comma that ends a line or sentence: ``Polyclinique Saint-Côme, Compiègne``."""
+        town = _TOWN.match(view.text, end) if view.case == "mixed" and self._specialties else None
+        if town and self._no_town.isdisjoint(words_of(town["town"])):
+            yield Span(*town.span("town"), "town", 0.65, "institutions.town")
 
     @staticmethod
     def _words_before(view: View, end: int, least: int) -> int | None:
@@ -191,15 +208,21 @@ class Institutions(Detector):
             word = step["word"].rstrip(".")
             first = step.start("word")
             folded = view.folded[first : first + len(word)]
-            if folded in self._stop:
+            if folded in self._stop and (end is not None or folded not in self._specialties):
                 break
             if described and small and folded in self._joins:
                 break  # "la clinique de médecine et chirurgie de ..." tells what it does
             if folded in self._connectors or word.isdigit():
                 pass
-            elif end is None and folded in self._specialties and (word[0].islower() or head in self._weak):
+            elif (
+                end is None
+                and folded in self._specialties
+                and (described or word[0].islower() or head in self._weak or folded in self._stop)
+            ):
                 described = True  # "Clinique de pneumologie du Cap": the name follows
-            elif (described and folded in self._strong) or (quiet and self._no_name(view, folded, taken, end)):
+            elif (described and (folded in self._strong or folded in self._clinical)) or (
+                quiet and self._no_name(view, folded, taken, end)
+            ):
                 break
             elif step["gap"] in (" - ", " – ") and (folded in self._clinical or _LABEL.match(view.text, step.end())):
                 break  # a ward or a label behind a dash

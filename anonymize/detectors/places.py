@@ -106,11 +106,15 @@ class Places(Detector):
             rf"(?<!\w){labels} ?:? (?:au |a |a la |aux )?"
             rf"(?P<street>(?:{number},? )?(?:{streets}|[a-z\-]{{3,30}}{endings})\b{body}{stop})",
         )
-        reverse = rf"|[;)•]|\.(?:\s|$)| {alternatives(words['at'])} [a-z]" if self._parts.active else ""
+        reverse = (
+            rf"| {self._parts.unit_words}(?!\w)|[;)•]|\.(?:\s|$)| {alternatives(words['at'])} [a-z]"
+            if self._parts.active
+            else ""
+        )
         self._reverse = Anchored(
             words["streets"],
             rf"(?<!\w)(?P<street>(?:{streets}) (?:d[eu]s? |de la |d')?"
-            rf"[^\n,;:|()\d]{{3,40}}?,? {number})(?=\s*(?:,|\n|$| - |\|{reverse}))",
+            rf"[^\n,;:|()\d]{{3,40}}?,? {number}(?:/\d{{1,3}}(?!\d))?)(?=\s*(?:,|\n|$| - |\|{reverse}))",
         )
         self._postcode = re.compile(
             r"(?<![\w.,/+])(?<!\d-)(?P<code>(?:(?:f|b|ch|l|d|a|e|lu) ?- ?)?\d{4,5})(?P<gap>[ ,]{1,3}|\n)(?=[a-z'])"
@@ -226,7 +230,7 @@ class Places(Detector):
                 and view.case == "mixed"
             ):
                 end = self._town(view, match.end())
-                if end and not (set(words_of(word.group())) & self._no_at):
+                if end and not (set(words_of(word.group())) - self._particles) <= self._no_at:
                     yield Span(match.end(), end, "town", 0.6, "places.at")
         for start, stop in view.lines:
             street = self._own_line.match(folded, start, stop + 1) if view.text[stop - 1 : stop].isalnum() else None
@@ -300,6 +304,8 @@ class Places(Detector):
                 continue  # a list of years
             yield Span(*match.span("code"), "postcode", 0.85, "places.postcode")
             yield Span(match.end(), end, "town", 0.85, "places.postcode")
+            if len(code) == 5:
+                yield from self._parts.before_code(view, match.start())
         for match in self._codes.finditer(view.folded) if numbers and self._codes else ():
             if not any(map(str.isupper, view.text[slice(*match.span())])):
                 continue  # letters of a code are capitals: "1250 mg" is none

@@ -132,6 +132,7 @@ class PracticeWords(Config):
     rooms: Words = Field(default_factory=list)
     legal: Words = Field(default_factory=list)
     links: Words
+    firsts: Words = Field(default_factory=list)
     before: Words
     before_rooms: Words = Field(default_factory=list)
     not_after: Words = Field(default_factory=list)
