@@ -397,7 +397,7 @@ def _outside(view: View, span: Span, taken: Iterable[Span], particles: frozenset
             rest = view.text[piece.start : piece.end]
             # what is left of a name has a capital or a digit ("cabinet à" before a town has none)
             telling = str.isalnum if view.case != "mixed" else _telling
-            inner = span.kind == "name" and particles.issuperset(words_of(rest)) and any(map(str.isalpha, rest))
+            inner = span.kind == "name" and rest.islower() and particles.issuperset(words_of(rest))
             if inner or rest == view.text[span.start : span.end] or any(map(telling, rest)):
                 yield piece
         position = max(position, other.end)

@@ -99,7 +99,8 @@ class Names(Detector):
         units = alternatives(pack["detectors"]["ages"]["units"])
         # case reports: "G.F., 59 anni", "A.B. (maschio, 40 anni)"
         self._case = re.compile(
-            rf"(?<![\w.])(?:[^\W\d_]\. ?){{1,3}}[^\W\d_](?![^\W\d_])\.?(?=,? ?\(?(?:[^\W\d_]{{1,12}},? ){{0,3}}\d{{1,3}}[ \-]?{units})"
+            rf"(?<![\w.])(?:[^\W\d_]\. ?){{1,3}}[^\W\d_](?![^\W\d_])\.?"
+            rf"(?=,? ?\(?(?:[^\W\d_]{{1,12}},? ){{0,3}}\d{{1,3}}[ \-]?{units})"
         )
         self._title_only = re.compile(rf"(?:{title}(?!\w)\.?[ ,]*){{1,3}}")
 

@@ -107,7 +107,7 @@ class Ner(Detector):
                 return None
             span = replace(span, start=label.end()) if view.text[label.end()].isdigit() else span
         text = view.text[span.start : span.end]
-        segment = _SEGMENT.match(view.text, view.line_of(span.start)[0])
+        segment = _SEGMENT.match(view.text, view.line_of(span.start)[0]) if "|" in view.text else None
         if segment and segment[1] in SEGMENTS and segment[1] != "OBX":
             return None  # HL7: its own detector knows the fields
         digits = sum(map(str.isdigit, text))
@@ -156,9 +156,8 @@ class Ner(Detector):
     def _with_capital(self, view: View, span: Span, digits: int) -> Span | None:
         """The part of ``span`` from its first to its last capitalised word; None where there is none that can be a name."""
         words = [match for match in _WORD.finditer(view.text, span.start, span.end) if match.group()[0].isupper()]
-        if len(words) > 1 and "." in view.text[words[-2].end() : words[-1].start()]:
-            if fold(words[-1].group()) in self._stop and words[-1].group()[1:].islower():
-                words.pop()  # "Gasnier Ludovic. La maman"
+        while len(words) > 1 and self._opens_sentence(view, words):
+            words.pop()  # "Gasnier Ludovic. La maman"
         if not words:
             return span if span.kind == "name" and self._borne(view.text[span.start : span.end], span.score) else None
         long = [match.group() for match in words if len(match.group()) > 1]
@@ -196,6 +195,12 @@ class Ner(Detector):
         # every word an everyday or clinical one: "Notre service", "Unità di Riabilitazione"
         everyday = [self._everyday(fold(word), 5 if len(words) > 1 else _ORDINARY) for word in long]
         return None if all(everyday) or (len(words) == 1 and self._nouns) else span
+
+    def _opens_sentence(self, view: View, words: list[re.Match[str]]) -> bool:
+        """Whether a function word behind a full stop ends the words."""
+        last = words[-1].group()
+        stopped = "." in view.text[words[-2].end() : words[-1].start()]
+        return stopped and fold(last) in self._stop and last[1:].islower()
 
     def _with_surname(self, view: View, last: str, end: int) -> int:
         """The end of the surname behind a given name on which the tagger stopped, else ``end``."""
