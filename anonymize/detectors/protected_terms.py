@@ -22,13 +22,15 @@ class ProtectedTerms:
         heads = alternatives(words["heads"])
         links = alternatives(words["links"])
         name = alternatives(eponyms)
+        grade = r"(?:[a-d]|[a-z]?\d[a-z]?|(?:i{1,3}|iv|v)[a-c]?)"  # "tipo B di Dejour"
         self._parts = frozenset(word for entry in eponyms for word in words_of(entry))
         self._phrase = Anchored(
             [*eponyms, *words["heads"]],
-            rf"(?<!\w)(?:{heads} (?:{links}[ ]?)?{name}(?:(?: et |-| and | y | und |/| ){name}){{0,2}}"
+            rf"(?<!\w)(?:{heads} (?:{grade} )?(?:{links}[ ]?)?{name}(?:(?: et |-| and | y | und |/| ){name}){{0,2}}"
+            r"(?: (?:i{1,3}|iv|v)[a-c]?(?!\w))?"
             rf"|{name}(?:(?: et |-| and | y | und |/){name})+"
             rf"|{name}(?:['’]s?)? {heads}"
-            rf"|{name}(?= (?:[a-z]?\d|i{{1,3}}v?\b|iv\b|v\b)))(?!\w)",
+            rf"|{name}(?= [a-z]?\d)|{name} (?:i{{1,3}}|iv|v)[a-c]?)(?!\w)",
         )
 
     def phrases(self, view: View) -> list[tuple[int, int]]:
