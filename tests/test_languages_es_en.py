@@ -237,6 +237,7 @@ def whole() -> dict[str, Anonymizer]:
         ("en", "Dorr type B bone, Gruen zone 7 lucency.", [], ["Dorr", "Gruen"]),
         ("en", "Stalevo and Madopar continued, Keppra 500 mg bd.", [], ["Stalevo", "Madopar", "Keppra"]),
         ("en", "Cotrel-Dubousset instrumentation intact from T4 to L2.", [], ["Cotrel-Dubousset", "T4"]),
+        ("en", "Biopsy under Ultrasound guidance; partner has Hepatitis B.", [], ["Ultrasound", "Hepatitis"]),
         ("en", "Two of three lesions are smaller; one new lesion.", [], ["Two of three", "one new"]),
         ("en", "Schatzki ring and Cameron erosions, CLO test negative.", [], ["Schatzki", "Cameron"]),
         (
@@ -318,6 +319,7 @@ def whole() -> dict[str, Anonymizer]:
         ("es", "ANA, ANCA y anti-DNA negativos por IFI.", [], ["ANA", "ANCA"]),
         ("es", "Lesión de 14 x 12 mm en segmento VI de Couinaud.", [], ["14 x 12", "Couinaud"]),
         ("es", "Tinción de Ziehl-Neelsen y medio de Löwenstein.", [], ["Ziehl-Neelsen", "Löwenstein"]),
+        ("es", "Acompañado de Familiar, con Contraste intravenoso.", [], ["Familiar", "Contraste"]),
         ("es", "Dos de tres nódulos, uno nuevo, cuatro estables.", [], ["Dos de tres"]),
     ],
 )

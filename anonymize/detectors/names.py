@@ -148,6 +148,8 @@ class Names(Detector):
                     yield Span(begin, initials.end(), "initials", 0.8, "names.initials")
             if end is not None and rule == "names.relative" and view.case == "mixed" and view.text[start:end].isupper():
                 continue  # an abbreviation: "frère HLA compatible"
+            if end is not None and rule in _WEAK and self._reader.clinical.issuperset(self._reader.words(view, start, end)):
+                continue  # "under Ultrasound", "accompagnata da Tosse"
             if end is not None and rule == "names.cue" and self._abbreviation(view, start, end):
                 continue  # "infirmière ETP"
             if end is not None and rule in _WEAK and self._noun_capitals and view.text[start].islower():
