@@ -167,7 +167,10 @@ class Anonymizer:
         if span.rule != "ner.trained":
             return _inside(span, phrases)
         words = [match.span() for match in _LONG_WORD.finditer(view.text, span.start, span.end)]
-        return bool(words) and all(any(start <= w[0] and w[1] <= end for start, end in phrases) for w in words)
+        inside = [any(start <= first and last <= end for start, end in phrases) for first, last in words]
+        # "Lauge-Hansen SER": what is left is a clinical word
+        clinical = (view.folded[first:last] in self.words.clinical for first, last in words)
+        return any(inside) and all(map(any, zip(inside, clinical, strict=True)))
 
     def combine(self, text: str, spans: Sequence[Span], known: KnownIdentity | None) -> list[Span]:
         """The spans of :meth:`by_rule` and those of the patient's identity, in order, without overlaps."""

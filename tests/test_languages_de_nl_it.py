@@ -206,3 +206,97 @@ def tagging(language: str) -> Anonymizer:
 def test_variants_of_what_is_clinical_stay_with_the_tagger_too(language: str, text: str) -> None:
     assert hidden(language, text) == []
     assert [text[span.start : span.end] for span in tagging(language).find(text)] == []
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "gone", "left"),
+    [
+        (
+            "it",
+            "Residente in Viale dei Lecci n. 118/bis, scala B, int. 7 - 29122 Piacenza (PC)",
+            ["Viale dei Lecci n. 118/bis, scala B, int. 7", "29122", "Piacenza", "PC"],
+            ["Residente"],
+        ),
+        (
+            "it",
+            "Indirizzo: Corso Garibaldi, 45 palazzina 3 piano 2, Vigevano",
+            ["Corso Garibaldi, 45 palazzina 3 piano 2"],
+            ["Indirizzo"],
+        ),
+        ("it", "abita in Loc. Poggiolino 22/A, vicino al bivio", ["Loc. Poggiolino 22"], ["bivio"]),
+        ("it", "C.da Serra Alta km 3,5 - 95030 Nicolosi", ["C.da Serra Alta km 3", "95030", "Nicolosi"], []),
+        ("it", "trovato in via Prè 57 dai soccorsi", ["via Prè 57"], ["soccorsi"]),
+        ("it", "ambulatorio di Camporgiano (LU), tel. 0583 555219", ["LU", "0583 555219"], []),
+        (
+            "it",
+            "C.F. RSSMRA48T19F205D, tessera sanitaria 80380001200412345678",
+            ["RSSMRA48T19F205D", "80380001200412345678"],
+            ["C.F."],
+        ),
+        ("it", "AVS 756.4412.8873.09, assicurato n. 80774412", ["756.4412.8873.09", "80774412"], []),
+        ("it", "codice STP STP0301118220194", ["0301118220194"], ["codice"]),
+        ("it", "OMCeO Parma n. 4471; iscrizione albo PR/02271", ["PR/02271"], []),
+        ("it", "richiesta n. LAB/23/0661208, campione n. 22-10453", ["LAB/23/0661208", "22-10453"], ["richiesta"]),
+        ("it", "ricoverato il ventuno ottobre duemilaventidue", ["ventuno ottobre duemilaventidue"], ["ricoverato"]),
+        ("it", "controllo il 12-giu-2023 e a settembre 2022", ["12-giu-2023"], ["controllo"]),
+        ("it", "Anestesista Garbin, strumentista Ivana Dal Moro.", ["Garbin", "Ivana", "Dal Moro"], ["Anestesista"]),
+        ("it", "medico grassi, inf deborah, paziente dimesso", ["grassi", "deborah"], ["dimesso"]),
+        (
+            "it",
+            "COGNOME | NOME | DATA NASCITA | ESAME | RADIOLOGO\nValenti | Oreste | 09/09/1931 | RX torace | Pace",
+            ["Valenti", "Oreste", "09/09/1931", "Pace"],
+            ["RX torace"],
+        ),
+        ("it", "Paziente: MAGNANI^LUISA\nModalità: TC", ["MAGNANI", "LUISA"], ["Modalità"]),
+        (
+            "it",
+            "Trasferita dall'Ospedale San Biagio di Domodossola il 4/7/2018.",
+            ["Ospedale San Biagio di Domodossola", "4/7/2018"],
+            ["Trasferita"],
+        ),
+        (
+            "it",
+            "tel tre quattro otto uno due zero cinque nove sette",
+            ["tre quattro otto uno due zero cinque nove sette"],
+            ["tel"],
+        ),
+        (
+            "it",
+            "Concordato con Nazzareno e con la dott.ssa Ylenia Cusumano.",
+            ["Nazzareno", "Ylenia Cusumano"],
+            ["Concordato"],
+        ),
+        (
+            "it",
+            "Displasia trocleare tipo B di Dejour, indice di Caton-Deschamps 1,3.",
+            [],
+            ["Dejour", "Caton-Deschamps"],
+        ),
+        ("it", "Frattura tipo Le Fort II, ESA Fisher 2, Hunt-Hess 1.", [], ["Le Fort", "Fisher", "Hunt-Hess"]),
+        ("it", "Anastomosi di Martin-Gruber, canale di Guyon, Froment negativo.", [], ["Martin-Gruber", "Guyon"]),
+        ("it", "Lisfranc e Chopart allineati, angolo di Böhler 28°.", [], ["Lisfranc", "Böhler"]),
+        ("it", "PA 130/80 mmHg, FC 72, NRS 4/10, MMSE 22/30.", [], ["130/80", "4/10", "22/30"]),
+        ("it", "Terapia: Sinemet, Madopar, Tranex e Keppra 1 g.", [], ["Sinemet", "Madopar", "Keppra"]),
+        ("it", "Densità ACR B, BI-RADS 2 per Tabar.", [], ["ACR B", "BI-RADS 2"]),
+        ("it", "Iomeron 400 95 ml, apparecchio Philips Achieva.", [], ["Iomeron", "Achieva"]),
+        ("it", "Referto: DISCOPATIA L5-S1, PROTRUSIONE.", [], ["DISCOPATIA", "PROTRUSIONE"]),
+        ("it", "0008,0060 CT\n0018,0050 1.25\n0028,0010 512", [], ["0008,0060", "0018,0050"]),
+        ("it", "Cedimento di T12 grado 2 secondo Genant, T-score -3,1.", [], ["Genant", "T-score"]),
+        ("it", "Mega-apofisi trasversa L5, Castellvi IIA.", [], ["Castellvi"]),
+        ("it", "Indice di Hakim-Adams, indice di Evans 0,35.", [], ["Hakim-Adams", "Evans"]),
+        ("it", "Accesso per via endovenosa, per via orale 3 volte al dì.", [], ["via endovenosa", "via orale"]),
+        ("it", "Ernia di Spigelio, diverticolo di Zenker, esofago di Barrett.", [], ["Zenker", "Barrett"]),
+        ("it", "Diametro 14 x 12 mm, segmento VI di Couinaud.", [], ["14 x 12", "Couinaud"]),
+        ("it", "Rischio T21 1/8400, traslucenza 1,4 mm.", [], ["1,4 mm"]),
+        ("it", "BMI 34, superficie corporea secondo Du Bois 2,1 mq.", [], ["34", "Du Bois"]),
+        ("it", "Due noduli su tre, uno nuovo, quattro stabili.", [], ["Due noduli"]),
+        ("it", "IgE per Aspergillus, ANCA e ANA negativi.", [], ["Aspergillus", "ANCA"]),
+    ],
+)
+def test_invented_italian_variants(language: str, text: str, gone: list[str], left: list[str]) -> None:
+    spans = anonymizer(language).find(text)
+    covered = {place for span in spans for place in range(span.start, span.end)}
+    for part, wanted in [*((part, True) for part in gone), *((part, False) for part in left)]:
+        start = text.index(part)
+        places = [place for place in range(start, start + len(part)) if text[place].isalnum()]
+        assert all((place in covered) == wanted for place in places), (part, spans)

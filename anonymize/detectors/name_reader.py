@@ -115,15 +115,11 @@ class NameReader:
             frequency, given, surname, _ = self.lexicon.codes(word)
             if word in self.particles and not (taken and 0 < surname < 3):
                 pass
-            elif (
-                word in never
-                or len(word) < 3
-                or not (0 < given < 4 or 0 < surname < 4)
-                or frequency > (4 if word in self.common else 5)
-                or (frequency > 3 and min(given or 9, surname or 9) > 2)
-            ):
-                break
             else:
+                ordinary = frequency > (4 if word in self.common else 5)
+                rare = min(given or 9, surname or 9)
+                if word in never or len(word) < 3 or ordinary or rare > 3 or (frequency > 3 and rare > 2):
+                    break
                 end, taken = match.end(), taken + 1
             position = match.end() + 1
             if view.text[match.end() : position] not in (" ", "-"):

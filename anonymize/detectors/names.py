@@ -177,6 +177,12 @@ class Names(Detector):
             weak = rule in _WEAK or (rule == "names.title" and fold(match["title"]) in self._relative_words)
             if end is not None and weak and not self._borne(view, start, end):
                 continue  # a particle or a noun: "die Mutter den Eindruck", "Bruder Asthma"
+            if (
+                end is not None
+                and rule in _WEAK
+                and self._reader.clinical.issuperset(self._reader.words(view, start, end))
+            ):
+                continue  # "under Ultrasound", "accompagnata da Tosse"
             if end is not None and rule == "names.cue" and self._abbreviation(view, start, end):
                 continue  # "infirmière ETP"
             if end is not None and self._with_title and rule == "names.title":
