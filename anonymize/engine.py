@@ -107,6 +107,8 @@ class Anonymizer:
         # titles of examinations repeat over an export: what rules say of one is kept, in memory only
         self._exam = lru_cache(maxsize=2048)(self.by_rule)
         self.words = KnownWords(self.pack)
+        # in German every noun has a capital: what rules leave of the tagger's "Hause Klinikum X" is none of its name
+        self._nouns = self.words.common if self.pack["detectors"]["names"].get("noun_capitals") else frozenset[str]()
         self._nobody = self.known(Identity())
         self.sections = parser_of(self.pack)
         self.surrogates = Surrogates(self.pack, keys, gazetteer or Gazetteer(), avoid)
@@ -124,12 +126,8 @@ class Anonymizer:
         """All that would be replaced in a document that stands alone: rules, the record's ``identity`` where given, and a
         second look for the names that the first one found."""
         rules = self.by_rule(text)
-        known = self.known(identity) if identity else None
-        spans = self.combine(text, rules, known)
-        extra = self.names_in(text, spans) if self.config.second_pass else ()
-        if not extra:
-            return spans
-        return self.combine(text, rules, (known or self._nobody).with_extra(extra))
+        extra = self.names_in(text, rules) if self.config.second_pass else ()
+        return self.combine(text, rules, self.known(identity, extra) if identity else self._nobody.with_extra(extra))
 
     def fingerprints(self) -> dict[str, str]:
         """What decides on the result: version, policy, language pack and trained model."""
@@ -177,14 +175,20 @@ class Anonymizer:
     def combine(self, text: str, spans: Sequence[Span], known: KnownIdentity | None) -> list[Span]:
         """The spans of :meth:`by_rule` and those of the patient's identity, in order, without overlaps."""
         view = view_of(text)
-        return resolve(view, [*spans, *(known.find(view) if known else ())], self.words.particles)
+        everyday = (self._nouns, self.words.clinical)
+        found = [*spans, *(known.find(view) if known else ())]
+        return resolve(view, found, *everyday, particles=self.words.particles)
 
     def names_in(self, text: str, spans: Sequence[Span]) -> set[str]:
         """Folded words of the names found in ``text`` that are worth searching in the patient's other reports."""
         view, words = view_of(text), self.words
         found: set[str] = set()
+        places = [(s.start, s.end) for s in spans if s.kind in ("town", "institution") and s.rule != "ner.trained"]
         for span in spans:
-            if span.kind == "name" and span.score >= (0.95 if span.rule == "ner.trained" else 0.6):
+            tagged = span.rule == "ner.trained"
+            if tagged and _inside(span, places):
+                continue  # a rule knows better
+            if span.kind == "name" and span.score >= (0.95 if tagged else 0.6):
                 name = text[span.start : span.end]
                 if len(name) <= 4 and name.isupper() and view.case == "mixed":
                     continue  # an abbreviation
@@ -355,11 +359,18 @@ def _replacements(report_id: str, field: str, text: str, edits: Iterable[Edit]) 
     return rows
 
 
-def resolve(view: View, spans: Iterable[Span], particles: frozenset[str] = frozenset()) -> list[Span]:
+def resolve(
+    view: View,
+    spans: Iterable[Span],
+    everyday: Collection[str] = (),
+    clinical: Collection[str] = (),
+    particles: frozenset[str] = frozenset(),
+) -> list[Span]:
     """Spans in order without overlaps: their union stays covered. ``particles`` stand inside names ("d'Anjou").
 
     Rules and columns say what something is; the tagger fills what they leave open. A span inside another gives way, except
-    that a date behind a number or a name (``IPP 123456 12/03/1980``) cuts it.
+    that a date behind a number or a name (``IPP 123456 12/03/1980``) cuts it. An ``everyday`` word, or ``clinical`` ones
+    of a name, are nothing that the tagger is left with.
     """
     trimmed = [span for span in (_trim(view.text, span) for span in spans) if span.end > span.start]
     certain = _apart(view, [span for span in trimmed if span.rule != "ner.trained"])
@@ -374,7 +385,8 @@ def resolve(view: View, spans: Iterable[Span], particles: frozenset[str] = froze
         if first == len(certain) or certain[first].start >= span.end:
             left.append(span)
         else:
-            left += _outside(view, span, (certain[n] for n in range(first, len(certain))), particles)
+            pieces = _outside(view, span, (certain[n] for n in range(first, len(certain))), particles)
+            left += (piece for piece in pieces if _says(view, piece, everyday, clinical))
     return sorted([*certain, *left], key=lambda span: span.start)
 
 
@@ -388,12 +400,22 @@ def _outside(view: View, span: Span, taken: Iterable[Span], particles: frozenset
             rest = view.text[piece.start : piece.end]
             # what is left of a name has a capital or a digit ("cabinet à" before a town has none)
             telling = str.isalnum if view.case != "mixed" else _telling
-            inner = span.kind == "name" and particles.issuperset(words_of(rest)) and any(map(str.isalpha, rest))
+            inner = span.kind == "name" and rest.islower() and particles.issuperset(words_of(rest))
             if inner or rest == view.text[span.start : span.end] or any(map(telling, rest)):
                 yield piece
         position = max(position, other.end)
         if position >= span.end:
             return
+
+
+def _says(view: View, piece: Span, everyday: Collection[str], clinical: Collection[str]) -> bool:
+    """Whether what rules left of a tagger's span says something: a number has digits ("INSZ" before one has none)."""
+    text = view.folded[piece.start : piece.end]
+    if piece.kind == "id" and len(text) > 2 and view.text[piece.end : piece.end + 1] in (" ", ":"):
+        return any(map(str.isdigit, text))
+    if piece.kind == "name":
+        return text[0] != "." or not all(word in clinical for word in words_of(text))  # "Norbert. Vena cava"
+    return text not in everyday
 
 
 def _cut(text: str, span: Span) -> str:

@@ -153,3 +153,11 @@ def test_a_common_word_that_is_the_name_is_told_by_its_capital() -> None:
     text = "Petit épanchement, aspect rose de la muqueuse."
     assert not engine().detect(text, engine().known(identity))
     assert fold("Petit") in engine().words.common
+
+
+def test_a_given_name_that_is_also_a_word_is_hidden_at_the_start_of_a_sentence() -> None:
+    """Of the surname this cannot be said: "Petit épanchement" begins many a sentence."""
+    identity = Identity(patient_id="1", surname="Petit", given_name="Marguerite")
+    text = "INDICATION\n\nMarguerite, 14 ans. Petit fragment osseux. Une marguerite sur la table."
+    hidden = {text[span.start : span.end] for span in engine().find(text, identity)}
+    assert hidden == {"Marguerite"}

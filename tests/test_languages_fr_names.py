@@ -84,7 +84,8 @@ MESSAGES: list[Case] = [
         ["MATER", "DR"],
     ),
     (
-        "PID|||77120034||TRAORIN^KADIATOU^^^MME||19941121|F|||3 ALLEE DES LYS^APT 12^TRELON^^49800||+33768114520^PRN^CP~k.t@mail.example.fr^NET",
+        "PID|||77120034||TRAORIN^KADIATOU^^^MME||19941121|F|||"
+        "3 ALLEE DES LYS^APT 12^TRELON^^49800||+33768114520^PRN^CP~k.t@mail.example.fr^NET",
         ["TRAORIN", "KADIATOU", "APT 12", "TRELON", "+33768114520", "k.t@mail.example.fr"],
         ["MME", "PRN", "^CP", "NET"],
     ),

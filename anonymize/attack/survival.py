@@ -294,7 +294,9 @@ class _Place:
             self._source = View(getattr(self._original, self.column)).tokens
             words = [token.folded for token in self._source]
             safe = [token.folded for token in self.view.tokens]
-            self._blocks = list(SequenceMatcher(None, words, safe, autojunk=False).get_opcodes())
+            # one letter on both sides says nothing: "B. Morin / L." is no copy of "L. Roy / B."
+            pairs = SequenceMatcher(lambda word: len(word) == 1 and word.isalpha(), words, safe, autojunk=False)
+            self._blocks = list(pairs.get_opcodes())
         for kind, i1, i2, j1, j2 in self._blocks:
             if j1 <= index < j2:
                 if kind == "replace" and i2 - i1 < j2 - j1:

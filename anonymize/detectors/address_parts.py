@@ -21,6 +21,9 @@ _SEGMENT = re.compile(r"[^,\n;|•:]*\Z")
 _SEPARATOR = re.compile(r"(?:[ ]?[,\-–—] ?|[ ]?\n[ \t]*|[ ])\Z")
 _CLOSED = re.compile(r"[ ]?(?:[,;)\n|]|$|\.(?:\s|$)| [-–—] )")
 _NUMBER = r"(?:n ?[°o]\.? ?)?(?:[a-z]{0,2}[ \-]?\d{1,5}[a-z]{0,2}|[a-z](?:\d{1,3})?)(?![\w'])"
+_FIRST_NUMBER = re.compile(r"(?<![\w.,/\-])\d{1,4} ?[\-–/] ?\Z")  # "55-57 avenue"
+_BEFORE_CODE = re.compile(r"[ ]?[,\-–] ?\Z|\n[ \t]*\Z")
+_LINE = 100
 _HEADER = 700
 _PARTS = 5
 
@@ -32,6 +35,7 @@ class AddressParts:
         own = words.get("complements") or {}
         self.active = bool(own)
         units, named, boxes = (alternatives(own.get(key, [])) for key in ("units", "named", "boxes"))
+        self.unit_words = units
         floors, ordinals = alternatives(own.get("floors", [])), alternatives(own.get("ordinals", []))
         alone = alternatives(own.get("alone_units", []))
         names = pack["detectors"]["names"]
@@ -39,6 +43,9 @@ class AddressParts:
         self._particles = frozenset(fold(str(word)) for word in (*names["particles"], "aux", "sur", "sous", "en", "et"))
         self._stop = frozenset(fold(str(word)) for word in names["stop"]) - self._particles
         self._clinical = frozenset(fold(word) for word in pack.words("clinical"))
+        institutions = pack["detectors"]["institutions"]
+        roles = (*institutions.get("specialties", []), *institutions["heads"])
+        self._ordinary = (self._clinical | self._stop | frozenset(fold(str(word)) for word in roles)) - self._particles
         self._months = frozenset(fold(str(form)) for forms in pack["pack"]["months"] for form in forms)
         self._abbreviated = frozenset(fold(str(word)) for word in words["abbreviations"])
         # "bâtiment C", "bte 4", "3e étage", "BP 218"
@@ -56,7 +63,7 @@ class AddressParts:
         weak = [str(word) for word in own.get("weak_streets", [])]
         self._weak_street = Anchored(weak, rf"(?<![\w\-/]){alternatives(weak)}(?=[ .])\.?")
         whole = own.get("whole_streets", [])
-        house = rf"\d{{1,4}}(?: ?(?:[a-d]|{alternatives(words['number_suffixes'])}))?(?![\w%]|[.,]\d)"
+        house = rf"\d{{1,4}}(?:/\d{{1,3}})?(?: ?(?:[a-d]|{alternatives(words['number_suffixes'])}))?(?![\w%]|[.,]\d)"
         self._whole = Anchored(whole, rf"(?<![\w\-]){alternatives(whole)}(?:,? {house}|(?!\w))")
         self._house = re.compile(rf",? {house}")
         self._kind = re.compile(rf"{alternatives([*words['streets'], *streets, *weak])}(?!\w)\.?(?=[ ])")
@@ -66,7 +73,30 @@ class AddressParts:
         """The range of a street with what stands before and behind it."""
         if not self.active:
             return start, end
-        return self._left(view, start), self._right(view, end)
+        first = _FIRST_NUMBER.search(view.text, max(0, start - 8), start)
+        return self._left(view, first.start() if first else start), self._right(view, end)
+
+    def before_code(self, view: View, code: int) -> Iterator[Span]:
+        """A name with capitals from the start of a line to a postcode: ``La Croix Blanche, 35140 Mézières``."""
+        if not self.active or view.case != "mixed":
+            return
+        gap = _BEFORE_CODE.search(view.text, max(0, code - 6), code)
+        if not gap or gap.start() - view.line_of(gap.start())[0] > _LINE:
+            return
+        start = self._left(view, gap.end())
+        name = view.text[view.line_of(gap.start())[0] : min(start, gap.start())].rstrip(" ,-–")
+        words = re.findall(r"[^\W\d_]+", name)
+        folded = [fold(word) for word in words]
+        if (
+            2 <= len(words) <= 6
+            and re.fullmatch(r"[^\W\d_][\w'’ \-]+", name)
+            and all(word[0].isupper() or small in self._particles for word, small in zip(words, folded, strict=True))
+            and self._ordinary.isdisjoint(folded)
+        ):
+            begin = view.line_of(gap.start())[0]
+            yield Span(begin, begin + len(name), "address", 0.6, "places.before_code")
+            if start < gap.start():
+                yield Span(start, gap.start(), "address", 0.6, "places.before_code")
 
     def cut(self, view: View, start: int, end: int) -> tuple[int, int]:
         """The range of a street, without what follows its name and number in a sentence."""

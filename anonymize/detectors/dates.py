@@ -31,6 +31,7 @@ _DAY_MONTH_BEFORE = re.compile(r"\d[/.\-]\d{1,2}(?:[/.\-]\d{2,4})?,? (?P<join>[a
 _SUM = re.compile(r"\d[ .,\-/x]?$|[<>=~+±]\s?$|\b(?:ca|etwa|circa|rund|ad)\.? ?$", re.IGNORECASE)
 _LEFT = re.compile(r" ?(?:[x*/+€$%]|\d)")
 _CLOCK = re.compile(r" ?(?:h|:)\d\d")
+_POINTED = re.compile(r"[:,;)/]| [a-z]")
 _SPINE = re.compile(r"\d+[./\-]\d+")
 
 
@@ -49,6 +50,8 @@ class Dates(Detector):
         self._births = Cues({"birth": cues["birth_cues"]}, cues.get("fillers", ["le", "en", "the", "on", "am", "el"]))
         self._never = Cues({"no": cues.get("not_after", [])}, ["a", "de", "est"])
         self._bare_month_year = bool(cues.get("month_slash_year", False))
+        self._pointed = bool(cues.get("day_month_points", False))
+        self._dashed = bool(cues.get("day_month_dashes", False))
         self._bare_years = bool(cues.get("bare_years", False))
         units = alternatives(pack["detectors"]["identifiers"]["units"])
         self._unit = re.compile(rf" ?(?:{units}(?!\w)|%|‰)")
@@ -166,6 +169,8 @@ class Dates(Detector):
         if form == "whole":
             if re.match(r"[/.]\d", rest) and not (len(text) >= 8 and rest[0] == "."):
                 return False
+            if len(text) < 8 and self._never.before(folded, start, 3, 0):
+                return False  # "Apgar 7-9-10"
             blanks = not re.search(r"[^\d ]", text)
             if blanks and (re.match(r"[ .]\d", rest) or _DIGIT_NEAR.search(folded[max(0, start - 2) : start])):
                 return not re.match(r" \d\d(?!\d)", rest) and bool(self._cued(folded, start))
@@ -228,12 +233,20 @@ class Dates(Detector):
             return True
         if text.endswith(".") and " " not in text.strip():
             cue = self._days.before(folded, start, 2, 0)
-            return bool(cue and cue[1] not in self._joins) or (len(first) == 2 and self._ends(rest))
+            if (cue and cue[1] not in self._joins) or (len(first) == 2 and self._ends(rest)):
+                return True
+            # "(4.5.)", "11.1.:": behind the second point of a decimal stands the end of the sentence
+            inside = bool(view.folded[view.line_of(start)[0] : start].strip(" -*•"))
+            return self._pointed and inside and int(second) <= 12 and bool(_POINTED.match(rest))
         if "/" in text and padded:
             return True
         if self._days.before(folded, start, 2, 0):
             if "/" in text:  # no fraction (1/3) and no score of ten (8/10)
                 return not (int(first) < int(second) <= 5 or (len(first) == 1 and second == "10"))
+            if "-" in text and self._dashed:  # "op 5-2"; a range rises ("van 3-4")
+                cue = self._days.before(folded, start, 2, 0)
+                rises = int(first) < int(second) and (cue is None or cue[1] in self._joins)
+                return int(second) <= 12 and not rises and not _LEFT.match(rest)
             return padded or (len(first) == 2 and len(second) == 2 and "-" not in text)
         return False
 

@@ -18,7 +18,7 @@ _RUN = re.compile(r"\d+")
 _HEAD = re.compile(r"(?<![a-z\d])(?:[a-z]{1,8}[\-_]?){1,2}$")
 # letters joined to digits by any sign, and a capital before a blank: only behind a label: "RAD/21/55102", "K 4471.10"
 _JOINED_HEAD = re.compile(r"(?<![a-z\d])(?:[a-z]{1,8}[\-_/.]){1,4}(?:[a-z]{1,6})?$")
-_LETTER = re.compile(r"(?<![\w'’])[A-Z]{1,2}[ .]{1,2}$")
+_LETTER = re.compile(r"(?<![\w'’])(?:[A-Z]{1,4}[/.\-]){0,2}[A-Z]{1,3}[ .]{1,2}$")
 _BEHIND = re.compile(r"(?:[/\-][A-Z]{1,6}(?![\w]))+")  # "1184/HIACT/HYP/JEB"
 _BODY = re.compile(r"\d\w*(?:[\-_./:][a-z]{0,4}\d\w*)*(?:-?[a-z]{1,4}(?!\w))?")
 _GROUP = re.compile(r" ?[\-/] ?\d\w*| \d\w*")
@@ -30,7 +30,7 @@ _JOINED = re.compile(r"(?:\d{2,4}[\-/]){1,2}\d{5,10}(?![\w%]|[.,/\-]\d)")
 _BOXES = re.compile(r"\d(?: \d){6,60}(?!\w)(?! ?[.,]\d)")
 # Genes, trials and variants are written like codes: dbSNP, ClinicalTrials.gov, RefSeq, one-letter substitutions.
 _SCIENCE = re.compile(r"(?:rs\d+|nct\d+|n[mpcgr]_\d+|(?:c|p|g)\.\S+|[acgt]\d{2,6}[acgt]|(?:pmid|doi|cas)\W.*)(?!\w)")
-_DATE_LIKE = re.compile(r"\d{1,2}[/.\-]\d{1,2}[/.\-](?:\d{4}|\d\d)(?!\d)|(?:19|20)\d\d[/.\-]\d\d[/.\-]\d\d(?!\d)")
+_DATE_LIKE = re.compile(r"\d{1,2}[/.\-]\d{1,2}[/.\-](?:\d{4}|\d\d)(?!\d|-\d)|(?:19|20)\d\d[/.\-]\d\d[/.\-]\d\d(?!\d)")
 _ACRONYM = re.compile(r"[A-Z]{2}")
 _SIGNS = frozenset(" .-_/")
 _CLOCK = re.compile(r"\d{1,2} ?[h:] ?\d\d(?!\d)")
@@ -78,7 +78,7 @@ class Identifiers(Detector):
                 head = None  # "nhc-123789"
             start = run.start() - (len(head.group()) if head else 0)
             span = (
-                (before[-1:] in _SIGNS and self._lettered(view, before, run))
+                (before[-1:] in _SIGNS and before[-2:-1].isalpha() and self._lettered(view, before, run))
                 or self._labelled(view, start, run)
                 or (head and self._labelled(view, run.start(), run))
                 or self._shaped(folded, start, run)
@@ -90,8 +90,10 @@ class Identifiers(Detector):
     def _lettered(self, view: View, before: str, run: re.Match[str]) -> Span | None:
         """A labelled number whose letters stand before a sign or a blank: ``ZK.RAD-23.003417``, ``K 4471.10``."""
         place = run.start()
-        head = _JOINED_HEAD.search(before)
-        letters = None if head else _LETTER.search(view.text, max(0, place - 5), place)
+        if before[-1] == " " and not view.text[place - 2].isupper():
+            return None  # most often
+        head = _JOINED_HEAD.search(before) if before[-1] != " " else None
+        letters = None if head else _LETTER.search(view.text, max(0, place - 16), place)
         start = place - len(head.group()) if head else letters.start() if letters else place
         if start == place or view.folded[start:place].rstrip(" .-_/") in self._labels:
             return None

@@ -55,11 +55,11 @@ class Initials(Detector):
                 yield from self._spans(found, "names.written")
         for start, end in view.lines[-_LAST:]:
             yield from self._spans(_LINE.match(text, start, end), "names.typed")
-        tail = self._sections.edges(view)[1]
         last = view.lines[-_LAST:]
         for number, (start, end) in enumerate(last):
-            if number == len(last) - 1 or start >= tail:
-                yield from self._spans(_SIGNED.match(text, start, end), "names.signature")
+            signed = _SIGNED.match(text, start, end)
+            if signed and (number == len(last) - 1 or start >= self._sections.edges(view)[1]):
+                yield from self._spans(signed, "names.signature")
 
     @staticmethod
     def _spans(match: re.Match[str] | None, rule: str) -> Iterable[Span]:

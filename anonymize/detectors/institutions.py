@@ -11,7 +11,7 @@ from anonymize.detectors.practices import Practices
 from anonymize.detectors.protected_terms import protected_of
 from anonymize.languages import Pack
 from anonymize.report import Span
-from anonymize.text import Anchored, Endings, View, alternatives, fold
+from anonymize.text import Anchored, Endings, View, alternatives, fold, words_of
 
 # a word, also "O'Connor", in quotes, or the day of a date that a hospital bears
 _STEP = re.compile(
@@ -21,6 +21,9 @@ _STEP = re.compile(
 _CODE = re.compile(r"(?<![ ,\-–|(])[ ,\-–|(]+(?:[a-z]{1,2}[ \-]?)?\d{4,}")
 _LAST = re.compile(r"[^\W\d_][\w'\-.]*\Z")
 _LABEL = re.compile(r"[ \u00a0]?:|(?<=[ -][^\W\d_]\.)")  # also an initial: a person's
+_TOWN = re.compile(
+    r" ?, (?P<town>[A-ZÀ-Ý][^\W\d_]+(?:[\-'’ ](?:[a-zà-ÿ]{1,4}[\-'’ ])?[A-ZÀ-Ý][^\W\d_]+){0,3})(?=[ ]?(?:[\n.;(]|$))"
+)
 MAXIMUM = 10
 
 
@@ -45,6 +48,8 @@ class Institutions(Detector):
         self._own = Anchored(words["own_names"], rf"(?<![\w\-]){alternatives(words['own_names'])}(?!\w)")
         whole = words.get("whole_heads") or []
         self._whole = Anchored(whole, rf"(?<![\w\-]){alternatives(whole)}(?!\w)")
+        sites = alternatives(words.get("sites", []))
+        self._site = re.compile(rf"(?:,| -)? {sites}(?= )")
         self._clinical = frozenset(fold(word) for word in pack.words("clinical"))
         self._common = frozenset(fold(word) for word in pack.words("common"))
         self._protected = protected_of(pack).words
@@ -58,6 +63,11 @@ class Institutions(Detector):
         alone = words.get("alone") or []
         self._alone = Anchored(alone, rf"(?<![\w\-]){alternatives(alone)}(?!\w)")
         self._practices = Practices(pack, words)
+        names = pack["detectors"]["names"]
+        particles = frozenset(fold(str(word)) for word in names["particles"])
+        self._no_town = (
+            self._clinical | self._stop | self._specialties | frozenset(fold(str(word)) for word in names["stop"])
+        ) - (particles | self._connectors)
 
     def find(self, view: View) -> Iterable[Span]:
         """Spans from the head to the last word of the name."""
@@ -68,7 +78,10 @@ class Institutions(Detector):
             end = self._walk(view, match)
             if end:
                 done = end
-                yield Span(match.start(), end, "institution", 0.85, "institutions.head")
+                # no eponym spares "Hôpital Saint-Vincent"; a weak head may stand before one
+                rule = "institutions.head" if match.group() in self._weak else "institutions.hospital"
+                yield Span(match.start(), end, "institution", 0.85, rule)
+                yield from self._town(view, end)
         done = 0
         for match in self._ending.finditer(view):
             if match.start() >= done and (view.text[match.start()].isupper() or view.case == "lower"):
@@ -100,6 +113,12 @@ class Institutions(Detector):
                 done = self._walk(view, match) or match.end()
                 yield Span(match.start(), done, "institution", 0.8, "institutions.own_name")
 
+    def _town(self, view: View, end: int) -> Iterable[Span]:
+        """The town behind a comma that ends a line or sentence: ``Polyclinique Saint-Côme, Compiègne``."""
+        town = _TOWN.match(view.text, end) if view.case == "mixed" and self._specialties else None
+        if town and self._no_town.isdisjoint(words_of(town["town"])):
+            yield Span(*town.span("town"), "town", 0.65, "institutions.town")
+
     @staticmethod
     def _words_before(view: View, end: int, least: int) -> int | None:
         """Start of the last four words before ``end``, or None where none stands there."""
@@ -109,8 +128,8 @@ class Institutions(Detector):
             if stop < least or view.folded[stop] != " ":
                 break
             word = _LAST.search(view.folded, max(least, stop - 40), stop)
-            if not word:
-                break
+            if not word or (start and len(word.group()) > 5 and word.group().endswith(".")):
+                break  # the end of a sentence
             start = word.start()
         return start
 
@@ -182,21 +201,28 @@ class Institutions(Detector):
         small = view.text[match.start()].islower() and not at_start
         position, end, taken, described = match.end(), None, 0, False
         while taken < MAXIMUM:
-            step = _STEP.match(view.text, position, line_end)
+            site = self._site.match(view.folded, position, line_end) if end else None
+            step = _STEP.match(view.text, site.end() if site else position, line_end)
             if not step:
                 break
             word = step["word"].rstrip(".")
             first = step.start("word")
             folded = view.folded[first : first + len(word)]
-            if folded in self._stop:
+            if folded in self._stop and (end is not None or folded not in self._specialties):
                 break
             if described and small and folded in self._joins:
                 break  # "la clinique de médecine et chirurgie de ..." tells what it does
             if folded in self._connectors or word.isdigit():
                 pass
-            elif end is None and folded in self._specialties and (word[0].islower() or head in self._weak):
+            elif (
+                end is None
+                and folded in self._specialties
+                and (described or word[0].islower() or head in self._weak or folded in self._stop)
+            ):
                 described = True  # "Clinique de pneumologie du Cap": the name follows
-            elif (described and folded in self._strong) or (quiet and self._no_name(view, folded, taken, end)):
+            elif (described and (folded in self._strong or folded in self._clinical)) or (
+                quiet and self._no_name(view, folded, taken, end)
+            ):
                 break
             elif step["gap"] in (" - ", " – ") and (folded in self._clinical or _LABEL.match(view.text, step.end())):
                 break  # a ward or a label behind a dash

@@ -326,6 +326,8 @@ class KnownIdentity(Detector):
             line = view.text[slice(*view.line_of(token.start))]
             return "weak" if line.isupper() and len(line.split()) > 4 else "exact"
         if token.shape in ("title", "mixed"):
+            if word in self.given and word not in self._words.clinical and word not in self._words.stop:
+                return "exact"  # "Marguerite, 14 ans": begins a sentence, and is hardly ever something else there
             before = view.text[: token.start].rstrip(" \t")
             return "weak" if not before or before[-1] in ".\n:;-•!?*" else "exact"
         return "weak"

@@ -12,12 +12,40 @@ from anonymize.text import View, collapse, fold, words_of
 
 # Names of fields in the standards, without case and signs. The language's own labels of names come from its pack.
 _FIELDS = {
-    "name": (
-        "given family lastname firstname surname givenname familyname patientname patientsname otherpatientnames fullname "
-        "patientbirthname patientmothersbirthname referringphysicianname referringphysiciansname performingphysicianname "
-        "performingphysiciansname operatorsname operatorname nameofphysiciansreadingstudy requestingphysician "
-        "requestingphysicianname physiciansofrecord responsibleperson refphy reqphy perfphy oper operator pat pn name"
-    ).split(),
+    "name": [
+        "given",
+        "family",
+        "lastname",
+        "firstname",
+        "surname",
+        "givenname",
+        "familyname",
+        "patientname",
+        "patientsname",
+        "otherpatientnames",
+        "fullname",
+        "patientbirthname",
+        "patientmothersbirthname",
+        "referringphysicianname",
+        "referringphysiciansname",
+        "performingphysicianname",
+        "performingphysiciansname",
+        "operatorsname",
+        "operatorname",
+        "nameofphysiciansreadingstudy",
+        "requestingphysician",
+        "requestingphysicianname",
+        "physiciansofrecord",
+        "responsibleperson",
+        "refphy",
+        "reqphy",
+        "perfphy",
+        "oper",
+        "operator",
+        "pat",
+        "pn",
+        "name",
+    ],
     "address": ["streetname", "streetaddressline", "line", "housenumber", "streetnamebase", "patientaddress"],
     "town": ["city", "district", "birthplace"],
     "postcode": ["postalcode", "zip", "zipcode"],

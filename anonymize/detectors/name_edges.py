@@ -31,20 +31,23 @@ class NameEdges:
 
     def start(self, view: View, start: int) -> int:
         """Where the name really begins that a reader let begin at ``start``."""
-        half = _HALF_BEFORE.search(view.text, max(0, start - 24), start)
+        text = view.text  # one look at the sign before refuses most searches
+        half = _HALF_BEFORE.search(text, max(0, start - 24), start) if text[start - 1 : start] == "-" else None
         if half and fold(half.group()).strip("-") not in self._eponyms:
             start = half.start()
-        particles = self._particles.search(view.folded, max(0, start - 16), start)
+        joined = text[start - 1 : start] in (" ", "'", "’") and text[max(0, start - 2) : start - 1].isalpha()
+        particles = self._particles.search(view.folded, max(0, start - 16), start) if joined else None
         if particles and self._opens(view, particles.start()):
             start = particles.start()
-        initials = _INITIALS.search(view.text, max(0, start - 10), start)
+        dotted = "." in text[max(0, start - 3) : start]
+        initials = _INITIALS.search(text, max(0, start - 10), start) if dotted else None
         if initials and ("-" in initials.group() or fold(initials["first"]) not in self._titles):
             start = initials.start()
         return start
 
     def end(self, view: View, end: int) -> int:
         """Where the name really ends: behind the other half of a compound."""
-        half = _HALF_AFTER.match(view.text, end)
+        half = _HALF_AFTER.match(view.text, end) if view.text[end : end + 1] == "-" else None
         return half.end() if half and fold(half.group()).strip("-") not in self._eponyms else end
 
     def _opens(self, view: View, position: int) -> bool:

@@ -28,6 +28,9 @@ class NameReader:
         self.particles = frozenset(fold(str(word)) for word in words["particles"])
         self.titles = frozenset(fold(str(word)).rstrip(".") for word in words["titles"])
         self.stop = frozenset(fold(str(word)) for word in words["stop"]) - self.particles
+        # the last word of "van der", "'t": a surname follows, also a clinical word
+        self.openings = frozenset(fold(str(word)).split(" ")[-1].strip("'") for word in words.get("openings", []))
+        self.openings -= frozenset(("de",))
         # function words and roles: no surname even in capitals
         self.roles = frozenset(fold(str(word)) for word in words["roles"])
         self.clinical = frozenset(fold(word) for word in pack.words("clinical"))
@@ -44,7 +47,7 @@ class NameReader:
         text = view.text
         limit = view.line_of(start)[1] if line_end is None else line_end
         position, end, taken, commas = start, None, 0, 0
-        lower_words = 0
+        lower_words, opened = 0, False
         while position < limit and taken < MAXIMUM:
             match = WORD.match(text, position + (text[position] in "'’"), limit)
             if not match:
@@ -73,11 +76,13 @@ class NameReader:
                 not self._nameable(view, word, folded, loose, lower_words, taken)
                 and not (loose and self._last_word(view, match.start(), match.end(), limit, taken))
                 and not (taken == 1 and self._ends_line(view, match.start(), match.end(), limit))
+                and not (opened and word[0].isupper() and folded not in self.stop and folded not in self.roles)
             ):
                 break
             else:
                 lower_words += word.islower()
                 end, taken, position = match.end(), taken + 1, match.end()
+            opened = folded in self.openings
             gap = _GAP.match(text, position, limit)
             if not gap:
                 if text[position - 1] == "." and initial:

@@ -9,11 +9,14 @@ from anonymize.detectors import Detector
 from anonymize.detectors.name_reader import NameReader
 from anonymize.detectors.protected_terms import protected_of
 from anonymize.languages import Pack
+from anonymize.ner.lexicon import Lexicon
 from anonymize.report import Gazetteer, Span
 from anonymize.sections import parser_of
 from anonymize.text import Anchored, View, alternatives, fold, words_of
 
-_JOIN = re.compile(r" ?(?:/|,|;|&|·|•|\bet\b|\bou\b|\by\b|\bund\b|\band\b) ?|\t| {1,6}[\-–] {1,6}| {2,40}")
+_JOIN = re.compile(
+    r"(?: \([^()\n]{2,30}\)(?=[,;/]))? ?(?:/|,|;|&|·|•|\bet\b|\bou\b|\by\b|\bund\b|\band\b) ?|\t| {1,6}[\-–] {1,6}| {2,40}"
+)
 _LETTERS = re.compile(r"[^\W\d_]+")
 _INITIALS = re.compile(r"[A-ZÀ-Ý](?:[. ]{1,2}[A-ZÀ-Ý])?\.?(?![\w'’])")
 _DATE = re.compile(r"\d{1,2} ?[/.\-] ?\d{1,2} ?[/.\-] ?\d{2,4}")
@@ -23,6 +26,16 @@ _WEAK = ("names.relative", "names.cue")
 # In folded text: a sex and a date behind a name; initials and a surname alone on a line.
 _BORN = re.compile(
     r"[ |,;/(\-]{1,6}(?:[mfh][ |,;/)\-]{1,6})?(?:\d{1,2} ?[/.\-] ?\d{1,2} ?[/.\-] ?\d{2,4}|\d{4}-\d\d-\d\d)"
+)
+# The name by which somebody goes, between given names and surname: "Cornelis (Kees) de Groot"
+_NICK = re.compile(r" \([\"'“„]?(?P<name>[A-ZÀ-Ý][^\W\d_]{1,14})[\"'”“]?\) (?=[^\W\d_'’])")
+# One patient of a list: "Ottensmeier, Wilfried, 29.2.1944", "Kort, Wilhelmina – 01-03-1958"
+_LISTED = re.compile(
+    r"(?:(?<=\n)|(?<=[;|\t:(])|(?<= [\-–])|(?<=\d[.)])|\A)[ \t]{0,8}"
+    r"(?P<name>(?:[a-z'’]{1,5} ){0,3}[A-ZÀ-Ý][^\W\d_]*(?:['’\- ][A-ZÀ-Ý][^\W\d_]+){0,2},[ ]"
+    r"[A-ZÀ-Ý][^\W\d_]+(?:[ \-][A-ZÀ-Ý][^\W\d_]*\.?){0,2})"
+    r"(?:[ ,;|(–\-]{1,4}[^\W\d_*]{0,3}\.?[* ]{0,3})"
+    r"(?=(?:\d{1,2}[/.\-] ?\d{1,2}[/.\-] ?(?:\d{4}|\d\d)|\d{4}-\d\d-\d\d)(?!\d))"
 )
 _SIGNED = re.compile(r"[ \-*•]*(?P<name>(?:[a-z]\.[ \-]?){1,3}(?P<surname>[^\W\d_]{3,}(?:['\-][^\W\d_]+){0,2})) *$")
 
@@ -43,6 +56,8 @@ class Names(Detector):
         # In German, nouns have capitals: weak cues need more than one
         self._noun_capitals = bool(words.get("noun_capitals", False))
         self._with_title = bool(words.get("title_included", False))
+        self._lexicon = Lexicon(pack) if self._noun_capitals else None
+        self._relative_words = frozenset(fold(str(word)) for word in words["relatives"]) if self._noun_capitals else ()
         self._shortened = frozenset(fold(str(word)).rstrip(".") for word in words["titles"] if str(word).endswith("."))
         self._title_words = frozenset(fold(str(word)).rstrip(".") for word in words["titles"])
         # "MR angiography": a title that in capitals is an abbreviation
@@ -54,7 +69,8 @@ class Names(Detector):
             rf"(?<![\w'.])(?P<title>{title})(?!\w)(?: ?/ ?{title})?\.?"
             rf"(?: ?[:,\n] ?|[ \t]+)(?:{after}(?!\w)[. ]{{1,2}}){{0,3}}",
         )
-        behind = rf"\.?(?:\([^)\n]{{1,6}}\))? ?[:=]\s{{0,4}}{titled}"
+        # headings of a form are filled up with blanks or points
+        behind = rf"\.?(?:\([^)\n]{{1,6}}\))?[ .]{{0,24}}[:=]\s{{0,4}}{titled}"
         self._label = Anchored(words["labels"], rf"(?<!\w){alternatives(words['labels'])}{behind}")
         line_labels = words.get("line_labels", [])
         self._line_label = Anchored(line_labels, rf"{alternatives(line_labels)} ?[:=]\s{{0,4}}{titled}")
@@ -83,7 +99,8 @@ class Names(Detector):
         units = alternatives(pack["detectors"]["ages"]["units"])
         # case reports: "G.F., 59 anni", "A.B. (maschio, 40 anni)"
         self._case = re.compile(
-            rf"(?<![\w.])(?:[^\W\d_]\. ?){{1,3}}[^\W\d_](?![^\W\d_])\.?(?=,? ?\(?(?:[^\W\d_]{{1,12}},? ){{0,3}}\d{{1,3}}[ \-]?{units})"
+            rf"(?<![\w.])(?:[^\W\d_]\. ?){{1,3}}[^\W\d_](?![^\W\d_])\.?"
+            rf"(?=,? ?\(?(?:[^\W\d_]{{1,12}},? ){{0,3}}\d{{1,3}}[ \-]?{units})"
         )
         self._title_only = re.compile(rf"(?:{title}(?!\w)\.?[ ,]*){{1,3}}")
 
@@ -99,7 +116,9 @@ class Names(Detector):
             if match["initials"] not in self._title_words:
                 yield Span(*match.span("initials"), "initials", 0.8, "names.typist")
         for match in self._opening.finditer(view.text) if self._opening else ():
-            last = words_of(match.group())[-1]
+            first, *_, last = words_of(match.group())
+            if first in self._reader.clinical:
+                continue  # "CT uit Leuven"
             if (
                 last not in self._reader.stop
                 and last not in self._protected.words
@@ -110,6 +129,10 @@ class Names(Detector):
             written = view.text[match.start() : match.end()]
             if written.isupper() or (written[0].isupper() and written[-1] == "."):
                 yield Span(*match.span(), "initials", 0.8, "names.case_report")
+        for match in _LISTED.finditer(view.text) if view.digits and view.case == "mixed" else ():
+            words = self._reader.words(view, *match.span("name"))
+            if len(words) > 1 and self._reader.stop.isdisjoint(words) and not self._ordinary(words[1:]):
+                yield Span(*match.span("name"), "name", 0.8, "names.listed")
         yield from self._before_birth(view)
         yield from self._edges(view)
         yield from self._from_gazetteer(view)
@@ -146,14 +169,22 @@ class Names(Detector):
                 if initials and initials.group() not in _MASKS:
                     begin = match.start() if self._with_title else initials.start()
                     yield Span(begin, initials.end(), "initials", 0.8, "names.initials")
+            nick = _NICK.match(view.text, end) if end is not None and not self._noun_capitals else None
+            more = self._reader.read(view, nick.end()) if nick and self._plain(nick["name"]) else None
+            end = more or end
             if end is not None and rule == "names.relative" and view.case == "mixed" and view.text[start:end].isupper():
                 continue  # an abbreviation: "frère HLA compatible"
-            if end is not None and rule in _WEAK and self._reader.clinical.issuperset(self._reader.words(view, start, end)):
+            weak = rule in _WEAK or (rule == "names.title" and fold(match["title"]) in self._relative_words)
+            if end is not None and weak and not self._borne(view, start, end):
+                continue  # a particle or a noun: "die Mutter den Eindruck", "Bruder Asthma"
+            if (
+                end is not None
+                and rule in _WEAK
+                and self._reader.clinical.issuperset(self._reader.words(view, start, end))
+            ):
                 continue  # "under Ultrasound", "accompagnata da Tosse"
             if end is not None and rule == "names.cue" and self._abbreviation(view, start, end):
                 continue  # "infirmière ETP"
-            if end is not None and rule in _WEAK and self._noun_capitals and view.text[start].islower():
-                continue  # a particle before a noun: "die Mutter den Eindruck"
             if end is not None and self._with_title and rule == "names.title":
                 yield Span(match.start(), end, "name", score, rule)
             while end is not None:
@@ -183,6 +214,26 @@ class Names(Detector):
         short = view.case == "mixed" and word.isalpha() and word.isupper() and len(word) <= 4
         return short and not any(self._reader.lexicon.codes(fold(word))[1:3])
 
+    def _plain(self, word: str) -> bool:
+        """Whether a word in brackets can be the name that somebody goes by: no role, no clinical word."""
+        folded, known = fold(word), self._reader
+        return not (folded in known.stop or folded in known.roles or folded in known.clinical)
+
+    def _borne(self, view: View, start: int, end: int) -> bool:
+        """Whether people bear the first word of a name behind a weak cue, where every noun has a capital."""
+        words = self._reader.words(view, start, end)
+        if self._lexicon is None:  # "overleg met Cardiologie"
+            return view.case != "mixed" or len(words) != 1 or words[0] not in self._reader.clinical
+        if not words or view.text[start].islower():
+            return False
+        first = words[0].split("-")[0]
+        frequency, given, surname, _ = self._lexicon.codes(first)
+        if first in self._reader.clinical:
+            return False
+        if 0 < given < 4 or 0 < surname < 4:
+            return frequency < 6 or given == 1
+        return len(first) == 1 or (frequency < 4 and len(first) < 9)  # a longer one is a compound
+
     def _clinical_surname(self, view: View, match: re.Match[str]) -> int | None:
         """End of a surname that is also a clinical word, in a text without capitals: ``prof. main le 2 novembre``."""
         title = fold(match["title"]).rstrip(".")
@@ -203,7 +254,9 @@ class Names(Detector):
                 return False  # "oreille interne.", then a sentence
         if title.isupper() and fold(title) in self._abbreviations and view.case == "mixed":
             following = _LETTERS.match(view.text, match.end())
-            return bool(following and following.group().isupper() and fold(following.group()) not in self._reader.clinical)
+            return bool(
+                following and following.group().isupper() and fold(following.group()) not in self._reader.clinical
+            )
         if title.rstrip(".").lower() in ("m", "mm", "me"):
             before = view.folded[max(0, start - 2) : start].strip(" ")
             if before and (before[-1].isdigit() or before[-1] in "/x"):

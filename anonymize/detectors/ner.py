@@ -59,13 +59,15 @@ class Ner(Detector):
         calendar = [*pack["pack"]["weekdays"], *(name for names in pack["pack"]["months"] for name in names)]
         self._stop -= frozenset(fold(str(word)) for word in calendar)  # "Dr Avril"
         self._eponyms = protected_of(pack).words
-        self._terms = frozenset(fold(word) for word in pack.words("clinical")) - self._stop
+        self._medical = frozenset(fold(word) for word in pack.words("clinical"))
+        self._terms = self._medical - self._stop
         self._edges = NameEdges(pack, self.lexicon)
-        self._clinical = frozenset(fold(word) for word in pack.words("clinical") | pack.words("common"))
+        self._clinical = self._medical | {fold(word) for word in pack.words("common")}
         units = alternatives(pack["detectors"]["identifiers"]["units"])
         self._nouns = bool(pack["detectors"]["names"].get("noun_capitals", False))
         self._measure = re.compile(
             rf"(?<![\w.,/])\d{{1,4}}(?:[.,]\d{{1,3}})? ?{units}(?!\w)|(?<!\w)[cdtls]\d{{1,2}}(?:-[cdtls]?\d{{1,2}})?(?!\w)"
+            r"|(?<=\()[\da-f]{4},[\da-f]{4}\)?(?: [a-z]{2}(?!\w))?"  # the tag of a DICOM element
             r"|(?<!\w)[\da-f]{4},[\da-f]{4}(?!\w)"  # the tag of a DICOM element
         )
         # what announces a number is none of it
@@ -105,7 +107,7 @@ class Ner(Detector):
                 return None
             span = replace(span, start=label.end()) if view.text[label.end()].isdigit() else span
         text = view.text[span.start : span.end]
-        segment = _SEGMENT.match(view.text, view.line_of(span.start)[0])
+        segment = _SEGMENT.match(view.text, view.line_of(span.start)[0]) if "|" in view.text else None
         if segment and segment[1] in SEGMENTS and segment[1] != "OBX":
             return None  # HL7: its own detector knows the fields
         digits = sum(map(str.isdigit, text))
@@ -154,9 +156,8 @@ class Ner(Detector):
     def _with_capital(self, view: View, span: Span, digits: int) -> Span | None:
         """The part of ``span`` from its first to its last capitalised word; None where there is none that can be a name."""
         words = [match for match in _WORD.finditer(view.text, span.start, span.end) if match.group()[0].isupper()]
-        if len(words) > 1 and "." in view.text[words[-2].end() : words[-1].start()]:
-            if fold(words[-1].group()) in self._stop and words[-1].group()[1:].islower():
-                words.pop()  # "Gasnier Ludovic. La maman"
+        while len(words) > 1 and self._opens_sentence(view, words):
+            words.pop()  # "Gasnier Ludovic. La maman"
         if not words:
             return span if span.kind == "name" and self._borne(view.text[span.start : span.end], span.score) else None
         long = [match.group() for match in words if len(match.group()) > 1]
@@ -170,6 +171,8 @@ class Ner(Detector):
             graded = len(words[-1].group()) == 1 and view.text[words[-1].end() : words[-1].end() + 1] != "."
             if span.kind == "name" and span.score < 0.995 and len(long) < 3 and self._term(long, graded):
                 return None
+            if self._nouns and all(fold(word) in self._medical for word in long):
+                return None  # "AZ und EZ"
             start, end = words[0].start(), words[-1].end()
             if len(words[-1].group()) == 1 and view.text[end : end + 1] == ".":
                 end += 1
@@ -184,11 +187,20 @@ class Ner(Detector):
                 end = self._with_surname(view, words[-1].group(), end) if view.case == "mixed" else end
                 end = self._edges.end(view, end)
             return replace(span, start=start, end=end)
+        alone = fold(long[0]) if self._nouns and len(long) == len(words) == 1 else ""
+        if alone and self._everyday(alone, _ORDINARY + 1) and not 0 < self.lexicon.codes(alone)[3] < 4:
+            return None  # "Direktor der Klinik"
         if digits or span.score >= 0.995:
             return span
         # every word an everyday or clinical one: "Notre service", "Unità di Riabilitazione"
         everyday = [self._everyday(fold(word), 5 if len(words) > 1 else _ORDINARY) for word in long]
         return None if all(everyday) or (len(words) == 1 and self._nouns) else span
+
+    def _opens_sentence(self, view: View, words: list[re.Match[str]]) -> bool:
+        """Whether a function word behind a full stop ends the words."""
+        last = words[-1].group()
+        stopped = "." in view.text[words[-2].end() : words[-1].start()]
+        return stopped and fold(last) in self._stop and last[1:].islower()
 
     def _with_surname(self, view: View, last: str, end: int) -> int:
         """The end of the surname behind a given name on which the tagger stopped, else ``end``."""
@@ -209,6 +221,8 @@ class Ner(Detector):
         words = [fold(word) for word in _WORD.findall(text)]
         ranks = [self.lexicon.codes(word) for word in words if word not in self._particles]
         least = _SURE if len(ranks) > 1 else 0.999
+        if any(word in self._medical for word in words) or len("".join(words)) < 3:
+            return False
         return score >= least and bool(ranks) and all(any(codes[1:3]) and codes[0] < 7 for codes in ranks)
 
     def _no_person(self, word: str, score: float) -> bool:
@@ -233,10 +247,14 @@ class Ner(Detector):
         folded = fold(word)
         frequency, *ranks = self.lexicon.codes(folded)
         listed = any(ranks)
+        if self._nouns and (folded in self._medical or len(word) < 3):
+            return False  # where every noun has a capital, the tagger's word is not enough
         if folded in self._terms:
             return score >= 0.995
         if word.isupper() and view.case == "mixed" and len(word) <= (5 if not listed else 3):
             return listed and score >= _SURE
+        if folded in self._eponyms and score < 0.9:
+            return False  # "(Simpson)" behind a measure
         if folded in self._clinical or frequency >= _FREQUENT:
             return score >= 0.995
         if listed:

@@ -17,13 +17,14 @@ from anonymize.text import Anchored, Endings, View, alternatives, fold, words_of
 _TOWN_WORD = r"[^\W\d_]++(?:['’\-][^\W\d_]++)*+"
 _WORD = re.compile(_TOWN_WORD)
 _NEXT = re.compile(r"[ \u00a0\-][^\W\d_'’]")
-_ELIDED = re.compile(r"[dl]['’][A-ZÀ-Ý]")
+_ELIDED = re.compile(r"[dl]['’][A-ZÀ-Ý]|s-[A-ZÀ-Ý]")
 _BEFORE_STREET = re.compile(r"(?<![\w\-])[^\W\d_][\w\-]* $")
 _COMMA = re.compile(r"[ ]?,[ \n]| ?\n|,? (?:in|te|a) ")
 _SAME_LINE = re.compile(r"[ ]?, ?| [-–] | \(| (?:in|te|[aà]) ")
 _GLUED = re.compile(r"[a-z\d][\-/.]$")
 _CLOSED_TOWN = re.compile(r" ?(?:[,;.)\n]|$| [-–(])")
 _AFTER_CODE = re.compile(r"[ ,]{1,3}|\n")
+_HEADING = re.compile(r"[ .]{0,24}:")
 _COUNTRIES = frozenset(("f", "b", "ch", "l", "d", "a", "e", "lu"))
 _CLOSED = re.compile(r" ?(?:[,;.\n)]|$)")
 _PROVINCE = re.compile(r"[ ,]\(?(?:quebec|qc|ontario|on)\)?,? $")
@@ -64,6 +65,14 @@ class Places(Detector):
         endings = alternatives(words["street_endings"])
         suffix = alternatives(words["number_suffixes"])
         number = rf"\d{{1,4}}(?: ?{suffix}\b| ?[a-d]\b)?"
+        # number last: "4/2", "41/A", "19-21", "500-A", "210 III", "9 bus 2"
+        units = alternatives(words.get("units", []))
+        letter = rf"(?: ?{suffix}\b| ?[a-d]\b|[e-z]\b)?"
+        second = (
+            r"(?: ?[/\-] ?\d{1,4}[a-z]?(?![\w/.\-])|(?:/\d{1,3}){1,3}(?![\w/.\-])"
+            r"|[/\-][a-z](?!\w)|[ \-](?:i{1,3}|iv)(?!\w))?"
+        )
+        last = rf"\d{{1,4}}{letter}{second}(?:,? {units}\.? ?\d{{1,4}}[a-z]?(?!\w)){{0,3}}"
         body = r"[^\n,;:|()\t]{2,50}?"
         self._parts = AddressParts(pack, words)
         # "41 rue de Varsovie à Bully": the town is read behind the street
@@ -74,9 +83,14 @@ class Places(Detector):
             rf"(?<![\w.,/]){number}(?: ?[,] ?| )(?:{streets})(?![\w'])[. ]{{1,2}}{body}{stop}"
             rf"|(?<![\w]){number},? [a-z\-]{{3,30}}{endings}(?!\w)"
         )
-        self._street_ending = Endings(words["street_endings"], rf"{endings} {number}(?!\w)", least=3)
+        self._street_ending = Endings(words["street_endings"], rf"{endings} {last}(?!\w)", least=3)
+        # "Jan van Galenstraat 5", "Dr.-Külz-Ring 15"
+        openings = alternatives([*pack["detectors"]["names"].get("openings", []), *words.get("name_links", [])])
+        self._named = re.compile(
+            rf"(?<![\w.\-])(?:[A-ZÀ-Ý][^\W\d_.]+ ){{1,2}}(?i:{openings}) $|(?<![\w.\-])[A-ZÀ-Ý][^\W\d_]{{1,4}}\.$"
+        )
         # "Wiener Straße 12": the kind of street stands apart, behind a word with a capital
-        self._apart = Anchored(words["street_endings"], rf"(?<=[^\W\d_][ ]){endings} {number}(?!\w)")
+        self._apart = Anchored(words["street_endings"], rf"(?<=[^\W\d_][ ]){endings} {last}(?!\w)")
         # 28 Victoria Road
         name_first = (
             rf"(?<![\w.,/])(?:\d{{1,4}}[a-d]?[/\-])?{number},? (?:[^\W\d_][^\W\d_'\-]+ ){{1,3}}{streets}(?!\w)\.?"
@@ -92,14 +106,18 @@ class Places(Detector):
             rf"(?<!\w){labels} ?:? (?:au |a |a la |aux )?"
             rf"(?P<street>(?:{number},? )?(?:{streets}|[a-z\-]{{3,30}}{endings})\b{body}{stop})",
         )
-        reverse = rf"|[;)•]|\.(?:\s|$)| {alternatives(words['at'])} [a-z]" if self._parts.active else ""
+        reverse = (
+            rf"| {self._parts.unit_words}(?!\w)|[;)•]|\.(?:\s|$)| {alternatives(words['at'])} [a-z]"
+            if self._parts.active
+            else ""
+        )
         self._reverse = Anchored(
             words["streets"],
             rf"(?<!\w)(?P<street>(?:{streets}) (?:d[eu]s? |de la |d')?"
-            rf"[^\n,;:|()\d]{{3,40}}?,? {number})(?=\s*(?:,|\n|$| - |\|{reverse}))",
+            rf"[^\n,;:|()\d]{{3,40}}?,? {number}(?:/\d{{1,3}}(?!\d))?)(?=\s*(?:,|\n|$| - |\|{reverse}))",
         )
         self._postcode = re.compile(
-            r"(?<![\w.,/+])(?P<code>(?:(?:f|b|ch|l|d|a|e|lu) ?- ?)?\d{4,5})(?P<gap>[ ,]{1,3}|\n)(?=[a-z'])"
+            r"(?<![\w.,/+])(?<!\d-)(?P<code>(?:(?:f|b|ch|l|d|a|e|lu) ?- ?)?\d{4,5})(?P<gap>[ ,]{1,3}|\n)(?=[a-z'])"
         )
         self._canadian = re.compile(
             r"(?<!\w)(?P<code>[abceghj-nprstvxy]\d[abceghj-nprstv-z] ?\d[abceghj-nprstv-z]\d)(?!\w)"
@@ -132,7 +150,7 @@ class Places(Detector):
         # "Am Waldrand 21" needs a line of its own: its first word stands before everything
         own = alternatives(words.get("line_streets", []))
         self._own_line = re.compile(
-            rf"[ \t]*(?P<street>{own} [^\W\d_][\w'\-]+(?: [^\W\d_][\w'\-]+)? {number})[ \t,]*(?=\n|$)"
+            rf"[ \t]*(?P<street>{own} [^\W\d_][\w'\-]+(?: [^\W\d_][\w'\-]+)? {last})[ \t,]*(?=\n|$)"
         )
         # where bare four digits count behind a street or a cue alone: in German, years stand before nouns with capitals
         where = alternatives([*words["address_labels"], *words["town_cues"]])
@@ -154,7 +172,10 @@ class Places(Detector):
         for match in chain(_from(self._street, view, numbers), self._street_ending.finditer(view)):
             if self._kind_last and view.case == "mixed" and not self._parts.names(view.text[slice(*match.span())]):
                 continue  # "32 St. the first three months"
-            start, end = self._parts.around(view, *match.span())
+            named = self._named.search(view.text, max(0, match.start() - 40), match.start())
+            glued = named and named.group()[-1] == "." and view.text[match.start()] == "-"
+            whole = named and (glued or not set(words_of(named.group())) & self._stop)
+            start, end = self._parts.around(view, named.start() if named and whole else match.start(), match.end())
             yield Span(start, end, "address", 0.9, "places.street")
             yield from self._after_street(view, end)
         yield from self._parts.find(view)
@@ -209,7 +230,7 @@ class Places(Detector):
                 and view.case == "mixed"
             ):
                 end = self._town(view, match.end())
-                if end and not (set(words_of(word.group())) & self._no_at):
+                if end and not (set(words_of(word.group())) - self._particles) <= self._no_at:
                     yield Span(match.end(), end, "town", 0.6, "places.at")
         for start, stop in view.lines:
             street = self._own_line.match(folded, start, stop + 1) if view.text[stop - 1 : stop].isalnum() else None
@@ -235,7 +256,7 @@ class Places(Detector):
         """Cues with what stands between them and the town; ``elisions`` says how a last word is written before a vowel."""
         parts = [cue.rpartition(" ") for cue in map(str, cues)]
         elided = [f"{before} {elisions[last]}" for before, _, last in parts if before and last in elisions]
-        return Anchored(cues, rf"(?<!\w)(?:{alternatives(cues)} ?:? |{alternatives(elided)})")
+        return Anchored(cues, rf"(?<!\w)(?:{alternatives(cues)}(?:[ .]{{0,24}}:| )? |{alternatives(elided)})")
 
     def _plausible(self, town: str) -> bool:
         """Words with capitals and particles, none of them clinical: no title of an examination before its date."""
@@ -279,15 +300,19 @@ class Places(Detector):
                     continue  # the end of a number or a date
                 if code[:2] in ("19", "20") and view.text[match.end() :][:1].islower():
                     continue
+            if match["gap"] == "  " and code[:2] in ("19", "20") and view.opens_line(match.start()):
+                continue  # a list of years
             yield Span(*match.span("code"), "postcode", 0.85, "places.postcode")
             yield Span(match.end(), end, "town", 0.85, "places.postcode")
+            if len(code) == 5:
+                yield from self._parts.before_code(view, match.start())
         for match in self._codes.finditer(view.folded) if numbers and self._codes else ():
             if not any(map(str.isupper, view.text[slice(*match.span())])):
                 continue  # letters of a code are capitals: "1250 mg" is none
             yield Span(*match.span(), "postcode", 0.85, "places.postcode")
             gap = _AFTER_CODE.match(view.text, match.end())
             end = self._town(view, gap.end()) if gap else None
-            if gap and end:
+            if gap and end and not (gap.group() == "\n" and _HEADING.match(view.folded, end)):
                 yield Span(gap.end(), end, "town", 0.85, "places.postcode")
         for match in _from(self._canadian, view, codes):
             if any(char.isupper() for char in match.group()) or match.group().count(" ") or view.case != "mixed":
@@ -309,7 +334,7 @@ class Places(Detector):
         """End of the town whose name begins at ``start``: capitalised words, particles between them."""
         position, end, count, linked = start, None, 0, False
         while count < 6:
-            match = _WORD.match(view.text, position)
+            match = _WORD.match(view.text, position + (view.text[position : position + 1] in ("'", "’")))
             if not match:
                 break
             word, folded = match.group(), view.folded[match.start() : match.end()]

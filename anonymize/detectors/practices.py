@@ -60,6 +60,7 @@ class Practices:
         kinds, links = alternatives([*fields, *rooms]), alternatives(own.get("links", []))
         self._head = Anchored([*fields, *rooms], rf"(?<![\w\-])(?P<head>{kinds})(?P<link> {links}(?!\w)|(?= ))")
         self._legal = Anchored(legal, rf"(?<![\w\-.]){alternatives(legal)}(?= [^\W\d_])")
+        self._firsts = frozenset(fold(str(word)) for word in own.get("firsts", []))
         ahead, into = alternatives(own.get("before", [])), alternatives(own.get("before_rooms", []))
         self._before = re.compile(rf"(?<!\w){ahead} ?$")
         self._before_room = re.compile(rf"(?<!\w){into} ?$")
@@ -98,7 +99,8 @@ class Practices:
         if not end:
             return None
         if start - line < 8 and _OPENING.match(before):
-            linked = match["link"] and not room
+            first = re.split(r"[ \-]", view.folded[match.end() : end].strip(), maxsplit=1)[0]
+            linked = not room and (match["link"] or first in self._firsts)
             if linked and _CLOSED.match(view.text, end):
                 return end
             return end if _BELOW.match(view.text, end) and start < _HEADER and _CLOSED.match(view.text, end) else None

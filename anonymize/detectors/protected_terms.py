@@ -22,19 +22,25 @@ class ProtectedTerms:
         heads = alternatives(words["heads"])
         links = alternatives(words["links"])
         name = alternatives(eponyms)
+        # an eponym of two names or more says enough alone, with blanks or with hyphens
+        several = "|".join(re.sub(r"\\?[ \-]", "[ -]", re.escape(fold(e))) for e in eponyms if re.search(r"[ \-]", e))
         grade = r"(?:[a-d]|[a-z]?\d[a-z]?|(?:i{1,3}|iv|v)[a-c]?)"  # "tipo B di Dejour"
+        roman = r"(?:i{1,3}|iv|v)[a-c]?(?!\w)"
+        joint = r"(?: et |-| and | y | und | & |/)"
         self._parts = frozenset(word for entry in eponyms for word in words_of(entry))
         self._phrase = Anchored(
             [*eponyms, *words["heads"]],
-            rf"(?<!\w)(?:{heads} (?:{grade} )?(?:{links}[ ]?)?{name}(?:(?: et |-| and | y | und |/| ){name}){{0,2}}"
-            r"(?: (?:i{1,3}|iv|v)[a-c]?(?!\w))?"
-            rf"|{name}(?:(?: et |-| and | y | und |/){name})+"
+            rf"(?<!\w)(?:{heads} (?:{grade} )?(?:{links}[ ]?)?{name}(?:(?:{joint}| ){name}){{0,2}}(?: {roman})?"
+            rf"|{name}(?:{joint}{name})+"
+            rf"|{name}(?:-{name})?-[a-z]{{0,16}}{heads}"
             rf"|{name}(?:['’]s?)? {heads}"
-            rf"|{name}(?= [a-z]?\d)|{name} (?:i{{1,3}}|iv|v)[a-c]?)(?!\w)",
+            rf"|(?<!-)(?:{several or '(?!)'})(?: {roman})?"
+            rf"|{name}(?= [a-z]?\d)|{name} {roman})(?!\w)",
         )
 
     def phrases(self, view: View) -> list[tuple[int, int]]:
-        """Ranges of eponyms used as such: ``kyste de Baker``, ``Baker's cyst``, ``Kellgren-Lawrence``, ``Garden 3``."""
+        """Ranges of eponyms used as such: ``kyste de Baker``, ``Baker's cyst``, ``Baker-Zyste``, ``Kellgren-Lawrence``, ``Garden
+        3``."""
         return view.once(self, self._find)
 
     def _find(self, view: View) -> list[tuple[int, int]]:

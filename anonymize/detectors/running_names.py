@@ -17,7 +17,6 @@ from anonymize.ner.lexicon import Lexicon
 from anonymize.report import Span
 from anonymize.text import Anchored, View, alternatives, fold
 
-_SENTENCE = re.compile(r"(?:^|[.!?:\n•*\t|][ ]*(?:[\-–—•*] ?)?)\Z")
 _GRADE = re.compile(r"(?: ?[\[(]?\d|[ \-](?:i{1,3}v?|iv|vi{0,3}|[a-d])(?![\w'])|['’]s(?!\w)|[./@_]\w)")
 _LINKED = re.compile(r"([^\W\d_]+) ?(?:-|/| et | & ) ?\Z")
 _LINK_AFTER = re.compile(r" ?(?:-|/| et | & ) ?([^\W\d_]+)")
@@ -79,6 +78,8 @@ class RunningNames(Detector):
         for rule, pattern in (("names.company", self._company), ("names.owned", self._owned)):
             for match in pattern.finditer(view):
                 start, end = match.span("name")
+                if not view.text[start].isupper():
+                    continue
                 before = _BEFORE.search(view.folded, max(0, match.start() - 24), match.start())
                 if before and before[1] in self._citing:
                     continue  # "cas rapportés par Choudry": literature
@@ -94,22 +95,28 @@ class RunningNames(Detector):
 
     def _listed(self, view: View) -> Iterator[Span]:
         """Given names that stand alone inside a sentence."""
+        text = view.text
         for index in sorted(index for word in self._bracketed & view.vocabulary for index in view.where[word]):
-            if view.shape(index) != "title" or view.text[view.ends[index] : view.ends[index] + 1] == "’":
+            start, end = view.starts[index], view.ends[index]
+            bracket = text[start - 1 : start] == "(" and text[end : end + 1] in (",", ")")
+            if not bracket and (view.words[index] not in self._given or _opens(text, start)):
                 continue
-            start, end = self._whole(view, view.starts[index], view.ends[index])
-            before = view.text[max(0, start - 6) : start]
-            if view.text[end : end + 1] == "-" or not self._ordinary.isdisjoint(fold(view.text[start:end]).split("-")):
-                continue  # "Fowler-Philip", "Maria-Hilf-Stift"
-            if before.endswith("(") and view.text[end : end + 1] in (",", ")"):
+            if view.shape(index) != "title" or text[end : end + 1] == "’":
+                continue
+            if text[start - 1 : start] == "-" or text[end : end + 1] == "-":
+                start, end = self._whole(view, start, end)
+                other = fold(text[start:end]).split("-")
+                if text[end : end + 1] == "-" or _opens(text, start) or not self._ordinary.isdisjoint(other):
+                    continue  # "Fowler-Philip", "Maria-Hilf-Stift"
+            if bracket:
                 yield Span(start, end, "name", 0.7, "names.given")
-            elif view.words[index] not in self._given or _SENTENCE.search(before):
-                continue
             elif not self._graded(view, start, end) and not self._led(view, start):
                 yield self._extended(view, start, end, "names.given")
 
     def _extended(self, view: View, start: int, end: int, rule: str) -> Span:
         """The name with the surname behind it."""
+        if view.text[end : end + 1] != " " or not view.text[end + 1 : end + 3].strip():
+            return Span(start, end, "name", 0.7, rule)
         whole = self._reader.read(view, start)
         if whole and whole > end and view.text[whole - 1].isalpha():
             last = re.split(r"[ '’\-]", view.text[end:whole].strip())[-1]
@@ -137,12 +144,14 @@ class RunningNames(Detector):
         if ":" not in view.text or not view.digits:
             return
         for start, end in view.lines:
-            match = _SPEAKER.match(view.folded, start, end)
+            match = _SPEAKER.match(view.folded, start, end) if view.text[start] in "[( 0123456789" else None
             if match and not self._ordinary.intersection(re.split(r"[ \-]", match["name"])):
                 yield Span(*match.span("name"), "name", 0.75, "names.speaker")
 
     def _actor(self, view: View, position: int) -> Iterator[Span]:
         """The capitalised word right before a verb of persons."""
+        if view.text[view.text.rfind(" ", 0, max(0, position - 1)) + 1 : position].islower():
+            return  # most often
         before = view.text[max(0, position - 40) : position]
         match = re.search(rf"(?<![\w'’\-]){_CAPITAL} \Z", before)
         if not match:
@@ -152,8 +161,7 @@ class RunningNames(Detector):
         if fold(match["name"]) in self._double and match["name"].istitle() and not self._led(view, start):
             yield Span(start, end, "name", 0.7, "names.actor")
         elif self._may_be(view, start, end) and not self._led(view, start):
-            opens = bool(_SENTENCE.search(view.text[max(0, start - 6) : start]))
-            if not opens or self._borne(match["name"]):
+            if not _opens(view.text, start) or self._borne(match["name"]):
                 yield Span(start, end, "name", 0.7, "names.actor")
 
     def _may_be(self, view: View, start: int, end: int) -> bool:
@@ -204,3 +212,11 @@ class RunningNames(Detector):
                 return view.text[match.start(1)].isupper() and match[1] not in self._reader.stop
             start = match.start(1)
         return match[1] in self._heads or view.text[match.start(1)].isupper()
+
+
+def _opens(text: str, start: int) -> bool:
+    """Whether a sentence, a line or an entry of a list begins at ``start``: there a capital tells nothing."""
+    before = text[max(0, start - 6) : start].rstrip(" ")
+    if before[-1:] in ("-", "–", "—"):
+        before = before[:-1].rstrip(" ")
+    return not before or before[-1] in ".!?:\n•*\t|"

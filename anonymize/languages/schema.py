@@ -120,6 +120,8 @@ class PlaceWords(Config):
     town_after_street: bool | Literal["line"] = False
     boxes: Words = Field(default_factory=list)
     line_streets: Words = Field(default_factory=list)
+    units: Words = Field(default_factory=list)
+    name_links: Words = Field(default_factory=list)
     complements: ComplementWords | None = None
 
 
@@ -130,6 +132,7 @@ class PracticeWords(Config):
     rooms: Words = Field(default_factory=list)
     legal: Words = Field(default_factory=list)
     links: Words
+    firsts: Words = Field(default_factory=list)
     before: Words
     before_rooms: Words = Field(default_factory=list)
     not_after: Words = Field(default_factory=list)
@@ -148,6 +151,7 @@ class InstitutionWords(Config):
     not_after: Words
     own_names: Words
     connectors: Words
+    sites: Words = Field(default_factory=list)
     stop: Annotated[Words, few(8)]
     specialties: Words = Field(default_factory=list)
     quiet_heads: Words = Field(default_factory=list)
@@ -202,6 +206,8 @@ class DateWords(Config):
     season_not_after: Words = Field(default_factory=list)
     not_after: Words = Field(default_factory=list)
     month_slash_year: bool = False
+    day_month_points: bool = False
+    day_month_dashes: bool = False
     month_first: bool = False
     bare_years: bool = False
 
