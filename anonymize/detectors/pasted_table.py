@@ -65,11 +65,12 @@ class PastedTable(Detector):
 
     def find(self, view: View) -> Iterable[Span]:
         """Spans with scores of 0.9."""
-        lines = list(view.lines)
+        signs = [sign for sign in _SIGNS if view.text.count(sign) >= 2 * (_LEAST - 1)]  # of a heading and of a row
+        lines = view.lines if signs else []
         number = 0
         while number < len(lines) - 1:
             number += 1
-            kinds, sign = self._headed(view, *lines[number - 1])
+            kinds, sign = self._headed(view, *lines[number - 1], signs)
             if not kinds:
                 continue
             while number < len(lines):
@@ -86,9 +87,9 @@ class PastedTable(Detector):
                     if fold(part.group()).rstrip(".") not in self._titles:
                         yield Span(*part.span(), "name", 0.85, "table.person_name")
 
-    def _headed(self, view: View, start: int, end: int) -> tuple[list[str], str]:
+    def _headed(self, view: View, start: int, end: int, signs: Iterable[str]) -> tuple[list[str], str]:
         """The kind of each column, "" where it does not identify, and the sign between them; none where no heading is."""
-        for sign in _SIGNS:
+        for sign in signs:
             if view.text.count(sign, start, end) < _LEAST - 1:
                 continue
             cells = self._cells(view.text, start, end, sign)

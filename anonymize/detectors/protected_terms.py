@@ -23,7 +23,7 @@ class ProtectedTerms:
         links = alternatives(words["links"])
         name = alternatives(eponyms)
         # an eponym of two names or more says enough alone, with blanks or with hyphens
-        several = "|".join(re.sub(r"\\?[ \-]", "[ -]", re.escape(fold(e))) for e in eponyms if re.search(r"[ \-]", e))
+        several = alternatives(fold(entry).replace("-", " ") for entry in eponyms if re.search(r"[ \-]", entry))
         grade = r"(?:[a-d]|[a-z]?\d[a-z]?|(?:i{1,3}|iv|v)[a-c]?)"  # "tipo B di Dejour"
         roman = r"(?:i{1,3}|iv|v)[a-c]?(?!\w)"
         joint = r"(?: et |-| and | y | und | & |/)"
@@ -31,11 +31,9 @@ class ProtectedTerms:
         self._phrase = Anchored(
             [*eponyms, *words["heads"]],
             rf"(?<!\w)(?:{heads} (?:{grade} )?(?:{links}[ ]?)?{name}(?:(?:{joint}| ){name}){{0,2}}(?: {roman})?"
-            rf"|{name}(?:{joint}{name})+"
-            rf"|{name}(?:-{name})?-[a-z]{{0,16}}{heads}"
-            rf"|{name}(?:['’]s?)? {heads}"
-            rf"|(?<!-)(?:{several or '(?!)'})(?: {roman})?"
-            rf"|{name}(?= [a-z]?\d)|{name} {roman})(?!\w)",
+            rf"|{name}(?:(?:{joint}{name})+|(?:-{name})?-[a-z]{{0,16}}{heads}|(?:['’]s?)? {heads})"
+            rf"|(?<!-){several}(?: {roman})?"
+            rf"|{name}(?:(?= [a-z]?\d)| {roman}))(?!\w)",
         )
 
     def phrases(self, view: View) -> list[tuple[int, int]]:

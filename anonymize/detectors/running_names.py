@@ -158,11 +158,12 @@ class RunningNames(Detector):
             return
         start = position - len(before) + match.start("name")
         end = start + len(match["name"])
-        if fold(match["name"]) in self._double and match["name"].istitle() and not self._led(view, start):
+        if (fold(match["name"]) in self._double and match["name"].istitle() and not self._led(view, start)) or (
+            self._may_be(view, start, end)
+            and not self._led(view, start)
+            and (not _opens(view.text, start) or self._borne(match["name"]))
+        ):
             yield Span(start, end, "name", 0.7, "names.actor")
-        elif self._may_be(view, start, end) and not self._led(view, start):
-            if not _opens(view.text, start) or self._borne(match["name"]):
-                yield Span(start, end, "name", 0.7, "names.actor")
 
     def _may_be(self, view: View, start: int, end: int) -> bool:
         """Whether a word or a compound can be a person's name: written as one, no part of it a word of the language."""
