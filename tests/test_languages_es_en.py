@@ -308,7 +308,7 @@ def whole() -> dict[str, Anonymizer]:
         ("es", "Hernia de Bochdalek, esófago de Barrett C2M4.", [], ["Bochdalek", "Barrett"]),
         ("es", "Tratado con Sinemet, Keppra 500 mg y Nolotil.", [], ["Sinemet", "Keppra", "Nolotil"]),
         ("es", "TC en equipo Siemens Somatom con Iomeron 400.", [], ["Somatom", "Iomeron"]),
-        ("es", "Sacroileítis grado 1 según criterios de Nueva York.", [], ["Nueva York"]),
+        ("es", "Carditis según los criterios de Jones, Roma IV negativo.", [], ["Jones"]),
         ("es", "Angio-TC de arterias pulmonares: sin TEP.", [], ["Angio-TC", "TEP"]),
         ("es", "(0008,0060) Modality: CT\n(0018,0050) SliceThickness: 1.25", [], ["0008,0060", "0018,0050"]),
         ("es", "Vértebra plana, signo del halo, artropatía de Charcot.", [], ["Charcot"]),

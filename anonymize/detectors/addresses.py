@@ -31,6 +31,7 @@ _HOUSE_FIRST = re.compile(
 _LABEL = re.compile(r"(?:[ \t]{2,}|[.;] )[^\W\d_][\w ./]{0,25}:")
 _HOUSE_BEFORE = re.compile(r",? ?(?:n[º°.] ?)?(?:\d{1,4}|s ?/ ?n)(?: ?[a-zA-Z])?[.,]? (?:- )? ?\Z")
 _LIST_END = re.compile(r"[,.;)\n]|$| (?:[A-Z]{2},? )?\d{5}| [A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2}")
+_LAST_WORD = re.compile(r"[^\W\d_]+\Z")
 _CLOSED = re.compile(r"[ ]?(?:[,.;)\n|]|$)")
 _BLOCK_GAP = re.compile(r",? ?(?:(?:\n[ \t>?]*){1,2}(?:, ?)?)?(?<=[\s,>?])")
 _BLOCK_CODE = re.compile(r"(?:[A-Za-z]{2,3},?\s{1,3})?(?:[A-Z]{1,2}-)?\d{4,5}(?:-\d{3,4})?(?![\w%]|[.,]\d)")
@@ -92,8 +93,8 @@ class Addresses(Detector):
         provinces = "|".join(sorted((str(word) for word in words.get("provinces", [])), key=len, reverse=True))
         self._province = (
             re.compile(
-                rf"(?P<town>[^\W\d_]{{2,}})(?:,? ?\((?P<bracket>{provinces})\)"
-                rf"|,? +(?P<bare>{provinces})(?![\w\-])(?P<code>,?\s{{1,3}}(?:\d{{4,5}}|[A-Z]\d[A-Z] ?\d[A-Z]\d)(?!\w))?)"
+                rf"(?<=[^\W\d_][^\W\d_])(?:,? ?\((?P<bracket>{provinces})\)"
+                rf"|,? {{1,3}}(?P<bare>{provinces})(?![\w\-])(?P<code>,?\s{{1,3}}(?:\d{{4,5}}|[A-Z]\d[A-Z] ?\d[A-Z]\d)(?!\w))?)"
             )
             if provinces
             else None
@@ -273,8 +274,9 @@ class Addresses(Detector):
         or a postcode follows."""
         ends = {span.end for span in towns}
         for match in self._province.finditer(view.text) if self._province else ():
-            town = match["town"]
-            listed = match.end("town") in ends
+            last = _LAST_WORD.search(view.text, max(0, match.start() - 40), match.start())
+            town = last.group() if last else "-"
+            listed = match.start() in ends
             if not listed and (view.case != "mixed" or not town[0].isupper() or town.isupper()):
                 continue
             if not listed and (fold(town) in self._clinical or fold(town) in self._stop):
