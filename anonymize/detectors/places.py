@@ -27,7 +27,8 @@ _AFTER_CODE = re.compile(r"[ ,]{1,3}|\n")
 _HEADING = re.compile(r"[ .]{0,24}:")
 _COUNTRIES = frozenset(("f", "b", "ch", "l", "d", "a", "e", "lu"))
 _CLOSED = re.compile(r" ?(?:[,;.\n)]|$)")
-_PROVINCE = re.compile(r"[ ,]\(?(?:quebec|qc|ontario|on)\)?,? $")
+_PROVINCE = re.compile(r"[ ,]\(?(?:quebec|qc|ontario|on)\)?,? {1,3}$")
+_HOUSE_BEFORE = re.compile(r"[^\W\d_]\.? \d{1,3} ?[a-z]?(?: /)? $")
 
 
 class Places(Detector):
@@ -123,7 +124,7 @@ class Places(Detector):
             r"(?<!\w)(?P<code>[abceghj-nprstvxy]\d[abceghj-nprstv-z] ?\d[abceghj-nprstv-z]\d)(?!\w)"
         )
         self._before_code = re.compile(
-            rf"(?P<town>{_TOWN_WORD}(?: {_TOWN_WORD}){{0,3}}),? ?\(?(?:quebec|qc|ontario|on)\)?,? $"
+            rf"(?P<town>{_TOWN_WORD}(?: {_TOWN_WORD}){{0,3}}),? ?\(?(?:quebec|qc|ontario|on)\)?,? {{1,3}}$"
         )
         self._british = re.compile(r"(?<!\w)[a-z]{1,2}\d[a-z\d]? \d[abd-hjlnp-uw-z]{2}(?!\w)")
         self._cue = self._cues(words["town_cues"], words.get("elisions", {}))
@@ -295,7 +296,10 @@ class Places(Detector):
                     ):
                         continue
                 elif before and before[-1] not in ",-|\n(•·" and not labelled:
-                    continue
+                    # "Avenue Crocq 15 1020 Bruxelles": a house number behind a word
+                    housed = _HOUSE_BEFORE.search(view.folded, max(0, match.start() - 24), match.start())
+                    if not housed or set(words_of(view.text[match.end() : end])) & (self._common | self._protected):
+                        continue
                 if _GLUED.search(view.folded, max(0, match.start() - 2), match.start()):
                     continue  # the end of a number or a date
                 if code[:2] in ("19", "20") and view.text[match.end() :][:1].islower():
