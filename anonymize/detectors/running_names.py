@@ -17,8 +17,8 @@ from anonymize.report import Span
 from anonymize.text import Anchored, View, alternatives, fold
 
 _GRADE = re.compile(r"(?: ?[\[(]?\d|[ \-](?:i{1,3}v?|iv|vi{0,3}|[a-d])(?![\w'])|['’]s(?!\w)|[./@_]\w)")
-_LINKED = re.compile(r"([^\W\d_]+) ?(?:-|/| [a-z]{1,2} | & ) ?\Z")
-_LINK_AFTER = re.compile(r" ?(?:-|/| [a-z]{1,2} | & ) ?([^\W\d_]+)")
+_LINKED = re.compile(r"([^\W\d_]{3,}) ?(?:-|/| [a-z]{1,2} | & ) ?\Z")
+_LINK_AFTER = re.compile(r" ?(?:-|/| [a-z]{1,2} | & ) ?([^\W\d_]{3,})")
 _BRACKET = re.compile(r"\((?P<name>[A-ZÀ-ÖØ-Þ][a-zß-öø-ÿœ]{2,})(?=[,)])")
 _PARTICLE = re.compile(r"\((?P<name>(?P<particle>[^\W\d_]{1,3}[ '’])[^\W\d_]+(?:-[^\W\d_]+)?)(?=[,)])")
 _COMPOUND_BEFORE = re.compile(r"(?<![\w\-])[^\W\d_]+-\Z")
