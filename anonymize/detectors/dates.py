@@ -28,6 +28,7 @@ _GOES_ON = re.compile(r"[/.]?\d|/")
 _NEXT_YEAR = re.compile(r"/ ?(?:1[89]|20)\d\d(?!\d)|/\d\d(?!\d)")
 _LIST = re.compile(r"\d ?, ?\Z")
 _DAY_MONTH_BEFORE = re.compile(r"\d[/.\-]\d{1,2}(?:[/.\-]\d{2,4})?,? (?P<join>[a-z]{1,8}(?: [a-z]{1,3})?) \Z")
+_WEEKDAY = re.compile(r"([a-z]{4,10}),? (?:[a-z]{1,3} )?\Z")
 _SUM = re.compile(r"\d[ .,\-/x]?$|[<>=~+±]\s?$|\b(?:ca|etwa|circa|rund|ad)\.? ?$", re.IGNORECASE)
 _LEFT = re.compile(r" ?(?:[x*/+€$%]|\d)")
 _CLOCK = re.compile(r" ?(?:h|:)\d\d")
@@ -394,7 +395,10 @@ class Dates(Detector):
     # -- around a date ------------------------------------------------------------------------------------------------
 
     def _with_weekday(self, view: View, start: int) -> int:
-        match = re.search(r"([a-z]{4,10}),? (?:[a-z]{1,3} )?\Z", view.folded[max(0, start - 18) : start])
+        before = view.folded[max(0, start - 2) : start]
+        if before[-1:] not in (" ", "'") or not (before[0].isalpha() or before[0] == ","):
+            return start  # most often
+        match = _WEEKDAY.search(view.folded[max(0, start - 18) : start])
         if match and match[1] in self._weekdays:
             return start - len(match.group())
         season = self._season.search(view.folded, max(0, start - 34), start)

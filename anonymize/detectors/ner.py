@@ -28,6 +28,7 @@ _KIND_OF = {"number": "id", "contact": "email"}
 _WORD = re.compile(r"[^\W\d_]+")
 _SEGMENT = re.compile(r"([A-Z][A-Z\d]{2})\|")
 _SURE = 0.97
+_LIKELY = 0.7
 _FREQUENT = 6  # frequency class of the few hundred words that make most of a text
 _DOTTED = re.compile(r"\w\.\w")
 _LABEL = re.compile(r"([A-Z]{2,4}) (?=\d)")
@@ -79,26 +80,24 @@ class Ner(Detector):
     def find(self, view: View) -> Iterable[Span]:
         """Spans of all its kinds."""
         for span in self.network.tag(view.text, view.case):
-            for piece in self._pieces(view, span):
-                kind = _KIND_OF.get(piece.kind, piece.kind)
-                checked = self._checked(view, Span(piece.start, piece.end, kind, piece.score, "ner.trained"))
+            kind = _KIND_OF.get(span.kind, span.kind)
+            for start, end in self._pieces(view, span):
+                checked = self._checked(view, Span(start, end, kind, span.score, "ner.trained"))
                 if checked:
                     yield checked
 
-    def _pieces(self, view: View, span: Span) -> Iterable[Span]:
-        """``span`` without the measures and the levels of the spine that a run of numbers swallowed."""
-        if span.kind not in ("number", "date"):
-            yield span
-            return
+    def _pieces(self, view: View, span: Span) -> Iterable[tuple[int, int]]:
+        """The range of ``span`` without the measures and the levels of the spine that a run of numbers swallowed."""
         position = span.start
-        for match in self._measure.finditer(view.folded, span.start, min(len(view.text), span.end + 8)):
-            if match.start() >= span.end:
-                break
-            if match.start() > position:
-                yield replace(span, start=position, end=match.start())
-            position = max(position, match.end())
+        if span.kind in ("number", "date"):
+            for match in self._measure.finditer(view.folded, span.start, min(len(view.text), span.end + 8)):
+                if match.start() >= span.end:
+                    break
+                if match.start() > position:
+                    yield position, match.start()
+                position = max(position, match.end())
         if position < span.end:
-            yield replace(span, start=position)
+            yield position, span.end
 
     def _checked(self, view: View, span: Span) -> Span | None:
         label = self._label.match(view.folded, span.start, span.end)
@@ -183,10 +182,11 @@ class Ner(Detector):
             if span.kind == "town" and view.text[end : span.end].strip().isdigit():
                 end = span.end
             if span.kind == "name":
-                start = self._edges.start(view, start)
+                likely = span.score >= _LIKELY  # an unsure one is no reason to take more
+                start = self._edges.start(view, start) if likely else start
                 end = self._with_surname(view, words[-1].group(), end) if view.case == "mixed" else end
-                end = self._edges.end(view, end)
-            return replace(span, start=start, end=end)
+                end = self._edges.end(view, end) if likely else end
+            return Span(start, end, span.kind, span.score, span.rule)
         alone = fold(long[0]) if self._nouns and len(long) == len(words) == 1 else ""
         if alone and self._everyday(alone, _ORDINARY + 1) and not 0 < self.lexicon.codes(alone)[3] < 4:
             return None  # "Direktor der Klinik"

@@ -13,13 +13,13 @@ from anonymize.detectors import Detector
 from anonymize.detectors.name_reader import NameReader
 from anonymize.detectors.protected_terms import protected_of
 from anonymize.languages import Pack
-from anonymize.ner.lexicon import Lexicon
 from anonymize.report import Span
 from anonymize.text import Anchored, View, alternatives, fold
 
 _GRADE = re.compile(r"(?: ?[\[(]?\d|[ \-](?:i{1,3}v?|iv|vi{0,3}|[a-d])(?![\w'])|['’]s(?!\w)|[./@_]\w)")
-_LINKED = re.compile(r"([^\W\d_]+) ?(?:-|/| et | & ) ?\Z")
-_LINK_AFTER = re.compile(r" ?(?:-|/| et | & ) ?([^\W\d_]+)")
+_LINKED = re.compile(r"([^\W\d_]{3,}) ?(?:-|/| [a-z]{1,2} | & ) ?\Z")
+_LINK_AFTER = re.compile(r" ?(?:-|/| [a-z]{1,2} | & ) ?([^\W\d_]{3,})")
+_BRACKET = re.compile(r"\((?P<name>[A-ZÀ-ÖØ-Þ][a-zß-öø-ÿœ]{2,})(?=[,)])")
 _NOUN = re.compile(r" ([a-z]+)(?: ([a-z]+))?")
 _PARTICLE = re.compile(r"\((?P<name>(?P<particle>[^\W\d_]{1,3}[ '’])[^\W\d_]+(?:-[^\W\d_]+)?)(?=[,)])")
 _COMPOUND_BEFORE = re.compile(r"(?<![\w\-])[^\W\d_]+-\Z")
@@ -42,7 +42,8 @@ class RunningNames(Detector):
         super().__init__(pack)
         words = pack["detectors"]["names"]
         self._reader = NameReader(pack)
-        self._lexicon = Lexicon(pack)
+        self._lexicon = self._reader.lexicon
+        self._titles = self._reader.titles
         self._protected = protected_of(pack)
         self._heads = frozenset(fold(str(word)) for word in pack["detectors"]["protected"]["heads"])
         known = self._reader
@@ -51,9 +52,7 @@ class RunningNames(Detector):
         self._given = frozenset(
             word for word in self._lexicon.given_names(2, _MOST) if len(word) > 2 and word not in self._ordinary
         )
-        self._bracketed = frozenset(
-            word for word in self._lexicon.given_names(3, _MOST + 1) if len(word) > 2 and word not in self._ordinary
-        )
+        self._bracketed = frozenset(self._lexicon.given_names(3, _MOST + 1)) - self._ordinary
         # everyday words and eponyms that are given names above all: beside a person's act they are one
         never = known.clinical | known.stop | known.roles | known.calendar
         self._double = (
@@ -96,21 +95,18 @@ class RunningNames(Detector):
     def _listed(self, view: View) -> Iterator[Span]:
         """Given names that stand alone inside a sentence."""
         text = view.text
-        for index in sorted(index for word in self._bracketed & view.vocabulary for index in view.where[word]):
+        for index in sorted(index for word in self._given & view.vocabulary for index in view.where[word]):
+            if index and view.words[index - 1] in self._titles:
+                continue  # found by its title
             start, end = view.starts[index], view.ends[index]
-            bracket = text[start - 1 : start] == "(" and text[end : end + 1] in (",", ")")
-            if not bracket and (view.words[index] not in self._given or _opens(text, start)):
-                continue
-            if view.shape(index) != "title" or text[end : end + 1] == "’":
+            if _opens(text, start) or view.shape(index) != "title" or text[end : end + 1] == "’":
                 continue
             if text[start - 1 : start] == "-" or text[end : end + 1] == "-":
                 start, end = self._whole(view, start, end)
                 other = fold(text[start:end]).split("-")
                 if text[end : end + 1] == "-" or _opens(text, start) or not self._ordinary.isdisjoint(other):
                     continue  # "Fowler-Philip", "Maria-Hilf-Stift"
-            if bracket:
-                yield Span(start, end, "name", 0.7, "names.given")
-            elif not self._graded(view, start, end) and not self._led(view, start):
+            if not self._graded(view, start, end) and not self._led(view, start):
                 yield self._extended(view, start, end, "names.given")
 
     def _extended(self, view: View, start: int, end: int, rule: str) -> Span:
@@ -132,7 +128,10 @@ class RunningNames(Detector):
         return before.start() if before else start, after.end() if after else end
 
     def _in_brackets(self, view: View) -> Iterator[Span]:
-        """``annulé (de Brye, non compatible)``: a particle opens the bracket."""
+        """``annulé (de Brye, non compatible)``, ``Papa (Modou)``: the name opens the bracket."""
+        for match in _BRACKET.finditer(view.text) if "(" in view.text else ():
+            if fold(match["name"]) in self._bracketed:
+                yield Span(*match.span("name"), "name", 0.7, "names.given")
         for match in _PARTICLE.finditer(view.text) if "(" in view.text else ():
             start, end = match.span("name")
             if view.folded[start : match.end("particle")].rstrip(" '’") not in self._reader.particles:
@@ -158,11 +157,10 @@ class RunningNames(Detector):
             return
         start = position - len(before) + match.start("name")
         end = start + len(match["name"])
-        if (fold(match["name"]) in self._double and match["name"].istitle() and not self._led(view, start)) or (
-            self._may_be(view, start, end)
-            and not self._led(view, start)
-            and (not _opens(view.text, start) or self._borne(match["name"]))
-        ):
+        sure = fold(match["name"]) in self._double and match["name"].istitle()
+        if not sure and self._may_be(view, start, end):
+            sure = not _opens(view.text, start) or self._borne(match["name"])
+        if sure and not self._led(view, start):
             yield Span(start, end, "name", 0.7, "names.actor")
 
     def _may_be(self, view: View, start: int, end: int) -> bool:
