@@ -16,7 +16,7 @@ _UID = re.compile(r"(?<![\w.])[0-2](?:\.(?:0|[1-9]\d*)){4,}(?![\w])")  # PS3.5 s
 _UUID = re.compile(r"(?<![\w\-])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?!\w)")
 _GS1 = re.compile(r"\(01\) ?\d{14}(?: ?\((?:10|11|17|21|240)\) ?[\w\-./]{1,20})*")
 _PATH = re.compile(r"(?:\\\\[\w.$\-]{1,60}|(?<!\w)[A-Za-z]:)\\[^\s\"<>|;,]{2,200}")
-_UNIX = re.compile(r"/(?:home|users|mnt|media|var|data|srv)/[^\s\"<>|;,]{2,200}", re.I)
+_UNIX = re.compile(r"/(?:home|users|mnt|media|var|data|srv)/[^\s\"<>|;,]{2,200}")
 _ACCOUNT = re.compile(r"(?<![\w\\])[A-Z][A-Z0-9\-]{2,14}\\[a-z][\w.\-]{2,30}(?![\w\\])", re.I)
 _BIC = re.compile(r"(?<!\w)(?:bic|swift)\W{1,4}(?P<code>[a-z]{6}[a-z0-9]{2}(?:[a-z0-9]{3})?)(?!\w)")  # ISO 9362
 _USER = re.compile(r"[a-z][\w.\-]{2,30}")
@@ -63,8 +63,9 @@ class Devices(Detector):
     def find(self, view: View) -> Iterable[Span]:
         """Spans of whole identifiers."""
         text, folded = view.text, view.folded
-        for match in _UID.finditer(folded) if folded.count(".") > 3 else ():
-            if len(match.group()) >= 16:
+        for index in view.digits if folded.count(".") > 3 else ():
+            match = _UID.match(folded, view.starts[index]) if view.words[index] in ("0", "1", "2") else None
+            if match and len(match.group()) >= 16:
                 yield Span(match.start(), match.end(), "id", 0.95, "devices.uid")
         if "-" in folded:
             for match in _UUID.finditer(folded):
@@ -80,7 +81,7 @@ class Devices(Detector):
         if "(01)" in folded:
             for match in _GS1.finditer(folded):
                 yield Span(*match.span(), "id", 0.95, "devices.udi")
-        for match in _UNIX.finditer(text) if "/" in text else ():
+        for match in _UNIX.finditer(folded) if "/" in text else ():
             if not text[match.start() - 1 : match.start()].isalnum():
                 yield Span(match.start(), match.start() + len(match.group().rstrip(".:)")), "id", 0.9, "devices.path")
         if "\\" in text:

@@ -54,7 +54,8 @@ class Online(Detector):
             rf"(?<!\w)[\w.+\-]{{2,64}} (?:{alone}) [\w\-]{{2,63}}(?: (?:{dot}) |\.)[a-z]{{2,6}}(?!\w)"
         )
         self._bracket = re.compile(rf"[(\[{{<] ?(?:{at}|@)")
-        self._said = re.compile(rf" (?:{alone}) ")
+        self._at = frozenset(map(fold, said["at"]))  # words, looked up before the patterns are tried
+        self._alone = frozenset(map(fold, said["alone"]))
         cues = words.get("handle_cues", [])
         self._cues = Cues({"handle": cues})
         self._cue = re.compile(rf"(?<!\w){alternatives(cues)} ?[:=] ?@?(?P<name>[\w.\-]{{3,30}})") if cues else None
@@ -68,10 +69,10 @@ class Online(Detector):
             for match in _HANDLE.finditer(text):
                 yield Span(match.start(), match.end() - (match.group()[-1] == "."), "url", 0.85, "online.handle")
         folded = view.folded
-        if self._bracket.search(folded):
+        if ("@" in text or not self._at.isdisjoint(view.vocabulary)) and self._bracket.search(folded):
             for match in self._disguised.finditer(folded):
                 yield Span(*match.span(), "email", 0.95, "online.email_disguised")
-        if self._said.search(folded):
+        if not self._alone.isdisjoint(view.vocabulary):
             for match in self._spoken.finditer(folded):
                 yield Span(*match.span(), "email", 0.8, "online.email_disguised")
         if "://" in text or "www" in view.folded:

@@ -61,6 +61,14 @@ class PastedTable(Detector):
             if column in _KIND_OF:
                 self._headings |= {normal(str(alias).replace("_", " ")): _KIND_OF[column] for alias in aliases}
         self._headings.pop("", None)
+        # as a name's heading can be written, with blanks or not
+        self._names = {
+            form.replace(" ", sign)
+            for form, kind in self._headings.items()
+            if kind == "name"
+            for sign in (" ", "_", "-", ". ", "'", "")
+        }
+        self._names |= {f"{form}." for form in self._names}
         self._titles = frozenset(fold(str(title)).rstrip(".") for title in words["names"]["titles"])
 
     def find(self, view: View) -> Iterable[Span]:
@@ -92,6 +100,8 @@ class PastedTable(Detector):
         for sign in signs:
             if view.text.count(sign, start, end) < _LEAST - 1:
                 continue
+            if self._names.isdisjoint(cell.strip(' "') for cell in view.folded[start:end].split(sign)):
+                continue  # quicker than all cells
             cells = self._cells(view.text, start, end, sign)
             kinds = [self._headings.get(normal(view.text[first:last].replace("_", " ")), "") for first, last in cells]
             if "name" in kinds and len(kinds) - kinds.count("") >= _LEAST:
