@@ -11,10 +11,11 @@ import threading
 import time
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from anonymize import __version__
 from anonymize.audit import append_audit
 from anonymize.config import dump_config
 from anonymize.console import Console, UserError
-from anonymize.engine import Anonymizer, Outcome, settle
+from anonymize.engine import TOGETHER, Anonymizer, Outcome, settle
 from anonymize.files import fingerprint, open_atomic, read_json, write_json, write_table
 from anonymize.keys import Keys, private_folder
 from anonymize.languages import load_pack
@@ -135,12 +136,14 @@ class ShardWorker:
         safe: list[tuple[str, int, Outcome]] = []
         counts: Counter[str] = Counter()
         patients = residual = 0
-        for group in by_patient(reports).values():
-            odd = strangers(group)
-            refused += [Refused(report.position, "two_patients") for report in group if report.position in odd]
-            kept = [report for report in group if report.position not in odd]
-            patients += bool(kept)
-            for outcome, position in _patient(self.engine, kept):
+        for some in _together(by_patient(reports).values()):
+            kept: list[list[Report]] = []
+            for group in some:
+                odd = strangers(group)
+                refused += [Refused(report.position, "two_patients") for report in group if report.position in odd]
+                kept.append([report for report in group if report.position not in odd])
+            patients += sum(map(bool, kept))
+            for outcome, position in _patients(self.engine, kept):
                 safe.append((outcome.report.report_id, position, outcome))
                 counts.update(outcome.counts)
                 residual += outcome.residual
@@ -242,11 +245,26 @@ def _ray(config: ReportsConfig, keys: Keys, state: Path, out: Path, run: str, to
             ray.shutdown()
 
 
-def _patient(engine: Anonymizer, reports: list[Report]) -> Iterator[tuple[Outcome, int]]:
+def _together(groups: Iterable[list[Report]]) -> Iterator[list[list[Report]]]:
+    """Patients whose reports the detectors look at together."""
+    some: list[list[Report]] = []
+    for group in groups:
+        some.append(group)
+        if sum(map(len, some)) >= TOGETHER:
+            yield some
+            some = []
+    yield some
+
+
+def _patients(engine: Anonymizer, groups: list[list[Report]]) -> Iterator[tuple[Outcome, int]]:
+    """The reports of some patients."""
+    found = iter(engine.by_rules([report.text for reports in groups for report in reports]))
+    for reports in filter(None, groups):
+        yield from _patient(engine, reports, list(islice(found, len(reports))))
+
+
+def _patient(engine: Anonymizer, reports: list[Report], found: list[list[Span]]) -> Iterator[tuple[Outcome, int]]:
     """All reports of one patient: the columns of each record, and names found in any report, are searched in all."""
-    if not reports:
-        return
-    found: list[list[Span]] = [engine.by_rule(report.text) for report in reports]
     extra: set[str] = set()
     if engine.config.second_pass:
         for report, spans in zip(reports, found, strict=True):

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, islice
 
 from anonymize import repeats
 from anonymize.dates import age_months, whole_weeks
@@ -32,6 +32,8 @@ _RANK = {
     kind: rank
     for rank, kind in enumerate(("birth_date", "date", "name", "phone", "national_id", "patient_id", "visit_id"))
 }
+TOGETHER = 16
+"""Texts that the detectors look at together."""
 _LONG_WORD = re.compile(r"[^\W\d_]{2,}")
 # What a date may stand in or behind without being a part of it.
 _CUT_BY_DATE = frozenset(
@@ -125,9 +127,20 @@ class Anonymizer:
     def find(self, text: str, identity: Identity | None = None) -> list[Span]:
         """All that would be replaced in a document that stands alone: rules, the record's ``identity`` where given, and a
         second look for the names that the first one found."""
-        rules = self.by_rule(text)
-        extra = self.names_in(text, rules) if self.config.second_pass else ()
-        return self.combine(text, rules, self.known(identity, extra) if identity else self._nobody.with_extra(extra))
+        return next(self.find_each([(text, identity)]))
+
+    def find_each(self, documents: Iterable[tuple[str, Identity | None]]) -> Iterator[list[Span]]:
+        """:meth:`find` of each text with its record's identity, in order."""
+        waiting = iter(documents)
+        while some := list(islice(waiting, TOGETHER)):
+            texts = [text for text, _ in some]
+            rules = self.by_rules(texts)
+            names = [self.names_in(*pair) if self.config.second_pass else () for pair in zip(texts, rules, strict=True)]
+            known = [
+                self.known(identity, extra) if identity else self._nobody.with_extra(extra)
+                for (_, identity), extra in zip(some, names, strict=True)
+            ]
+            yield from map(self.combine, texts, rules, known)
 
     def fingerprints(self) -> dict[str, str]:
         """What decides on the result: version, policy, language pack and trained model."""
@@ -146,14 +159,24 @@ class Anonymizer:
 
     def by_rule(self, text: str) -> list[Span]:
         """Spans that need no knowledge of the patient; they may overlap."""
-        repeated = repeats.runs(text)
-        if repeated:
-            return repeats.spread(self._by_rule(repeats.blanked(text, repeated)), repeated)
-        return self._by_rule(text)
+        return self.by_rules([text])[0]
 
-    def _by_rule(self, text: str) -> list[Span]:
-        view = view_of(text)
-        spans = [span for detector in self.detectors for span in detector.find(view)]
+    def by_rules(self, texts: Sequence[str]) -> list[list[Span]]:
+        """:meth:`by_rule` of each text. Detector by detector, not text by text: what one needs stays in the processor's
+        caches. The result does not depend on what stands together."""
+        repeated = [repeats.runs(text) for text in texts]
+        views = [
+            view_of(repeats.blanked(text, runs) if runs else text) for text, runs in zip(texts, repeated, strict=True)
+        ]
+        found: list[list[Span]] = [[] for _ in texts]
+        for detector in self.detectors:
+            for view, spans in zip(views, found, strict=True):
+                spans += detector.find(view)
+        sifted = [self._sifted(view, spans) for view, spans in zip(views, found, strict=True)]
+        return [repeats.spread(spans, runs) if runs else spans for spans, runs in zip(sifted, repeated, strict=True)]
+
+    def _sifted(self, view: View, spans: list[Span]) -> list[Span]:
+        """Without eponyms in use, and without what is not plausible in the whole text."""
         phrases = self.words.protected.phrases(view)
         if phrases:
             spans = [span for span in spans if not self._protected(view, span, phrases)]

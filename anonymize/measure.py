@@ -142,7 +142,7 @@ def measure(
     was measured: version and fingerprints."""
     settle()
     began = time.process_time()
-    predicted = [anonymizer.find(document.text, document.identity if use_identity else None) for document in gold]
+    predicted = list(anonymizer.find_each((item.text, item.identity if use_identity else None) for item in gold))
     seconds = time.process_time() - began
     pack = anonymizer.pack
     result = score(gold, predicted, pack["detectors"]["names"]["titles"], ClinicalTerms(pack))

@@ -211,7 +211,7 @@ def shape(word: str) -> str:
     return "title" if word[0].isupper() and word[1:].islower() else "mixed"
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=32)
 def view_of(text: str) -> View:
     """The view of ``text``, shared by the detectors that look at the same report."""
     return View(text)
