@@ -143,7 +143,7 @@ class ShardWorker:
                 refused += [Refused(report.position, "two_patients") for report in group if report.position in odd]
                 kept.append([report for report in group if report.position not in odd])
             patients += sum(map(bool, kept))
-            for outcome, position in _patients(self.engine, kept):
+            for outcome, position in pseudonymised(self.engine, kept):
                 safe.append((outcome.report.report_id, position, outcome))
                 counts.update(outcome.counts)
                 residual += outcome.residual
@@ -256,8 +256,8 @@ def _together(groups: Iterable[list[Report]]) -> Iterator[list[list[Report]]]:
     yield some
 
 
-def _patients(engine: Anonymizer, groups: list[list[Report]]) -> Iterator[tuple[Outcome, int]]:
-    """The reports of some patients."""
+def pseudonymised(engine: Anonymizer, groups: list[list[Report]]) -> Iterator[tuple[Outcome, int]]:
+    """The reports of some patients, a group for each, with their positions."""
     found = iter(engine.by_rules([report.text for reports in groups for report in reports]))
     for reports in filter(None, groups):
         yield from _patient(engine, reports, list(islice(found, len(reports))))

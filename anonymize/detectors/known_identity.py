@@ -376,9 +376,10 @@ class KnownIdentity(Detector):
         ):
             yield Span(before.start(), start - (view.text[start - 1] == " "), "initials", 0.85, "known.initial_beside")
         after = _INITIAL_AFTER.match(view.text, end)
-        degree = after and collapse(after.group(1))  # "M.D."
-        if after and after.group(1)[0].isupper() and (len(degree) == 1 or degree not in self._words.common):
-            yield Span(*after.span(1), "initials", 0.85, "known.initial_beside")
+        if after and after.group(1)[0].isupper():
+            letters = collapse(after.group(1))
+            if len(letters) == 1 or letters not in self._words.common:  # "M.D."
+                yield Span(*after.span(1), "initials", 0.85, "known.initial_beside")
 
     def _compounds(self, view: View) -> Iterable[Span]:
         """Full names in any joint: ``Le Goff``/``Legoff``, ``JEANPIERRE``, ``DUPONT_Marie``, ``Du-\\npont``."""

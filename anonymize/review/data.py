@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from anonymize.batch import _patient as pseudonymised
+from anonymize.batch import pseudonymised
 from anonymize.console import Console, UserError
 from anonymize.detectors.known_identity import KnownIdentity, KnownWords
 from anonymize.engine import Anonymizer
@@ -199,7 +199,7 @@ class Pairs:
     def _pairs(self, reports: Sequence[Report]) -> Iterator[Pair]:
         at = {report.position: report for report in reports}
         self.engine.looks.clear()
-        for outcome, position in pseudonymised(self.engine, list(reports)):
+        for outcome, position in pseudonymised(self.engine, [list(reports)]):
             looks, report = list(self.engine.looks), at[position]
             self.engine.looks.clear()
             safe = self._safe.get(outcome.report.report_id)
