@@ -6,6 +6,7 @@ import csv
 import json
 import random
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from anonymize.engine import Anonymizer
 from anonymize.keys import Keys
 from anonymize.measure import Gold, measure, read_gold
 from anonymize.policy import ReportsConfig
-from anonymize.report import Identity
+from anonymize.report import Identity, Span
 
 KEYS = Keys(b"k" * 32)
 SURNAMES = ("Abrivard", "Cazedepats", "Drouhault", "Ferlicot", "Guillemaud", "Hautecoeur", "Jouanneteau", "Kerdilès")
@@ -150,7 +151,5 @@ def test_measure_prints_the_keys_that_others_read(tmp_path: Path) -> None:
 class _Everything(Anonymizer):
     """Hides whole documents."""
 
-    def find(self, text: str, identity: Identity | None = None) -> list:
-        from anonymize.report import Span
-
-        return [Span(0, len(text), "name", 1.0, "test")]
+    def by_rules(self, texts: Sequence[str]) -> list[list[Span]]:
+        return [[Span(0, len(text), "name", 1.0, "test")] for text in texts]
