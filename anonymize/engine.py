@@ -318,8 +318,7 @@ class Anonymizer:
 
 
 def settle() -> None:
-    """Tell Python that what is loaded now (word lists, patterns, weights) stays: its collections of garbage pass over it, and
-    long runs are a tenth faster."""
+    """Tell Python that what is loaded now (word lists, patterns, weights) stays: its collections of garbage pass over it."""
     gc.collect()
     gc.freeze()
 

@@ -60,11 +60,8 @@ class Contacts(Detector):
             start = run.start()
             if start < end or folded[start - 1 : start].isalpha():
                 continue
-            plus = (
-                None
-                if folded[start - 1 : start] not in ("+", "(", " ")
-                else _PLUS.search(folded, max(0, start - 3), start)
-            )
+            signed = folded[start - 1 : start] in ("+", "(", " ")
+            plus = _PLUS.search(folded, max(0, start - 3), start) if signed else None
             begin = plus.start() if plus else start
             if not plus and folded[start - 2 : start - 1].isdigit():
                 sign = folded[start - 1]

@@ -53,10 +53,9 @@ class Initials(Detector):
             found = _BRACKET.match(text, match.end())
             if found and fold(found["initials"]) not in self._abbreviations:
                 yield from self._spans(found, "names.written")
-        for start, end in view.lines[-_LAST:]:
-            yield from self._spans(_LINE.match(text, start, end), "names.typed")
         last = view.lines[-_LAST:]
         for number, (start, end) in enumerate(last):
+            yield from self._spans(_LINE.match(text, start, end), "names.typed")
             signed = _SIGNED.match(text, start, end)
             if signed and (number == len(last) - 1 or start >= self._sections.edges(view)[1]):
                 yield from self._spans(signed, "names.signature")

@@ -113,9 +113,7 @@ class NameReader:
         while taken < 3 and (match := WORD.match(view.folded, position)):
             word = match.group()
             frequency, given, surname, _ = self.lexicon.codes(word)
-            if word in self.particles and not (taken and 0 < surname < 3):
-                pass
-            else:
+            if word not in self.particles or (taken and 0 < surname < 3):
                 ordinary = frequency > (4 if word in self.common else 5)
                 rare = min(given or 9, surname or 9)
                 if word in never or len(word) < 3 or ordinary or rare > 3 or (frequency > 3 and rare > 2):

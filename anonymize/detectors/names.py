@@ -9,7 +9,6 @@ from anonymize.detectors import Detector
 from anonymize.detectors.name_reader import NameReader
 from anonymize.detectors.protected_terms import protected_of
 from anonymize.languages import Pack
-from anonymize.ner.lexicon import Lexicon
 from anonymize.report import Gazetteer, Span
 from anonymize.sections import parser_of
 from anonymize.text import Anchored, View, alternatives, fold, words_of
@@ -57,7 +56,6 @@ class Names(Detector):
         # In German, nouns have capitals: weak cues need more than one
         self._noun_capitals = bool(words.get("noun_capitals", False))
         self._with_title = bool(words.get("title_included", False))
-        self._lexicon = Lexicon(pack) if self._noun_capitals else None
         self._relative_words = frozenset(fold(str(word)) for word in words["relatives"]) if self._noun_capitals else ()
         self._shortened = frozenset(fold(str(word)).rstrip(".") for word in words["titles"] if str(word).endswith("."))
         self._title_words = frozenset(fold(str(word)).rstrip(".") for word in words["titles"])
@@ -177,7 +175,7 @@ class Names(Detector):
             if end is not None and rule == "names.relative" and view.case == "mixed" and view.text[start:end].isupper():
                 continue  # an abbreviation: "frère HLA compatible"
             weak = rule in _WEAK or (rule == "names.title" and fold(match["title"]) in self._relative_words)
-            if end is not None and weak and not self._borne(view, start, end):
+            if end is not None and weak and self._noun_capitals and not self._borne(view, start, end):
                 continue  # a particle or a noun: "die Mutter den Eindruck", "Bruder Asthma"
             if (
                 end is not None
@@ -224,12 +222,10 @@ class Names(Detector):
     def _borne(self, view: View, start: int, end: int) -> bool:
         """Whether people bear the first word of a name behind a weak cue, where every noun has a capital."""
         words = self._reader.words(view, start, end)
-        if self._lexicon is None:  # "overleg met Cardiologie"
-            return view.case != "mixed" or len(words) != 1 or words[0] not in self._reader.clinical
         if not words or view.text[start].islower():
             return False
         first = words[0].split("-")[0]
-        frequency, given, surname, _ = self._lexicon.codes(first)
+        frequency, given, surname, _ = self._reader.lexicon.codes(first)
         if first in self._reader.clinical:
             return False
         if 0 < given < 4 or 0 < surname < 4:

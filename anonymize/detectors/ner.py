@@ -66,10 +66,11 @@ class Ner(Detector):
         self._clinical = self._medical | {fold(word) for word in pack.words("common")}
         units = alternatives(pack["detectors"]["identifiers"]["units"])
         self._nouns = bool(pack["detectors"]["names"].get("noun_capitals", False))
+        tag = r"[\da-f]{4},[\da-f]{4}"
         self._measure = re.compile(
             rf"(?<![\w.,/])\d{{1,4}}(?:[.,]\d{{1,3}})? ?{units}(?!\w)|(?<!\w)[cdtls]\d{{1,2}}(?:-[cdtls]?\d{{1,2}})?(?!\w)"
-            r"|(?<=\()[\da-f]{4},[\da-f]{4}\)?(?: [a-z]{2}(?!\w))?"  # the tag of a DICOM element
-            r"|(?<!\w)[\da-f]{4},[\da-f]{4}(?!\w)"  # the tag of a DICOM element
+            # the tag of a DICOM element, in brackets with what stands behind it
+            rf"|(?<=\(){tag}\)?(?: [a-z]{{2}}(?!\w))?|(?<!\w){tag}(?!\w)"
         )
         # what announces a number is none of it
         words = pack["detectors"]["identifiers"]
