@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import gc
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
-from itertools import chain, islice
+from itertools import islice
 
 from anonymize import repeats
 from anonymize.dates import age_months, whole_weeks
 from anonymize.detectors import build, hospital
 from anonymize.detectors.known_identity import KnownIdentity, KnownWords
-from anonymize.detectors.ner import Ner, plausible
+from anonymize.detectors.ner import Ner
 from anonymize.detectors.tagger import open_tagger
+from anonymize.edits import Edit, apply, over, replacements
+from anonymize.evidence import Evidence
 from anonymize.files import fingerprint
 from anonymize.keys import Keys
 from anonymize.languages import load_pack
+from anonymize.overlaps import Rests, resolve
 from anonymize.policy import ReportsConfig
 from anonymize.presidio import RecognizerRegistry
 from anonymize.report import Gazetteer, Identity, Replacement, Report, SafeReport, Span
@@ -27,35 +29,8 @@ from anonymize.sections import parser_of
 from anonymize.surrogates import CAP_MONTHS, Person, Surrogates, originals
 from anonymize.text import View, view_of, words_of
 
-# At equal extent the more telling kind wins.
-_RANK = {
-    kind: rank
-    for rank, kind in enumerate(("birth_date", "date", "name", "phone", "national_id", "patient_id", "visit_id"))
-}
 TOGETHER = 16
 """Texts that the detectors look at together."""
-_LONG_WORD = re.compile(r"[^\W\d_]{2,}")
-# What a date may stand in or behind without being a part of it.
-_CUT_BY_DATE = frozenset(
-    ("patient_id", "visit_id", "id", "national_id", "professional_id", "phone", "name", "initials", "town")
-)
-_PROTECTABLE = frozenset(
-    (
-        "names.header_line",
-        "names.signature",
-        "names.export",
-        "names.staff",
-        "names.cue",
-        "names.given",
-        "names.company",
-        "names.owned",
-        "names.actor",
-        "known.typo",
-        "institutions.head",
-        "addresses.town",
-        "ner.trained",
-    )
-)
 
 
 @dataclass(frozen=True)
@@ -66,16 +41,6 @@ class Outcome:
     counts: dict[str, int]  # spans by kind
     residual: int  # known names that only the second look caught
     replacements: tuple[Replacement, ...] = ()  # by column and place; what the vault holds
-
-
-@dataclass(frozen=True)
-class Edit:
-    """``text[start:end]`` of an original gives way to ``new``."""
-
-    start: int
-    end: int
-    kind: str
-    new: str
 
 
 class Anonymizer:
@@ -109,8 +74,9 @@ class Anonymizer:
         # titles of examinations repeat over an export: what rules say of one is kept, in memory only
         self._exam = lru_cache(maxsize=2048)(self.by_rule)
         self.words = KnownWords(self.pack)
-        # in German every noun has a capital: what rules leave of the tagger's "Hause Klinikum X" is none of its name
-        self._nouns = self.words.common if self.pack["detectors"]["names"].get("noun_capitals") else frozenset[str]()
+        lexicon = self.tagger.lexicon if isinstance(self.tagger, Ner) else None
+        self._evidence = Evidence(self.pack, self.words, lexicon)
+        self._rests = Rests(self.pack, self.words)
         self._nobody = self.known(Identity())
         self.sections = parser_of(self.pack)
         self.surrogates = Surrogates(self.pack, keys, gazetteer or Gazetteer(), avoid)
@@ -172,35 +138,13 @@ class Anonymizer:
         for detector in self.detectors:
             for view, spans in zip(views, found, strict=True):
                 spans += detector.find(view)
-        sifted = [self._sifted(view, spans) for view, spans in zip(views, found, strict=True)]
+        sifted = [self._evidence.sift(view, spans) for view, spans in zip(views, found, strict=True)]
         return [repeats.spread(spans, runs) if runs else spans for spans, runs in zip(sifted, repeated, strict=True)]
-
-    def _sifted(self, view: View, spans: list[Span]) -> list[Span]:
-        """Without eponyms in use, and without what is not plausible in the whole text."""
-        phrases = self.words.protected.phrases(view)
-        if phrases:
-            spans = [span for span in spans if not self._protected(view, span, phrases)]
-        return plausible(spans, view, self.tagger.lexicon) if isinstance(self.tagger, Ner) else spans
-
-    def _protected(self, view: View, span: Span, phrases: Sequence[tuple[int, int]]) -> bool:
-        """Whether a span of weak evidence is an eponym in use. A longer one of the tagger gives way only where phrases
-        hold all of its words ("Weber B"), not where it begins with one ("Denis 9 rue ...")."""
-        if span.rule not in _PROTECTABLE:
-            return False
-        if span.rule != "ner.trained":
-            return _inside(span, phrases)
-        words = [match.span() for match in _LONG_WORD.finditer(view.text, span.start, span.end)]
-        inside = [any(start <= first and last <= end for start, end in phrases) for first, last in words]
-        # "Lauge-Hansen SER": what is left is a clinical word
-        clinical = (view.folded[first:last] in self.words.clinical for first, last in words)
-        return any(inside) and all(map(any, zip(inside, clinical, strict=True)))
 
     def combine(self, text: str, spans: Sequence[Span], known: KnownIdentity | None) -> list[Span]:
         """The spans of :meth:`by_rule` and those of the patient's identity, in order, without overlaps."""
         view = view_of(text)
-        everyday = (self._nouns, self.words.clinical)
-        found = [*spans, *(known.find(view) if known else ())]
-        return resolve(view, found, *everyday, particles=self.words.particles)
+        return resolve(view, [*spans, *(known.find(view) if known else ())], self._rests)
 
     def names_in(self, text: str, spans: Sequence[Span]) -> set[str]:
         """Folded words of the names found in ``text`` that are worth searching in the patient's other reports."""
@@ -271,8 +215,8 @@ class Anonymizer:
             Replacement(safe.report_id, field, kind, 0, len(getattr(safe, field)), value, 0, getattr(safe, field))
             for field, kind, value in (*whole, ("date", "date", report.exam_date))
         ]
-        rows += _replacements(safe.report_id, "exam", report.exam, exam_edits)
-        rows += _replacements(safe.report_id, "text", report.text, edits)
+        rows += replacements(safe.report_id, "exam", report.exam, exam_edits)
+        rows += replacements(safe.report_id, "text", report.text, edits)
         return Outcome(safe, dict(counts), residual + more, tuple(rows))
 
     def _replace(
@@ -321,167 +265,3 @@ def settle() -> None:
     """Tell Python that what is loaded now (word lists, patterns, weights) stays: its collections of garbage pass over it."""
     gc.collect()
     gc.freeze()
-
-
-def apply(text: str, edits: Iterable[Edit]) -> str:
-    """``text`` after ``edits``, which are in order and do not overlap."""
-    pieces, position = [], 0
-    for edit in edits:
-        pieces += [text[position : edit.start], edit.new]
-        position = edit.end
-    return "".join([*pieces, text[position:]])
-
-
-def over(text: str, first: Sequence[Edit], second: Sequence[Edit]) -> list[Edit]:
-    """Edits of ``text`` that do what ``first`` does, and then ``second`` to the result (offsets in the result).
-
-    Edits that meet become one; what the second look leaves of a first replacement stays in it.
-    """
-    between = apply(text, first)
-    bounds, moved = [], 0  # place of each first edit in ``between``
-    for edit in first:
-        bounds.append((edit.start + moved, edit.start + moved + len(edit.new)))
-        moved += len(edit.new) - (edit.end - edit.start)
-
-    def back(place: int, before: int) -> int:
-        """The place in ``text`` of one in ``between`` that has ``before`` first edits on its left."""
-        return place + (first[before - 1].end - bounds[before - 1][1] if before else 0)
-
-    out: list[Edit] = []
-    index = 0
-    waiting = list(reversed(second))
-    while waiting:
-        members = [waiting.pop()]
-        low, high = members[0].start, members[0].end
-        while index < len(first) and bounds[index][1] <= low:
-            out.append(first[index])
-            index += 1
-        met = index
-        while True:  # edits chain: a first one reaches into the next second one, and so on
-            if index < len(first) and bounds[index][0] < high:
-                low, high = min(low, bounds[index][0]), max(high, bounds[index][1])
-                index += 1
-            elif waiting and waiting[-1].start < high:
-                members.append(waiting.pop())
-                high = max(high, members[-1].end)
-            else:
-                break
-        within = [Edit(edit.start - low, edit.end - low, edit.kind, edit.new) for edit in members]
-        out.append(Edit(back(low, met), back(high, index), members[0].kind, apply(between[low:high], within)))
-    return [*out, *first[index:]]
-
-
-def _replacements(report_id: str, field: str, text: str, edits: Iterable[Edit]) -> list[Replacement]:
-    rows, moved = [], 0
-    for edit in edits:
-        original = text[edit.start : edit.end]
-        if edit.new != original:
-            row = Replacement(
-                report_id, field, edit.kind, edit.start + moved, len(edit.new), original, edit.start, edit.new
-            )
-            rows.append(row)
-        moved += len(edit.new) - (edit.end - edit.start)
-    return rows
-
-
-def resolve(
-    view: View,
-    spans: Iterable[Span],
-    everyday: Collection[str] = (),
-    clinical: Collection[str] = (),
-    particles: frozenset[str] = frozenset(),
-) -> list[Span]:
-    """Spans in order without overlaps: their union stays covered. ``particles`` stand inside names ("d'Anjou").
-
-    Rules and columns say what something is; the tagger fills what they leave open. A span inside another gives way, except
-    that a date behind a number or a name (``IPP 123456 12/03/1980``) cuts it. An ``everyday`` word, or ``clinical`` ones
-    of a name, are nothing that the tagger is left with.
-    """
-    trimmed = [span for span in (_trim(view.text, span) for span in spans) if span.end > span.start]
-    certain = _apart(view, [span for span in trimmed if span.rule != "ner.trained"])
-    tagged = _apart(view, [span for span in trimmed if span.rule == "ner.trained"])
-    if not tagged:
-        return certain
-    left: list[Span] = []
-    first = 0  # both are in order: what ends before this span ends before the next one
-    for span in tagged:
-        while first < len(certain) and certain[first].end <= span.start:
-            first += 1
-        if first == len(certain) or certain[first].start >= span.end:
-            left.append(span)
-        else:
-            pieces = _outside(view, span, (certain[n] for n in range(first, len(certain))), particles)
-            left += (piece for piece in pieces if _says(view, piece, everyday, clinical))
-    return sorted([*certain, *left], key=lambda span: span.start)
-
-
-def _outside(view: View, span: Span, taken: Iterable[Span], particles: frozenset[str]) -> Iterator[Span]:
-    """The parts of ``span`` that no span of ``taken`` covers, where they hold a letter or a digit."""
-    position = span.start
-    for other in chain(taken, (Span(span.end, span.end, span.kind, 0.0, ""),)):
-        stop = min(other.start, span.end)
-        if stop > position:
-            piece = _trim(view.text, replace(span, start=position, end=stop))
-            rest = view.text[piece.start : piece.end]
-            # what is left of a name has a capital or a digit ("cabinet à" before a town has none)
-            telling = str.isalnum if view.case != "mixed" else _telling
-            inner = span.kind == "name" and rest.islower() and particles.issuperset(words_of(rest))
-            if inner or rest == view.text[span.start : span.end] or any(map(telling, rest)):
-                yield piece
-        position = max(position, other.end)
-        if position >= span.end:
-            return
-
-
-def _says(view: View, piece: Span, everyday: Collection[str], clinical: Collection[str]) -> bool:
-    """Whether what rules left of a tagger's span says something: a number has digits ("INSZ" before one has none)."""
-    text = view.folded[piece.start : piece.end]
-    if piece.kind == "id" and len(text) > 2 and view.text[piece.end : piece.end + 1] in (" ", ":"):
-        return any(map(str.isdigit, text))
-    if piece.kind == "name":
-        return text[0] != "." or not all(word in clinical for word in words_of(text))  # "Norbert. Vena cava"
-    return text not in everyday
-
-
-def _cut(text: str, span: Span) -> str:
-    return text[span.start : span.end]
-
-
-def _telling(char: str) -> bool:
-    return char.isupper() or char.isdigit()
-
-
-def _apart(view: View, spans: Sequence[Span]) -> list[Span]:
-    ordered = sorted(spans, key=lambda s: (s.start, -s.end, -s.score, _RANK.get(s.kind, 99)))
-    out: list[Span] = []
-    for span in ordered:
-        if not out or span.start >= out[-1].end:
-            out.append(span)
-            continue
-        last = out[-1]
-        if (
-            last.kind in _CUT_BY_DATE
-            and span.kind in ("date", "birth_date")
-            and span.start > last.start
-            and span.score >= 0.9
-        ):
-            before = _trim(view.text, replace(last, end=span.start))
-            rest = _trim(view.text, replace(last, start=span.end))
-            out[-1:] = [piece for piece in (before, span, rest) if any(map(str.isalnum, _cut(view.text, piece)))]
-        elif span.end > last.end:
-            strong = last if last.end - last.start >= span.end - span.start else span
-            out[-1] = Span(last.start, span.end, strong.kind, max(last.score, span.score), strong.rule)
-    return out
-
-
-def _trim(text: str, span: Span) -> Span:
-    start, end = span.start, span.end
-    while start < end and (text[start].isspace() or text[start] in ",;:"):
-        start += 1
-    while start < end and (text[end - 1].isspace() or text[end - 1] in ",;:"):
-        end -= 1
-    return span if (start, end) == (span.start, span.end) else replace(span, start=start, end=end)
-
-
-def _inside(span: Span, ranges: Iterable[tuple[int, int]]) -> bool:
-    return any(start < span.end and span.start < end for start, end in ranges)

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anonymize.engine import Anonymizer, resolve
+from anonymize.engine import Anonymizer
 from anonymize.keys import Keys
+from anonymize.overlaps import resolve
 from anonymize.policy import Policy, ReportsConfig
 from anonymize.report import KINDS, Identity, Report, Span
 from anonymize.text import View, collapse, fold

@@ -14,10 +14,11 @@ from pydantic import BaseModel
 
 from anonymize.audit import append_audit, broken_line
 from anonymize.dates import age_months, forms_of, shift
-from anonymize.engine import Anonymizer, resolve
+from anonymize.engine import Anonymizer
 from anonymize.keys import Keys
 from anonymize.languages import available, load_pack
 from anonymize.measure import Gold, measure, read_gold, score
+from anonymize.overlaps import resolve
 from anonymize.policy import ReportsConfig
 from anonymize.report import Identity, Span
 from anonymize.sections import parser_of

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from anonymize.audit import append_chained, broken_line
 from anonymize.cli import app
-from anonymize.engine import Anonymizer, Edit, apply, over
+from anonymize.edits import Edit, apply, over
+from anonymize.engine import Anonymizer
 from anonymize.files import read_rows
 from anonymize.keys import Keys
 from anonymize.policy import Policy, ReportsConfig

@@ -9,7 +9,7 @@ from anonymize.languages import Pack
 from anonymize.ner.lexicon import Lexicon
 from anonymize.text import WORD, View, fold
 
-_INITIAL = re.compile(r"[^\W\d_](?![^\W\d_'’])(?:\. ?|(?=-))?(?:-[ ]?[^\W\d_](?![^\W\d_]))?")
+_INITIAL = re.compile(r"[^\W\d_](?![^\W\d_'’]| ?[°º])(?:\. ?|(?=-))?(?:-[ ]?[^\W\d_](?![^\W\d_]))?")
 _GAP = re.compile(r"(?:[ \u00a0]{1,2}|, ?|\. ?|[-'’] ?)")
 _BACK_GAPS = (" ", ", ", ". ", "., ")
 _BEHIND_INITIAL = ("", "-", "‐", "‑", "'", "’")

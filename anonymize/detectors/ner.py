@@ -35,11 +35,10 @@ _LABEL = re.compile(r"([A-Z]{2,4}) (?=\d)")
 _DECIMAL = re.compile(r"\d ?[.,]\d")
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _FOLLOWING = re.compile(r" ([A-ZÀ-ÖØ-Þ][^\W\d_]{2,})(?![\w'’])")
+_AFTER_LABEL = re.compile(r"[ \t]{0,3}[:°º=]")
 _CAPITAL = re.compile(r"[A-ZÀ-ÖØ-Þ][^\W\d_]{2}")
 _ORDINARY = 3  # frequency class from which an unlisted word is an everyday one
-_EVIDENCE = frozenset(("name", "birth_date", "phone", "email", "address", "national_id", "patient_id", "visit_id"))
-_ALONE = frozenset(("names.given", "names.owned", "names.actor", "names.company"))
-_LONG = 600  # characters from which a text without any identity is taken for one that has none
+_SHORT = 600  # characters up to which an unknown word in capitals may well be a name
 
 
 class Ner(Detector):
@@ -158,6 +157,8 @@ class Ner(Detector):
         words = [match for match in _WORD.finditer(view.text, span.start, span.end) if match.group()[0].isupper()]
         while len(words) > 1 and self._opens_sentence(view, words):
             words.pop()  # "Gasnier Ludovic. La maman"
+        while len(words) > 1 and span.kind == "name" and self._announces(view, words[-1]):
+            words.pop()  # "Albert Lila Tél :"
         if not words:
             return span if span.kind == "name" and self._borne(view.text[span.start : span.end], span.score) else None
         long = [match.group() for match in words if len(match.group()) > 1]
@@ -202,6 +203,13 @@ class Ner(Detector):
         last = words[-1].group()
         stopped = "." in view.text[words[-2].end() : words[-1].start()]
         return stopped and fold(last) in self._stop and last[1:].islower()
+
+    def _announces(self, view: View, word: re.Match[str]) -> bool:
+        """Whether the last word is none that people bear but the label of what follows."""
+        folded = fold(word.group())
+        return folded in self._stop and (
+            _AFTER_LABEL.match(view.text, word.end()) is not None or not any(self.lexicon.codes(folded)[1:3])
+        )
 
     def _with_surname(self, view: View, last: str, end: int) -> int:
         """The end of the surname behind a given name on which the tagger stopped, else ``end``."""
@@ -262,43 +270,6 @@ class Ner(Detector):
             return frequency < _FREQUENT - 1 or score >= 0.9
         if self._nouns:
             return score >= 0.999
-        if not frequency and len(view.text) < _LONG:
+        if not frequency and len(view.text) < _SHORT:
             return score >= 0.8
         return score >= (_SURE if frequency < _ORDINARY else 0.995)
-
-
-def plausible(spans: list[Span], view: View, lexicon: Lexicon) -> list[Span]:
-    """Without the tagger's unsure spans, where a long text holds nothing else that identifies.
-
-    Case reports hold no identity; there a capital is seldom a person. A given name beside another word still is.
-    """
-    if len(view.text) < _LONG or any(_identifies(span) for span in spans):
-        return spans
-    return [span for span in spans if not _doubtful(span, view, lexicon)]
-
-
-def _doubtful(span: Span, view: View, lexicon: Lexicon) -> bool:
-    """Whether a span says nothing where no other one identifies: an unsure one of the tagger, a single name that
-    may be an eponym or an author."""
-    if span.rule.startswith("ner."):
-        return span.score < _SURE and not _full_name(span, view, lexicon)
-    return span.rule in _ALONE
-
-
-def _full_name(span: Span, view: View, lexicon: Lexicon) -> bool:
-    words = [match.group() for match in _WORD.finditer(view.text, span.start, span.end) if len(match.group()) > 2]
-    return (
-        span.kind == "name"
-        and len(words) > 1
-        and any(word[0].isupper() and 0 < lexicon.codes(fold(word))[1] < 4 for word in words)
-        and not any(word.islower() for word in words)
-    )
-
-
-def _identifies(span: Span) -> bool:
-    """Whether a rule is as good as sure that the text names somebody."""
-    return (
-        span.kind in _EVIDENCE
-        and span.score >= 0.75
-        and span.rule not in ("names.cue", "names.relative", "ner.trained")
-    )

@@ -225,6 +225,7 @@ class ProtectedWords(Config):
 
     heads: Annotated[Words, few(15)]
     links: Words
+    laws: Words = Field(default_factory=list)
 
 
 class Detectors(Config):
