@@ -33,6 +33,7 @@ _SUM = re.compile(r"\d[ .,\-/x]?$|[<>=~+±]\s?$|\b(?:ca|etwa|circa|rund|ad)\.? ?
 _LEFT = re.compile(r" ?(?:[x*/+€$%]|\d)")
 _CLOCK = re.compile(r" ?(?:h|:)\d\d")
 _POINTED = re.compile(r"[:,;)/]| [a-z]")
+_DAY = re.compile(r"\d{1,2}(?!\d)")
 _SPINE = re.compile(r"\d+[./\-]\d+")
 
 
@@ -419,7 +420,11 @@ class Dates(Detector):
             simple = match["part"].isdigit()
             joined_by_word = simple and match["join"] not in ("-", "–")
             listed = _LIST.search(view.folded, max(0, begin - 4), begin) or self._listed(view, begin)
-            if joined_by_word and not listed and not self._list_day.before(view.folded, begin, 2, 0):
+            # "NUIT 26 AU 27 DECEMBRE": two days in turn are no count before a date
+            in_turn = joined_by_word and _DAY.match(view.folded, start)
+            if in_turn and int(in_turn.group()) != int(match["part"]) + 1:
+                in_turn = None
+            if joined_by_word and not listed and not in_turn and not self._list_day.before(view.folded, begin, 2, 0):
                 return
             if simple and re.search(r"[a-z]-?\Z", view.folded[max(0, begin - 2) : begin]):
                 return

@@ -25,6 +25,17 @@ _SIGNED = re.compile(rf"[ \t\-–—]*(?P<initials>{_UPPER}\. ?-?(?:{_UPPER}\. ?
 _BRACKET = re.compile(
     rf"[^()\n]{{0,30}}\((?P<initials>(?:{_UPPER}\.?){{2,4}}(?: ?/ ?(?:{_UPPER}{{2,4}}|{_LOWER}{{2,4}}))?)\)"
 )
+# "le 6 mai 2024 / PYC-mr": who dictated and who typed, behind the date of a letter
+_DATED = re.compile(
+    rf"(?:(?:19|20)\d\d|[./\-]\d\d) ?[/,\-–] ?(?P<initials>{_UPPER}{{2,4}}[/\-]{_LOWER}{{2,3}}|{_LOWER}{{2,3}}/{_LOWER}{{2,3}})[ \t]*$",
+    re.M,
+)
+# Apart at the end of a line: "Dr Amaia Etchebar          AE/jl"
+_APART = re.compile(rf"(?:[ ]{{4,}}|\t)(?P<initials>{_UPPER}{{2,4}} ?[/:\-] ?{_LOWER}{{2,4}})[ \t]*$", re.M)
+# "signé DKA", "Lu par BM et OZ", "Getypt: KVDB"
+_BY = re.compile(
+    rf"(?: ?: ?| )(?P<initials>{_UPPER}{{2,4}})(?: ?(?:/|&|,|[a-z]{{1,3}}) (?P<second>{_UPPER}{{2,4}}))?(?=[ ]?(?:$|[\n.,;)|]|- ))"
+)
 _LAST = 4  # lines of a document that may hold nothing but initials
 
 
@@ -38,6 +49,9 @@ class Initials(Detector):
         words = pack["detectors"]["names"]
         self._references = Anchored(words["references"], rf"(?<!\w){alternatives(words['references'])}(?![^\W\d_])")
         self._written = Anchored(words["written"], rf"(?<!\w){alternatives(words['written'])}(?!\w)")
+        # a verb alone says less than "read by": what stands behind it need not be a person
+        signs = [*words["signs"], *words["typists"]]
+        self._by = Anchored(signs, rf"(?<!\w){alternatives(signs)}(?!\w)")
         self._sections = parser_of(pack)
         clinical = pack.words("clinical")
         self._abbreviations = frozenset(fold(word) for word in clinical if len(word) < 6)
@@ -53,9 +67,18 @@ class Initials(Detector):
             found = _BRACKET.match(text, match.end())
             if found and fold(found["initials"]) not in self._abbreviations:
                 yield from self._spans(found, "names.written")
+        for match in self._by.finditer(view) if view.case == "mixed" else ():
+            found = _BY.match(text, match.end())
+            if found and fold(found["initials"]) not in self._abbreviations:
+                yield from self._spans(found, "names.written")
+                if found["second"]:
+                    yield Span(*found.span("second"), "initials", 0.8, "names.written")
+        for match in _DATED.finditer(text) if view.digits else ():
+            yield from self._spans(match, "names.typed")
         last = view.lines[-_LAST:]
         for number, (start, end) in enumerate(last):
             yield from self._spans(_LINE.match(text, start, end), "names.typed")
+            yield from self._spans(_APART.search(text, start, end), "names.typed")
             signed = _SIGNED.match(text, start, end)
             if signed and (number == len(last) - 1 or start >= self._sections.edges(view)[1]):
                 yield from self._spans(signed, "names.signature")

@@ -12,7 +12,7 @@ from anonymize.detectors import Detector
 from anonymize.detectors.cues import normal
 from anonymize.languages import Pack
 from anonymize.report import Span
-from anonymize.text import View, fold
+from anonymize.text import View, fold, words_of
 
 _KIND_OF = {
     "patient": "patient_id",
@@ -69,6 +69,9 @@ class PastedTable(Detector):
             for sign in (" ", "_", "-", ". ", "'", "")
         }
         self._names |= {f"{form}." for form in self._names}
+        # "non lu" in the column of who read it
+        self._nobody = frozenset(fold(str(word)) for word in [*words["names"]["stop"], *words["names"]["roles"]])
+        self._nobody |= frozenset(fold(word) for word in pack.words("clinical"))
         self._titles = frozenset(fold(str(title)).rstrip(".") for title in words["names"]["titles"])
 
     def find(self, view: View) -> Iterable[Span]:
@@ -100,8 +103,8 @@ class PastedTable(Detector):
         for sign in signs:
             if view.text.count(sign, start, end) < _LEAST - 1:
                 continue
-            if self._names.isdisjoint(cell.strip(' "') for cell in view.folded[start:end].split(sign)):
-                continue  # quicker than all cells
+            if self._names.isdisjoint(fold(cell).strip(' "') for cell in view.text[start:end].split(sign)):
+                continue  # quicker than all cells; folded text has no tabs
             cells = self._cells(view.text, start, end, sign)
             kinds = [self._headings.get(normal(view.text[first:last].replace("_", " ")), "") for first, last in cells]
             if "name" in kinds and len(kinds) - kinds.count("") >= _LEAST:
@@ -125,6 +128,8 @@ class PastedTable(Detector):
             if not kind or len(value) < 2 or len(value) > 80:
                 continue
             telling = any(map(str.isalpha, value)) if kind in ("name", "town", "address") else _DIGIT.search(value)
+            if kind == "name" and self._nobody.issuperset(words_of(value)):
+                continue
             if telling:
                 first = view.text.index(value, first)
                 yield Span(first, first + len(value), kind, 0.9, "table.cell")

@@ -27,9 +27,10 @@ _COMPOUND_AFTER = re.compile(r"-[A-ZÀ-ÖØ-Þ][^\W\d_]+")
 _BEFORE = re.compile(r"([^\W\d_]+)(?:[ ]{1,2}|['’])\Z")
 # A line of a chat or of a dictated dialogue, folded: "[14:02] jules : ..."
 _SPEAKER = re.compile(
-    r"[ \t]*[\[(]?\d{1,2}[:h]\d\d(?::\d\d)?[\])]?[ ,\-–]{1,3}(?P<name>[^\W\d_]{3,}(?:[ \-][^\W\d_]{3,})?) ?: "
+    r"[ \t]*[\[(]?\d{1,2}[:h]\d\d(?::\d\d)?[\])]?[ ,\-–]{1,3}(?P<name>[^\W\d_]{3,}(?:[ \-][^\W\d_]{2,})?) ?: "
 )
 _CAPITAL = r"(?P<name>[^\W\d_]+(?:['’\-][^\W\d_]+){0,3})"
+_CLAUSE = re.compile(r" ?(?:[.,;:)\n]|$)")
 _MOST = 5  # frequency class from which a word of the text is too ordinary to be a name by itself
 
 
@@ -68,6 +69,7 @@ class RunningNames(Detector):
     def find(self, view: View) -> Iterable[Span]:
         """Spans with scores from 0.75 (two tokens of evidence) to 0.7."""
         if view.case == "upper":
+            yield from self._in_capitals(view)
             return
         yield from self._speakers(view)
         if view.case == "lower":
@@ -91,6 +93,15 @@ class RunningNames(Detector):
                     yield self._extended(view, start, end, rule)
         for match in self._acts.finditer(view):
             yield from self._actor(view, match.start())
+
+    def _in_capitals(self, view: View) -> Iterator[Span]:
+        """Behind a preposition of company, in a text of capitals: only a word that no text holds and that ends a clause."""
+        for match in self._company.finditer(view):
+            start, end = match.span("name")
+            words = re.split(r"['’\-]", match["name"])
+            unknown = all(len(word) > 3 and not self._lexicon.codes(word)[0] for word in words)
+            if unknown and self._ordinary.isdisjoint(words) and _CLAUSE.match(view.text, end):
+                yield Span(start, end, "name", 0.7, "names.company")
 
     def _listed(self, view: View) -> Iterator[Span]:
         """Given names that stand alone inside a sentence."""
@@ -144,8 +155,14 @@ class RunningNames(Detector):
             return
         for start, end in view.lines:
             match = _SPEAKER.match(view.folded, start, end) if view.text[start] in "[( 0123456789" else None
-            if match and not self._ordinary.intersection(re.split(r"[ \-]", match["name"])):
-                yield Span(*match.span("name"), "name", 0.75, "names.speaker")
+            if not match:
+                continue
+            first, stop = match.span("name")
+            words = re.split(r"[ \-]", match["name"])
+            if len(words) > 1 and words[-1] in self._ordinary:
+                stop -= len(words.pop()) + 1  # "Laeti IDE :", "Bonnet cadre :"
+            if self._ordinary.isdisjoint(words):
+                yield Span(first, stop, "name", 0.75, "names.speaker")
 
     def _actor(self, view: View, position: int) -> Iterator[Span]:
         """The capitalised word right before a verb of persons."""

@@ -76,6 +76,7 @@ class NameWords(Config):
     acts: Words = Field(default_factory=list)
     references: Words = Field(default_factory=list)
     written: Words = Field(default_factory=list)
+    signs: Words = Field(default_factory=list)
     openings: Words = Field(default_factory=list)
     title_included: bool = False
     noun_capitals: bool = False
