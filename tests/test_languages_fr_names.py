@@ -38,6 +38,16 @@ RUNNING: list[Case] = [
     ("Montré à Pier-Yves en fin de vacation.", ["Pier-Yves"], ["vacation"]),
     ("La maman de Léonie signale une chute.", ["Léonie"], ["chute"]),
     ("Noël rentre chez lui avec un plâtre.", ["Noël"], ["plâtre"]),
+    ("Revue par le Dr Page ce jour.", ["Page"], ["ce jour"]),
+    ("07:54 Mélie IDE : le bilan est parti\n08:40 Bonneton cadre : vu", ["Mélie", "Bonneton"], ["IDE", "cadre"]),
+    ("FRACTURE OPEREE LE 27/11/2023 PAR RAKOTOBAO. BILAN PAR IRM.", ["RAKOTOBAO"], ["IRM", "FRACTURE"]),
+    (
+        "Présents : Italiano-Reux (oncologie), Stoeckli (chir.), Kindt (radio)\nQuorum atteint",
+        ["Italiano-Reux", "Stoeckli", "Kindt"],
+        ["oncologie", "Quorum"],
+    ),
+    ("Dr Ben Salem Kaïs - Chirurgie cardiovasculaire\nTél", ["Ben Salem Kaïs"], ["Chirurgie"]),
+    ("Avocate Me Teyssonnier, demande l'avis médical", ["Teyssonnier"], ["avis"]),
 ]
 SHAPES: list[Case] = [
     ("Examen réalisé par J.-F. LE BIHAN ce jour.", ["J.-F. LE BIHAN"], ["Examen"]),
@@ -64,6 +74,11 @@ INITIALS: list[Case] = [
     ("V/réf : AC/md", ["AC", "md"], []),
     ("Nos références : JPB/sl/2020", ["JPB", "sl"], []),
     ("Scanner sans anomalie.\n\nCordialement\nDr Roussin\nRLSO/jb", ["RLSO", "jb"], ["anomalie"]),
+    ("Delémont, le 6 mai 2024 / PYD-ma\n\nConcerne : M. Joël MONNET", ["PYD", "ma"], ["Concerne"]),
+    ("Progression faible.\n\nLu par BM et OZ.", ["BM", "OZ"], ["Progression"]),
+    ("CR écrit fait 23h50, signé DKA", ["DKA"], ["CR"]),
+    ("Dr Amaia Etchebar                   AE/jl", ["AE", "jl"], []),
+    ("Dossier relu par RCP, validé par IRM.", [], ["RCP", "IRM"]),
     ("Dictée le 18/03, frappée le 21/03 (VB)", ["VB"], ["frappée"]),
     ("Compte rendu dicté le 3 mai 2021 (JMB/cl)", ["JMB/cl"], ["Compte rendu"]),
     ("Radiographie relue (TDM comparée) ce jour.", [], ["TDM"]),
@@ -115,6 +130,15 @@ MESSAGES: list[Case] = [
     ("PatientName=DIALLO^FATOU;Modality=CT;OPER=JC", ["DIALLO", "FATOU", "JC"], ["Modality=CT", "OPER"]),
     ("NOM=DUPONTEL PRENOM=JEANNE EXAMEN=TDM", ["DUPONTEL", "JEANNE"], ["EXAMEN", "TDM"]),
     ("<city>Lensac</city><postalCode>62300</postalCode><code>IRM</code>", ["Lensac", "62300"], ["IRM"]),
+    (
+        "n_exam\tnom\tprenom\tddn\tipp\tacte\tprescripteur\tlu_par\n"
+        "5580117\tBOUAZIZ\tYamina\t14/02/1966\t30187742\tMAIN D F/P\tCHARBONNEL\tTLM\n"
+        "5580125\tLAMBERT\tDésiré\t01/01/1940\t30015563\tGENOUX SCHUSS\tWEIL\tnon lu",
+        ["BOUAZIZ", "Yamina", "CHARBONNEL", "TLM", "LAMBERT", "Désiré", "WEIL"],
+        ["prescripteur", "GENOUX SCHUSS", "non lu"],
+    ),
+    ("Fichier CB3D_POPESCO_0515_1431.dcm, voir rapport.pdf", ["CB3D_POPESCO_0515_1431.dcm"], ["rapport.pdf"]),
+    ("Edité par mlegrand2 le 17/05/2024", ["mlegrand2", "17/05/2024"], ["Edité"]),
     ("kVp=120 ; mAs=80 ; FE=55 % ; matrice=512", [], ["kVp=120", "mAs=80", "matrice"]),
 ]
 DATES: list[Case] = [
@@ -124,6 +148,8 @@ DATES: list[Case] = [
     ("IRM faite le 11 ou le 12 août.", ["11", "12 août"], ["IRM"]),
     ("Scanners les 29/03, 7/04 et 4 et 5 mai 2020.", ["29/03", "7/04", "4", "5 mai 2020"], ["Scanners"]),
     ("Biopsie du 30 janvier dernier sans incident.", ["30 janvier"], ["incident"]),
+    ("RELEVE NUIT 26 AU 27 DECEMBRE", ["26", "27 DECEMBRE"], ["RELEVE"]),
+    ("Apgar 6/9/10, pH 7,18", [], ["6/9/10"]),
     ("Séances des 3, 5 et 7 mars 2021.", ["3", "5", "7 mars 2021"], ["Séances"]),
 ]
 NEGATIVES = [

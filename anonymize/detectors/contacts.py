@@ -21,6 +21,8 @@ _SEP = r"(?: ?[.\-/()_] ?|[ \u00a0]{1,3}| ?\(0\) ?)"
 _NUMBER = re.compile(rf"(?:\(?\+ ?|00 ?|\()?\d(?:{_SEP}?(?:\d|o(?![a-z]))){{4,16}}(?!\d)")
 _SHORT = re.compile(rf"\d(?:{_SEP}?\d){{2,15}}(?!\d)")
 _RUN = re.compile(r"\d+")
+# A moment as machines write it ("20240819 17:02"), the root of an object identifier
+_STAMP = re.compile(r"(?:19|20)\d\d(?:0\d|1[0-2])[0-3]\d[ t]\d\d:|[012]\.\d{1,3}\.\d{1,6}(?:\.\d{1,10}){2}")
 _MEASURE = re.compile(r"\d+[.,]\d+$|\d[.,]\d{1,2} ")
 _PAIRS = re.compile(r"0[1-9]([ .\-/])\d\d(?:\1\d\d){3}(?!\d)")
 _COUNTRY = re.compile(r"\((?:\+|00)?\d{2,3}\) ?$")
@@ -73,7 +75,7 @@ class Contacts(Detector):
                 end = found.end
 
     def _at(self, folded: str, begin: int, run: re.Match[str]) -> Span | None:
-        match = _NUMBER.match(folded, begin)
+        match = None if _STAMP.match(folded, begin) else _NUMBER.match(folded, begin)
         if match and not self._column(folded, begin, match.group()):
             value = match.group()
             if self._in_pairs(value) or self._valid(value):

@@ -19,7 +19,7 @@ _PATH = re.compile(r"(?:\\\\[\w.$\-]{1,60}|(?<!\w)[A-Za-z]:)\\[^\s\"<>|;,]{2,200
 _UNIX = re.compile(r"/(?:home|users|mnt|media|var|data|srv)/[^\s\"<>|;,]{2,200}")
 _ACCOUNT = re.compile(r"(?<![\w\\])[A-Z][A-Z0-9\-]{2,14}\\[a-z][\w.\-]{2,30}(?![\w\\])", re.I)
 _BIC = re.compile(r"(?<!\w)(?:bic|swift)\W{1,4}(?P<code>[a-z]{6}[a-z0-9]{2}(?:[a-z0-9]{3})?)(?!\w)")  # ISO 9362
-_USER = re.compile(r"[a-z][\w.\-]{2,30}")
+_USER = re.compile(r"[a-z][\w.\-]{1,29}\w")
 
 PLATES: dict[str, tuple[str, bool]] = {
     # country and form: pattern in folded text, whether a cue is needed

@@ -27,7 +27,8 @@ _BRACKET = re.compile(
 )
 # "le 6 mai 2024 / PYC-mr": who dictated and who typed, behind the date of a letter
 _DATED = re.compile(
-    rf"(?:(?:19|20)\d\d|[./\-]\d\d) ?[/,\-–] ?(?P<initials>{_UPPER}{{2,4}}[/\-]{_LOWER}{{2,3}}|{_LOWER}{{2,3}}/{_LOWER}{{2,3}})[ \t]*$",
+    rf"(?:(?:19|20)\d\d|[./\-]\d\d) ?[/,\-–] ?"
+    rf"(?P<initials>{_UPPER}{{2,4}}[/\-]{_LOWER}{{2,3}}|{_LOWER}{{2,3}}/{_LOWER}{{2,3}})[ \t]*$",
     re.M,
 )
 # Apart at the end of a line: "Dr Amaia Etchebar          AE/jl"
@@ -50,7 +51,7 @@ class Initials(Detector):
         self._references = Anchored(words["references"], rf"(?<!\w){alternatives(words['references'])}(?![^\W\d_])")
         self._written = Anchored(words["written"], rf"(?<!\w){alternatives(words['written'])}(?!\w)")
         # a verb alone says less than "read by": what stands behind it need not be a person
-        signs = [*words["signs"], *words["typists"]]
+        signs = [*words.get("signs", []), *words["typists"]]
         self._by = Anchored(signs, rf"(?<!\w){alternatives(signs)}(?!\w)")
         self._sections = parser_of(pack)
         clinical = pack.words("clinical")

@@ -15,6 +15,7 @@ _BACK_GAPS = (" ", ", ", ". ", "., ")
 _BEHIND_INITIAL = ("", "-", "‐", "‑", "'", "’")
 MAXIMUM = 6
 _LOWERED = re.compile(r"(?:[a-zß-ÿ]\. ?-?){0,2}(?P<surname>[a-zß-ÿœ]{3,}(?:-[a-zß-ÿœ]{3,}){0,2})(?![\w'’])")
+_FOLLOWING = re.compile(r" [a-zß-ÿ]|[,;.)/\n]| ?[\-–] |$")
 _FUNCTION = 7  # frequency class of the words that make most of a text
 # "Ch. Lecomte", "Ph.-A. Roy": two letters that stand for a given name, though they shorten other words as well
 _SHORT = re.compile(r"[A-ZÀ-ÖØ-Þ][hlrt]\.(?=[ \-][A-ZÀ-ÖØ-Þ])")
@@ -205,6 +206,8 @@ class NameReader:
             return False
         if taken == 0 and view.case == "mixed" and view.text[start:end].isupper():
             return True  # capitals after a title in a text of mixed case
+        if taken == 0 and view.text[start + 1 : end].islower() and self._surname_alone(view, folded, end):
+            return True  # "Dr Page confirme"
         if (
             folded in self.calendar
             and re.match(r" [^\W\d_]", view.text[end : end + 2])
@@ -219,6 +222,12 @@ class NameReader:
         ):
             return True  # Dr Anne Petit signale
         return taken <= 1 and (end >= limit or view.text[end] in ",.;)/\n" or view.text[end : end + 2].isspace())
+
+    def _surname_alone(self, view: View, folded: str, end: int) -> bool:
+        """Whether people bear a word of the stop list that no text is full of, and neither a number nor a further name follows."""
+        following = _FOLLOWING.match(view.text, end)
+        frequency, _, surname, _ = self.lexicon.codes(folded)
+        return 0 < surname < 4 and frequency < _FUNCTION and following is not None
 
     def _nameable(self, view: View, word: str, folded: str, loose: bool, lower_words: int, taken: int) -> bool:
         if folded in self.stop or len(word) < 2 or (folded[1:2] == "'" and folded[2:] in self.stop):

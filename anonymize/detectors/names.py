@@ -177,11 +177,7 @@ class Names(Detector):
             weak = rule in _WEAK or (rule == "names.title" and fold(match["title"]) in self._relative_words)
             if end is not None and weak and self._noun_capitals and not self._borne(view, start, end):
                 continue  # a particle or a noun: "die Mutter den Eindruck", "Bruder Asthma"
-            if (
-                end is not None
-                and rule in _WEAK
-                and self._reader.clinical.issuperset(self._reader.words(view, start, end))
-            ):
+            if end is not None and rule in _WEAK and self._clinical(view, start, end):
                 continue  # "under Ultrasound", "accompagnata da Tosse"
             if end is not None and rule == "names.cue" and self._abbreviation(view, start, end):
                 continue  # "infirmière ETP"
@@ -204,9 +200,16 @@ class Names(Detector):
                 if (
                     end is not None
                     and not title
-                    and (_LABEL_END.match(view.text, end) or self._abbreviation(view, start, end))
+                    and (
+                        _LABEL_END.match(view.text, end)
+                        or self._abbreviation(view, start, end)
+                        or ("-" in joined.group() and self._clinical(view, start, end))
+                    )
                 ):
-                    break  # "Coralie DUPUIS - Père : ...", "Dr Ouellet, GMF"
+                    break  # "Coralie DUPUIS - Père : ...", "Dr Ouellet, GMF", "Dr Kaïs - Chirurgie générale"
+
+    def _clinical(self, view: View, start: int, end: int) -> bool:
+        return self._reader.clinical.issuperset(self._reader.words(view, start, end))
 
     def _abbreviation(self, view: View, start: int, end: int) -> bool:
         """Whether one short word in capitals, that nobody bears, stands in a text of mixed case."""
