@@ -32,7 +32,7 @@ _DATED = re.compile(
     re.M,
 )
 # Apart at the end of a line: "Dr Amaia Etchebar          AE/jl"
-_APART = re.compile(rf"(?:[ ]{{4,}}|\t)(?P<initials>{_UPPER}{{2,4}} ?[/:\-] ?{_LOWER}{{2,4}})[ \t]*$", re.M)
+_APART = re.compile(rf"(?:(?<=[ ]{{4}})|(?<=\t))(?P<initials>{_UPPER}{{2,4}} ?[/:\-] ?{_LOWER}{{2,4}})[ \t]*$", re.M)
 # "signé DKA", "Lu par BM et OZ", "Getypt: KVDB"
 _BY = re.compile(
     rf"(?: ?: ?| )(?P<initials>{_UPPER}{{2,4}})(?: ?(?:/|&|,|[a-z]{{1,3}}) (?P<second>{_UPPER}{{2,4}}))?(?=[ ]?(?:$|[\n.,;)|]|- ))"
