@@ -13,7 +13,8 @@ from itertools import islice
 from anonymize import repeats
 from anonymize.dates import age_months, whole_weeks
 from anonymize.detectors import build, hospital
-from anonymize.detectors.known_identity import KnownIdentity, KnownWords
+from anonymize.detectors.known_identity import KnownIdentity
+from anonymize.detectors.known_words import KnownWords
 from anonymize.detectors.ner import Ner
 from anonymize.detectors.tagger import open_tagger
 from anonymize.edits import Edit, apply, over, replacements

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from anonymize.detectors.known_identity import KnownWords
+from anonymize.detectors.known_words import KnownWords
 from anonymize.detectors.laws import PUBLIC, Laws
 from anonymize.languages import Pack
 from anonymize.ner.lexicon import Lexicon

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 
-from anonymize.detectors.known_identity import KnownWords
+from anonymize.detectors.known_words import KnownWords
 from anonymize.languages import Pack
 from anonymize.report import Span
 from anonymize.text import View, fold, words_of

@@ -18,7 +18,7 @@ from typing import IO
 
 from rapidfuzz.distance import OSA
 
-from anonymize.detectors.known_identity import KnownWords
+from anonymize.detectors.known_words import KnownWords
 from anonymize.files import open_atomic, read_json, write_json
 from anonymize.keys import Keys, normalise_identifier
 from anonymize.languages import Pack

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from anonymize.adapt.silver import Silver
-from anonymize.detectors.known_identity import KnownWords
+from anonymize.detectors.known_words import KnownWords
 from anonymize.languages import Pack
 from anonymize.text import fold, words_of
 

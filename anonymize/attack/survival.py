@@ -18,7 +18,7 @@ from rapidfuzz.distance import OSA
 from anonymize.attack.originals import Case
 from anonymize.attack.values import DIGITS, MAIL, Values, values_of
 from anonymize.attack.written_dates import finder_of
-from anonymize.detectors.known_identity import KnownWords
+from anonymize.detectors.known_words import KnownWords
 from anonymize.languages import Pack
 from anonymize.report import SECTIONS, Report
 from anonymize.text import Token, View, collapse, fold

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from anonymize.attack.written_dates import DateFinder
-from anonymize.detectors.known_identity import KnownWords
+from anonymize.detectors.known_words import KnownWords
 from anonymize.report import Report
 from anonymize.text import View, collapse, fold, words_of
 

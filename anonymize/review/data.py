@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 
 from anonymize.batch import pseudonymised
 from anonymize.console import Console, UserError
-from anonymize.detectors.known_identity import KnownIdentity, KnownWords
+from anonymize.detectors.known_identity import KnownIdentity
+from anonymize.detectors.known_words import KnownWords
 from anonymize.engine import Anonymizer
 from anonymize.keys import Keys
 from anonymize.languages import load_pack
