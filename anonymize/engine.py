@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from functools import lru_cache
 from itertools import islice
 
-from anonymize import repeats
+from anonymize import repeats, wrapped
 from anonymize.dates import age_months, whole_weeks
 from anonymize.detectors import build, hospital
 from anonymize.detectors.known_identity import KnownIdentity
@@ -28,7 +28,7 @@ from anonymize.presidio import RecognizerRegistry
 from anonymize.report import Gazetteer, Identity, Replacement, Report, SafeReport, Span
 from anonymize.sections import parser_of
 from anonymize.surrogates import CAP_MONTHS, Person, Surrogates, originals
-from anonymize.text import View, view_of, words_of
+from anonymize.text import View, fold, view_of, words_of
 
 TOGETHER = 16
 """Texts that the detectors look at together."""
@@ -78,6 +78,10 @@ class Anonymizer:
         lexicon = self.tagger.lexicon if isinstance(self.tagger, Ner) else None
         self._evidence = Evidence(self.pack, self.words, lexicon)
         self._rests = Rests(self.pack, self.words)
+        # "Kinder-", then "und Jugendmedizin" on the next line, "grand-" and "mère": no cut words
+        words = self.pack["detectors"]
+        halves = (str(word).rpartition("-")[2] for word in words["names"]["relatives"] if "-" in str(word))
+        self._joins = frozenset(fold(str(word)) for word in (*words["contacts"].get("and", []), *halves))
         self._nobody = self.known(Identity())
         self.sections = parser_of(self.pack)
         self.surrogates = Surrogates(self.pack, keys, gazetteer or Gazetteer(), avoid)
@@ -131,16 +135,18 @@ class Anonymizer:
     def by_rules(self, texts: Sequence[str]) -> list[list[Span]]:
         """:meth:`by_rule` of each text. Detector by detector, not text by text: what one needs stays in the processor's
         caches. The result does not depend on what stands together."""
-        repeated = [repeats.runs(text) for text in texts]
+        whole, cuts = zip(*(wrapped.joined(text, self._joins) for text in texts), strict=True) if texts else ((), ())
+        repeated = [repeats.runs(text) for text in whole]
         views = [
-            view_of(repeats.blanked(text, runs) if runs else text) for text, runs in zip(texts, repeated, strict=True)
+            view_of(repeats.blanked(text, runs) if runs else text) for text, runs in zip(whole, repeated, strict=True)
         ]
         found: list[list[Span]] = [[] for _ in texts]
         for detector in self.detectors:
             for view, spans in zip(views, found, strict=True):
                 spans += detector.find(view)
         sifted = [self._evidence.sift(view, spans) for view, spans in zip(views, found, strict=True)]
-        return [repeats.spread(spans, runs) if runs else spans for spans, runs in zip(sifted, repeated, strict=True)]
+        sifted = [repeats.spread(spans, runs) if runs else spans for spans, runs in zip(sifted, repeated, strict=True)]
+        return [wrapped.spread(spans, cut) if cut else spans for spans, cut in zip(sifted, cuts, strict=True)]
 
     def combine(self, text: str, spans: Sequence[Span], known: KnownIdentity | None) -> list[Span]:
         """The spans of :meth:`by_rule` and those of the patient's identity, in order, without overlaps."""
@@ -160,7 +166,7 @@ class Anonymizer:
             if tagged and 1 in places[span.start : span.end]:
                 continue  # a rule knows better
             if span.kind == "name" and span.score >= (0.95 if tagged else 0.6):
-                name = text[span.start : span.end]
+                name = self._whole(text[span.start : span.end])
                 if len(name) <= 4 and name.isupper() and view.case == "mixed":
                     continue  # an abbreviation
                 if view.case == "lower" and span.rule == "ner.trained" and isinstance(self.tagger, Ner):
@@ -238,6 +244,10 @@ class Anonymizer:
         edits = over(text, edits, [Edit(s.start, s.end, s.kind, self.surrogates.tag(s.kind)) for s in merged])
         return apply(text, edits), edits, len(merged)
 
+    def _whole(self, value: str) -> str:
+        """A value without the break in it: ``Schoenmaker``, however its lines are cut."""
+        return wrapped.joined(value, self._joins)[0]
+
     def substitute(self, text: str, spans: Sequence[Span], person: Person) -> str:
         """``text`` with each span replaced by the policy; outside of spans it is unchanged."""
         return apply(text, self.edits(text, spans, person))
@@ -252,7 +262,7 @@ class Anonymizer:
                 span.kind,
                 replaced(
                     span,
-                    text[span.start : span.end],
+                    self._whole(text[span.start : span.end]),
                     person,
                     getattr(policy, span.kind),
                     text[span.end : span.end + 48],

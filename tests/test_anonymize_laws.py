@@ -22,6 +22,9 @@ CITED = [
     ("de", "Verordnung (EU) 2016/679", "Verordnung (EU) 2016/679"),
     ("nl", "wet van 22 augustus 2002 betreffende", "wet van 22 augustus 2002"),
     ("en", "Regulation (EU) 2016/679", "Regulation (EU) 2016/679"),
+    ("fr", "Codes SNOMED : T-77100 M-81403.", "SNOMED : T-77100 M-81403"),
+    ("es", "CIE-O 8500/3, carcinoma", "CIE-O 8500/3"),
+    ("en", "LOINC 24627-2 chest CT", "LOINC 24627-2"),
 ]
 # Words of laws that are words of the ward as well: a prescription, a reading, a payment, a refusal of treatment.
 NOT_CITED = [
@@ -32,6 +35,9 @@ NOT_CITED = [
     ("de", "Verordnung vom 3. Mai 2021"),
     ("nl", "besluit van 3 mei 2021"),
     ("en", "directive of 3 May 2021"),
+    ("en", "ICD 12/05/2019, battery changed"),
+    ("fr", "ATC 12/03/2021 sur l'IVA"),
+    ("fr", "ATC : 2021-03-12"),
 ]
 
 

@@ -47,6 +47,13 @@ RUNNING: list[Case] = [
         ["oncologie", "Quorum"],
     ),
     ("Dr Ben Salem Kaïs - Chirurgie cardiovasculaire\nTél", ["Ben Salem Kaïs"], ["Chirurgie"]),
+    (
+        "STAFF PNEUMO\n1) Pinsonnet Ernest 72a : nodule\n2) Mazouri : plèvre\n3) Roux E. : fibrose\n4) Doumbia pas vu",
+        ["Pinsonnet Ernest", "Mazouri", "Roux E.", "Doumbia"],
+        ["nodule", "plèvre", "fibrose", "pas vu"],
+    ),
+    ("Ponction sous scopie par la Dresse Zurbrigge-\nFavrette, sans incident.", ["Zurbrigge", "Favrette"], ["scopie"]),
+    ("CRP 148 hier au labo de La Mure, plaquettes 512.", ["La Mure"], ["labo"]),
     ("Avocate Me Teyssonnier, demande l'avis médical", ["Teyssonnier"], ["avis"]),
 ]
 SHAPES: list[Case] = [
@@ -78,6 +85,8 @@ INITIALS: list[Case] = [
     ("Progression faible.\n\nLu par BM et OZ.", ["BM", "OZ"], ["Progression"]),
     ("CR écrit fait 23h50, signé DKA", ["DKA"], ["CR"]),
     ("Dr Amaia Etchebar                   AE/jl", ["AE", "jl"], []),
+    ("Scanner sans anomalie.\nPrévenir si fièvre.\nMerci pour elle, S.H.", ["S.H."], ["Merci"]),
+    ("Perfusion en place.\nPas de fièvre.\nmhc", ["mhc"], ["fièvre"]),
     ("Dossier relu par RCP, validé par IRM.", [], ["RCP", "IRM"]),
     ("Dictée le 18/03, frappée le 21/03 (VB)", ["VB"], ["frappée"]),
     ("Compte rendu dicté le 3 mai 2021 (JMB/cl)", ["JMB/cl"], ["Compte rendu"]),
@@ -153,6 +162,7 @@ DATES: list[Case] = [
     ("Séances des 3, 5 et 7 mars 2021.", ["3", "5", "7 mars 2021"], ["Séances"]),
 ]
 NEGATIVES = [
+    "Bilan :\n1) Fracture : non\n2) Lasègue : négatif\n3) Lachman : positif\n4) Garden 2",
     "Fracture Garden 3 du col fémoral, classée selon Garden.",
     "Lymphome de Hodgkin, stade Ann Arbor IIB, Deauville 3.",
     "Angle de Fowler-Philip à 78°, maladie de Haglund.",

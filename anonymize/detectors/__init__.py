@@ -58,6 +58,7 @@ def build(pack: Pack, gazetteer: Gazetteer | None = None, forms: Sequence[Identi
     from anonymize.detectors.markup import Markup
     from anonymize.detectors.names import Names
     from anonymize.detectors.national import NationalNumbers
+    from anonymize.detectors.numbered_lists import NumberedLists
     from anonymize.detectors.online import Online
     from anonymize.detectors.pasted_table import PastedTable
     from anonymize.detectors.places import Places
@@ -69,6 +70,7 @@ def build(pack: Pack, gazetteer: Gazetteer | None = None, forms: Sequence[Identi
         Names(pack, known),
         *([RunningNames(pack)] if pack["detectors"]["names"].get("company") else []),
         *([Initials(pack)] if pack["detectors"]["names"].get("references") else []),
+        NumberedLists(pack),
         Dates(pack),
         Places(pack, known),
         *([Addresses(pack)] if "addresses" in pack["detectors"] else []),

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from anonymize.detectors import Detector
 from anonymize.languages import Pack
+from anonymize.ner.lexicon import Lexicon
 from anonymize.report import Span
 from anonymize.sections import parser_of
 from anonymize.text import Anchored, View, alternatives, fold
@@ -37,6 +38,11 @@ _APART = re.compile(rf"(?:(?<=[ ]{{4}})|(?<=\t))(?P<initials>{_UPPER}{{2,4}} ?[/
 _BY = re.compile(
     rf"(?: ?: ?| )(?P<initials>{_UPPER}{{2,4}})(?: ?(?:/|&|,|[a-z]{{1,3}}) (?P<second>{_UPPER}{{2,4}}))?(?=[ ]?(?:$|[\n.,;)|]|- ))"
 )
+# "S.H.", "cgb", "FB" alone at the end of a note
+_ALONE = re.compile(
+    rf"(?:[^\n]{{0,200}}[.!?)] {{1,3}}|[ \t]*[\-–—]?[ \t]*)"
+    rf"(?P<initials>(?:{_UPPER}\.-?){{2,4}}|{_UPPER}{{2,3}}|{_LOWER}{{2,3}})[ \t]*$"
+)
 _LAST = 4  # lines of a document that may hold nothing but initials
 
 
@@ -56,6 +62,9 @@ class Initials(Detector):
         self._sections = parser_of(pack)
         clinical = pack.words("clinical")
         self._abbreviations = frozenset(fold(word) for word in clinical if len(word) < 6)
+        units = pack["detectors"]["identifiers"]["units"]
+        self._words = frozenset(fold(str(word)).rstrip(".") for word in [*words["stop"], *words["titles"], *units])
+        self._lexicon = Lexicon(pack)
 
     def find(self, view: View) -> Iterable[Span]:
         """Spans with a score of 0.8."""
@@ -80,9 +89,20 @@ class Initials(Detector):
         for number, (start, end) in enumerate(last):
             yield from self._spans(_LINE.match(text, start, end), "names.typed")
             yield from self._spans(_APART.search(text, start, end), "names.typed")
+            if number == len(last) - 1 and view.case != "upper" and len(view.lines) > 2:
+                yield from self._alone(view, _ALONE.match(text, start, end))
             signed = _SIGNED.match(text, start, end)
             if signed and (number == len(last) - 1 or start >= self._sections.edges(view)[1]):
                 yield from self._spans(signed, "names.signature")
+
+    def _alone(self, view: View, match: re.Match[str] | None) -> Iterable[Span]:
+        """The last letters of a note, where they are no word and no abbreviation."""
+        if match is None:
+            return
+        letters = fold(match["initials"])
+        plain = letters in self._abbreviations or letters in self._words or self._lexicon.codes(letters)[0] > 3
+        if not plain or "." in letters:
+            yield from self._spans(match, "names.signature")
 
     @staticmethod
     def _spans(match: re.Match[str] | None, rule: str) -> Iterable[Span]:

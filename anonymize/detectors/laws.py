@@ -1,4 +1,4 @@
-"""Citations of laws: their dates and numbers are public, whoever reads the report knows them."""
+"""Citations of laws and codes of public classifications: whoever reads the report knows their numbers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,19 @@ from anonymize.dates import forms_of
 from anonymize.languages import Pack
 from anonymize.text import Anchored, View, alternatives
 
-PUBLIC = frozenset(("date", "id", "name", "visit_id", "phone"))
+PUBLIC = frozenset(("date", "id", "name", "visit_id", "phone", "postcode", "town"))
 """Kinds for which rules take parts of a citation."""
+
+# "SNOMED: T-77100 M-81403", "SNOMED CT 254837009", "CIE-O 8500/3", "LOINC 24627-2", "ATC B01AB05". Two of these are also an
+# implant and an intervention ("ICD 12/05/2019"): what follows must have the form of a code, and no date has it.
+_GAP = r"[ ]?:?[ ,;+(]{1,3}"
+_CODES = Anchored(
+    ("snomed", "loinc", "atc", "cie", "cim", "icd", "adicap"),
+    rf"(?<!\w)(?:snomed(?:[ \-](?:ct|rt))?(?:{_GAP}(?:[a-z]-[\da-f]{{5}}|\d{{6,18}})(?!\w)){{1,6}}"
+    rf"|loinc{_GAP}\d{{1,5}}-\d(?!\w)|adicap{_GAP}[a-z\d]{{8,15}}(?!\w)|atc{_GAP}[a-z]\d\d[a-z]{{1,2}}(?:\d\d)?(?!\w)"
+    rf"|(?:cie|cim|icd)(?:[ \-](?:o-3|o|9-mc|9-cm|10-gm|10-es|9|10|11))?"
+    rf"(?:{_GAP}(?:[a-z]\d\d(?:\.\w{{1,4}})?|\d{{4}}/\d)(?![\w/])){{1,6}})",
+)
 
 
 class Laws:
@@ -40,4 +51,4 @@ class Laws:
 
     def ranges(self, view: View) -> list[tuple[int, int]]:
         """Where citations stand, in order."""
-        return [match.span() for match in self._pattern.finditer(view)]
+        return sorted(match.span() for pattern in (self._pattern, _CODES) for match in pattern.finditer(view))

@@ -10,7 +10,7 @@ from anonymize.ner.lexicon import Lexicon
 from anonymize.text import View, alternatives, fold
 
 _HALF_BEFORE = re.compile(r"(?<![\w'’\-])[A-ZÀ-ÖØ-Þ][^\W\d_]+-\Z")
-_HALF_AFTER = re.compile(r"-(?:[^\W\d_]{1,3}-){0,2}[A-ZÀ-ÖØ-Þ][^\W\d_]+")
+_HALF_AFTER = re.compile(r"-(?: ?\n[ \t]{0,12})?(?:[^\W\d_]{1,3}-){0,2}[A-ZÀ-ÖØ-Þ][^\W\d_]+")
 # "J.-", "F.-X. ", "Ch. ": a capital with a full stop, joined to what follows
 _INITIALS = re.compile(
     r"(?<![\w.\-])(?:(?P<first>[A-ZÀ-ÖØ-Þ][hlr]?)\.(?:[ ]?-[ ]?|[ ])?)(?:[A-ZÀ-ÖØ-Þ]\.(?:-|[ ])?)?\Z"

@@ -16,6 +16,7 @@ _BEHIND_INITIAL = ("", "-", "‐", "‑", "'", "’")
 MAXIMUM = 6
 _LOWERED = re.compile(r"(?:[a-zß-ÿ]\. ?-?){0,2}(?P<surname>[a-zß-ÿœ]{3,}(?:-[a-zß-ÿœ]{3,}){0,2})(?![\w'’])")
 _FOLLOWING = re.compile(r" [a-zß-ÿ]|[,;.)/\n]| ?[\-–] |$")
+_BROKEN = re.compile(r"-[ ]?\n[ \t]{0,12}[A-ZÀ-ÖØ-Þ][^\W\d_]+")  # "Zurbrigg-" and "Favre" on the next line
 _FUNCTION = 7  # frequency class of the words that make most of a text
 # "Ch. Lecomte", "Ph.-A. Roy": two letters that stand for a given name, though they shorten other words as well
 _SHORT = re.compile(r"[A-ZÀ-ÖØ-Þ][hlrt]\.(?=[ \-][A-ZÀ-ÖØ-Þ])")
@@ -103,6 +104,9 @@ class NameReader:
             if gap.group().startswith(".") and text[position - 1] != "." and len(word) > 2:
                 break
             position = gap.end()
+        if end is not None and text[end : end + 1] == "-":
+            half = _BROKEN.match(text, end)
+            end = half.end() if half else end
         if end is not None and text[end - 2 : end].lower().replace("’", "'") in self.possessive:
             end -= 2
         return end

@@ -35,6 +35,7 @@ _LABEL = re.compile(r"([A-Z]{2,4}) (?=\d)")
 _DECIMAL = re.compile(r"\d ?[.,]\d")
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _FOLLOWING = re.compile(r" ([A-ZÀ-ÖØ-Þ][^\W\d_]{2,})(?![\w'’])")
+_ARTICLE = re.compile(r"(?<=[^.!?:\n\-•] )(?P<word>[A-ZÀ-Ý][a-z]{0,3}) \Z")
 _AFTER_LABEL = re.compile(r"[ \t]{0,3}[:°º=]")
 _CAPITAL = re.compile(r"[A-ZÀ-ÖØ-Þ][^\W\d_]{2}")
 _ORDINARY = 3  # frequency class from which an unlisted word is an everyday one
@@ -183,6 +184,9 @@ class Ner(Detector):
                     end = match.end()
             if span.kind == "town" and view.text[end : span.end].strip().isdigit():
                 end = span.end
+            article = _ARTICLE.search(view.text, max(0, start - 6), start) if view.case == "mixed" else None
+            if article and len(long) == 1 and fold(article["word"]) in self._particles:
+                start = article.start("word")  # "le labo de La Mure", "biopsie de M Le Lan"
             if span.kind == "name":
                 likely = span.score >= _LIKELY  # an unsure one is no reason to take more
                 start = self._edges.start(view, start) if likely else start

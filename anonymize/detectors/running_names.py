@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from anonymize.detectors import Detector
 from anonymize.detectors.name_reader import NameReader
@@ -62,7 +63,10 @@ class RunningNames(Detector):
         self._citing = frozenset(fold(str(word)) for word in words["citing"])
         company, owned = alternatives(words["company"]), alternatives(words["owned"])
         of = alternatives(words["of"])
-        self._company = Anchored(words["company"], rf"(?<!\w){company} {_CAPITAL}(?!\w)")
+        some = alternatives(word for word in words["particles"] if len(str(word)) > 1)
+        self._company = Anchored(
+            words["company"], rf"(?<!\w){company} (?P<particle>(?:{some} ){{0,2}}){_CAPITAL}(?!\w)"
+        )
         self._owned = Anchored(words["owned"], rf"(?<!\w){owned} {of} ?{_CAPITAL}(?!\w)")
         self._acts = Anchored(words["acts"], rf"(?<!\w){alternatives(words['acts'])}(?!\w)")
 
@@ -90,7 +94,9 @@ class RunningNames(Detector):
                 # "fermeture par Vicryl", "avec Dotarem": a single preposition is no evidence for a word nobody bears
                 listed = double or rule == "names.owned" or " " in view.folded[match.start() : start - 1]
                 if (listed or self._borne(match["name"])) and not self._graded(view, start, end):
-                    yield self._extended(view, start, end, rule)
+                    span = self._extended(view, start, end, rule)
+                    particle = match.groupdict().get("particle")
+                    yield replace(span, start=match.start("particle")) if particle else span  # "revue par De Wever"
         for match in self._acts.finditer(view):
             yield from self._actor(view, match.start())
 
