@@ -28,7 +28,7 @@ from anonymize.presidio import RecognizerRegistry
 from anonymize.report import Gazetteer, Identity, Replacement, Report, SafeReport, Span
 from anonymize.sections import parser_of
 from anonymize.surrogates import CAP_MONTHS, Person, Surrogates, originals
-from anonymize.text import View, fold, view_of, words_of
+from anonymize.text import View, folded, view_of, words_of
 
 TOGETHER = 16
 """Texts that the detectors look at together."""
@@ -81,7 +81,7 @@ class Anonymizer:
         # "Kinder-", then "und Jugendmedizin" on the next line, "grand-" and "mère": no cut words
         words = self.pack["detectors"]
         halves = (str(word).rpartition("-")[2] for word in words["names"]["relatives"] if "-" in str(word))
-        self._joins = frozenset(fold(str(word)) for word in (*words["contacts"].get("and", []), *halves))
+        self._joins = folded((*words["contacts"].get("and", []), *halves))
         self._nobody = self.known(Identity())
         self.sections = parser_of(self.pack)
         self.surrogates = Surrogates(self.pack, keys, gazetteer or Gazetteer(), avoid)

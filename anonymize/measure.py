@@ -155,7 +155,7 @@ class ClinicalTerms:
 
     def __init__(self, pack: Pack) -> None:
         self._protected = ProtectedTerms(pack)
-        self._words = frozenset(fold(word) for word in pack.words("clinical"))
+        self._words = pack.lists.clinical
         units = alternatives(pack["detectors"]["identifiers"]["units"])
         self._measure = re.compile(
             rf"(?<![\w.,/])\d{{1,4}}(?:[.,]\d{{1,3}})?(?: ?[x*] ?\d{{1,4}}(?:[.,]\d{{1,3}})?){{0,2}} ?{units}(?!\w)"

@@ -65,11 +65,10 @@ class Rests:
 
     def __init__(self, pack: Pack, words: KnownWords) -> None:
         self._particles, self._clinical = words.particles, words.clinical
-        calendar = chain(pack["pack"]["weekdays"], *pack["pack"]["months"])
         # "Dr Albert Lila Tél :"; a month may be a surname, a letter an initial, "Hommé" is one though "homme" is none
-        months = {fold(str(word)) for word in calendar}
+        never = words.particles | pack.lists.calendar
         stop = (str(word).lower() for word in pack["detectors"]["names"]["stop"] if len(str(word)) > 2)
-        self._labels = frozenset(word for word in stop if fold(word) not in words.particles | months)
+        self._labels = frozenset(word for word in stop if fold(word) not in never)
         # in German every noun has a capital: of "Hause Klinikum X" the rest is none of the name
         self._nouns = words.common if pack["detectors"]["names"].get("noun_capitals") else frozenset[str]()
 

@@ -21,7 +21,7 @@ from anonymize.keys import Keys
 from anonymize.languages import Pack
 from anonymize.report import Gazetteer, Identity, Span
 from anonymize.surrogate_numbers import network_address, number, other, phone
-from anonymize.text import collapse, fold
+from anonymize.text import collapse, fold, folded
 
 CAP_MONTHS = 1068
 _RUN = re.compile(r"[^\W\d_]+")
@@ -69,7 +69,7 @@ class Surrogates:
         self._given_names = gazetteer.given_names
         self._avoid = avoid
         names, places, institutions = (pack["detectors"][topic] for topic in ("names", "places", "institutions"))
-        self._particles = frozenset(fold(str(word)) for word in names["particles"])
+        self._particles = folded(names["particles"])
         # titles that stand inside spans of names stay (``names.title_included``)
         titles = names["titles"] if names.get("title_included") else ()
         self._titles = frozenset(part for title in titles for part in re.split(r"[ .]", fold(str(title))) if part)

@@ -57,6 +57,11 @@ def fold(text: str) -> str:
         return "".join(pieces)
 
 
+def folded(entries: Iterable[object]) -> frozenset[str]:
+    """The entries of a word list, folded."""
+    return frozenset(fold(str(entry)) for entry in entries)
+
+
 def collapse(text: str) -> str:
     """Folded letters and digits of ``text`` only: the form in which names are compared. Ligatures are spelled out."""
     plain = fold(text.replace("œ", "oe").replace("Œ", "OE").replace("æ", "ae"))

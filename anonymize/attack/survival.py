@@ -21,7 +21,7 @@ from anonymize.attack.written_dates import finder_of
 from anonymize.detectors.known_words import KnownWords
 from anonymize.languages import Pack
 from anonymize.report import SECTIONS, Report
-from anonymize.text import Token, View, collapse, fold
+from anonymize.text import Token, View, collapse
 
 _SPELLED = re.compile(r"(?<![^\W_])[^\W\d_](?:[ .\-_·]{1,3}[^\W\d_](?![^\W_])){2,}")
 _JOINS = re.compile(r"[ \u00a0'’\-‐‑\n]{0,2}")
@@ -48,12 +48,11 @@ class Survival:
     def __init__(self, pack: Pack, cases: Iterable[Case]) -> None:
         self.words = KnownWords(pack)
         self.dates = finder_of(pack)
-        months = self._months = {fold(name) for names in pack["pack"]["months"] for name in names}
-        weekdays = {fold(str(name)) for name in pack["pack"]["weekdays"]}
-        self._listed = self.words.common | self.words.protected.words | months | weekdays
+        self._months, calendar = pack.lists.months, pack.lists.calendar
+        self._listed = self.words.common | self.words.protected.words | calendar
         self._ordinary, self._frequent = _vocabulary(cases)
         # listed as ordinary, but nobody here writes it in lower case: a capital says that it is a name
-        sure = self._ordinary | self.words.clinical | self.words.stop | self.words.protected.words | months | weekdays
+        sure = self._ordinary | self.words.clinical | self.words.stop | self.words.protected.words | calendar
         self._doubtful = self.words.common - sure
         self.leaks: list[Finding] = []
         self.ambiguous: list[Finding] = []

@@ -11,7 +11,7 @@ from typing import Any
 
 from anonymize.languages import Pack
 from anonymize.report import Span
-from anonymize.text import Anchored, View, alternatives, fold
+from anonymize.text import Anchored, View, alternatives, fold, folded
 
 _CODE_AHEAD = re.compile(r"[ ,\-–—\n•|]{1,5}(?:[A-Z]{1,2}-)?\d{4,5} [A-ZÀ-Ý']")
 _CODE_AHEAD_FOLDED = re.compile(r"[ ,\-–—\n•|]{1,5}(?:[a-z]{1,2}-)?\d{4,5} [a-z']")
@@ -38,16 +38,15 @@ class AddressParts:
         self.unit_words = units
         floors, ordinals = alternatives(own.get("floors", [])), alternatives(own.get("ordinals", []))
         alone = alternatives(own.get("alone_units", []))
-        names = pack["detectors"]["names"]
         # behind these letters no name of a street goes on
-        self._particles = frozenset(fold(str(word)) for word in (*names["particles"], "aux", "sur", "sous", "en", "et"))
-        self._stop = frozenset(fold(str(word)) for word in names["stop"]) - self._particles
-        self._clinical = frozenset(fold(word) for word in pack.words("clinical"))
+        self._particles = pack.lists.particles | folded(own.get("particles", []))
+        self._stop = pack.lists.stop - self._particles
+        self._clinical = pack.lists.clinical
         institutions = pack["detectors"]["institutions"]
         roles = (*institutions.get("specialties", []), *institutions["heads"])
-        self._ordinary = (self._clinical | self._stop | frozenset(fold(str(word)) for word in roles)) - self._particles
-        self._months = frozenset(fold(str(form)) for forms in pack["pack"]["months"] for form in forms)
-        self._abbreviated = frozenset(fold(str(word)) for word in words["abbreviations"])
+        self._ordinary = (self._clinical | self._stop | folded(roles)) - self._particles
+        self._months = pack.lists.months
+        self._abbreviated = folded(words["abbreviations"])
         # "bâtiment C", "bte 4", "3e étage", "BP 218"
         unit = rf"(?:{units}(?!\w)\.?[ ]?{_NUMBER}|\d{{1,2}} ?{ordinals}?\.? {floors}(?!\w)|{alone}(?!\w))"
         box = rf"{boxes}[ .:]{{1,3}}\d{{1,6}}(?![\w/]|[.,]\d)"
@@ -55,9 +54,9 @@ class AddressParts:
         self._unit_last = re.compile(rf"(?<![\w\-])(?:{unit}|{box})(?:[ ]{unit})?\Z")
         self._named = Anchored(own.get("named", []), rf"(?<![\w\-]){named}(?!\w)\.?")
         self._named_last = re.compile(rf"(?<![\w\-]){named}(?!\w)\.?(?=[ ])")
-        self._sure = frozenset(fold(str(word)) for word in own.get("sure", []))
+        self._sure = folded(own.get("sure", []))
         self._box = Anchored(own.get("boxes", []), rf"(?<![\w\-]){box}")
-        self._long_boxes = frozenset(fold(str(word)) for word in own.get("long_boxes", []))
+        self._long_boxes = folded(own.get("long_boxes", []))
         streets = [str(word) for word in own.get("streets", [])]
         self._street = Anchored(streets, rf"(?<![\w\-/]){alternatives(streets)}(?=[ .])\.?")
         weak = [str(word) for word in own.get("weak_streets", [])]

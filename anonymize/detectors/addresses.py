@@ -46,11 +46,8 @@ class Addresses(Detector):
         super().__init__(pack)
         detectors = pack["detectors"]
         words: dict[str, Any] = detectors["addresses"]
-        names = detectors["names"]
-        self._stop = frozenset(fold(str(word)) for word in names["stop"])
-        self._titles = frozenset(fold(str(word)).rstrip(".") for word in names["titles"])
-        self._particles = frozenset(fold(str(word)) for word in names["particles"])
-        self._clinical = frozenset(fold(word) for word in pack.words("clinical"))
+        self._stop, self._titles, self._particles = pack.lists.stop, pack.lists.titles, pack.lists.particles
+        self._clinical = pack.lists.clinical
         kinds = [str(kind) for kind in words.get("streets", [])]
         self._kinds = frozenset(fold(kind).rstrip(".") for kind in kinds)
         signs = [kind for kind in kinds if not kind[-1].isalnum()]

@@ -135,7 +135,7 @@ class Hl7(Detector):
 
     def __init__(self, pack: Pack) -> None:
         super().__init__(pack)
-        self._ordinary = frozenset(fold(word) for word in pack.words("clinical"))
+        self._ordinary = pack.lists.clinical
 
     def find(self, view: View) -> Iterable[Span]:
         """Spans of the components."""

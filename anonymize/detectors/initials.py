@@ -10,7 +10,7 @@ from anonymize.languages import Pack
 from anonymize.ner.lexicon import Lexicon
 from anonymize.report import Span
 from anonymize.sections import parser_of
-from anonymize.text import Anchored, View, alternatives, fold
+from anonymize.text import Anchored, View, alternatives, fold, folded
 
 _UPPER = r"[A-ZÀ-Ý]"
 _LOWER = r"[a-zà-ÿ]"
@@ -60,10 +60,9 @@ class Initials(Detector):
         signs = [*words.get("signs", []), *words["typists"]]
         self._by = Anchored(signs, rf"(?<!\w){alternatives(signs)}(?!\w)")
         self._sections = parser_of(pack)
-        clinical = pack.words("clinical")
-        self._abbreviations = frozenset(fold(word) for word in clinical if len(word) < 6)
+        self._abbreviations = frozenset(word for word in pack.lists.clinical if len(word) < 6)
         units = pack["detectors"]["identifiers"]["units"]
-        self._words = frozenset(fold(str(word)).rstrip(".") for word in [*words["stop"], *words["titles"], *units])
+        self._words = pack.lists.stop | pack.lists.titles | frozenset(word.rstrip(".") for word in folded(units))
         self._lexicon = Lexicon(pack)
 
     def find(self, view: View) -> Iterable[Span]:

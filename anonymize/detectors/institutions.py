@@ -11,7 +11,7 @@ from anonymize.detectors.practices import Practices
 from anonymize.detectors.protected_terms import protected_of
 from anonymize.languages import Pack
 from anonymize.report import Span
-from anonymize.text import Anchored, Endings, View, alternatives, fold, words_of
+from anonymize.text import Anchored, Endings, View, alternatives, fold, folded, words_of
 
 # a word, also "O'Connor", in quotes, or the day of a date that a hospital bears
 _STEP = re.compile(
@@ -36,10 +36,10 @@ class Institutions(Detector):
         super().__init__(pack)
         words = pack["detectors"]["institutions"]
         self._head = Anchored(words["heads"], rf"(?<![\w\-])(?P<head>{alternatives(words['heads'])})(?!\w)")
-        self._weak = frozenset(fold(word) for word in words["weak_heads"])
-        self._strong = frozenset(fold(word) for word in words["heads"]) - self._weak
-        self._connectors = frozenset(fold(word) for word in words["connectors"])
-        self._stop = frozenset(fold(word) for word in words["stop"])
+        self._weak = folded(words["weak_heads"])
+        self._strong = folded(words["heads"]) - self._weak
+        self._connectors = folded(words["connectors"])
+        self._stop = folded(words["stop"])
         self._not_after = re.compile(rf"(?<!\w){alternatives(words['not_after'])}[ :,]{{1,3}}(?:de |d'|l')?$")
         self._ending = Endings(words["head_endings"], rf"{alternatives(words['head_endings'])}(?!\w)")
         tails = words.get("tails") or []
@@ -50,24 +50,23 @@ class Institutions(Detector):
         self._whole = Anchored(whole, rf"(?<![\w\-]){alternatives(whole)}(?!\w)")
         sites = alternatives(words.get("sites", []))
         self._site = re.compile(rf"(?:,| -)? {sites}(?= )")
-        self._clinical = frozenset(fold(word) for word in pack.words("clinical"))
-        self._common = frozenset(fold(word) for word in pack.words("common"))
+        self._clinical = pack.lists.clinical
+        self._common = pack.lists.common
         self._protected = protected_of(pack).words
-        self._titles = frozenset(fold(str(word)).rstrip(".") for word in pack["detectors"]["names"]["titles"])
-        self._specialties = frozenset(fold(word) for word in words.get("specialties", []))
+        self._titles = pack.lists.titles
+        self._specialties = folded(words.get("specialties", []))
         # weak heads in small letters: an article before them tells the noun from the adjective
-        self._joins = frozenset(fold(str(word)) for word in pack["detectors"]["contacts"].get("and", []))
-        self._quiet = frozenset(fold(word) for word in words.get("quiet_heads", []))
+        self._joins = folded(pack["detectors"]["contacts"].get("and", []))
+        self._quiet = folded(words.get("quiet_heads", []))
         self._quiet_after = re.compile(rf"(?<!\w){alternatives(words.get('quiet_after', []))} ?$")
         self._one_case_after = re.compile(rf"(?<!\w){alternatives(words.get('one_case_after', []))} ?$")
         alone = words.get("alone") or []
         self._alone = Anchored(alone, rf"(?<![\w\-]){alternatives(alone)}(?!\w)")
         self._practices = Practices(pack, words)
-        names = pack["detectors"]["names"]
-        particles = frozenset(fold(str(word)) for word in names["particles"])
-        self._no_town = (
-            self._clinical | self._stop | self._specialties | frozenset(fold(str(word)) for word in names["stop"])
-        ) - (particles | self._connectors)
+        particles = pack.lists.particles
+        self._no_town = (self._clinical | self._stop | self._specialties | pack.lists.stop) - (
+            particles | self._connectors
+        )
 
     def find(self, view: View) -> Iterable[Span]:
         """Spans from the head to the last word of the name."""

@@ -14,12 +14,12 @@ class KnownWords:
 
     def __init__(self, pack: Pack) -> None:
         names, places = pack["detectors"]["names"], pack["detectors"]["places"]
-        self.particles = frozenset(fold(str(word)) for word in names["particles"])
-        self.stop = frozenset(fold(str(word)) for word in names["stop"])
+        self.particles = pack.lists.particles
+        self.stop = pack.lists.stop
         self.titles = frozenset(collapse(str(word)) for word in names["titles"])
         self.short_titles = frozenset(str(word) for word in names["titles"] if len(str(word)) == 2)
-        self.clinical = frozenset(fold(word) for word in pack.words("clinical"))
-        self.common = frozenset(fold(word) for word in pack.words("common")) | self.clinical | self.stop
+        self.clinical = pack.lists.clinical
+        self.common = pack.lists.common | self.clinical | self.stop
         self.streets = frozenset(collapse(str(word)) for word in places["streets"])
         self.offices = [fold(str(word)) for word in places["post_office"]]
         self.abbreviations: dict[str, str] = {

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from anonymize.detectors import Detector
 from anonymize.languages import Pack
 from anonymize.report import Span
-from anonymize.text import View, collapse, fold, words_of
+from anonymize.text import View, collapse, words_of
 
 # Names of fields in the standards, without case and signs. The language's own labels of names come from its pack.
 _FIELDS = {
@@ -78,7 +78,7 @@ class Markup(Detector):
         labels = [collapse(str(word)) for word in words["labels"]]
         self._kinds = {label: "name" for label in labels}
         self._kinds |= {key: kind for kind, keys in _FIELDS.items() for key in keys}
-        self._ordinary = frozenset(fold(word) for word in pack.words("clinical"))
+        self._ordinary = pack.lists.clinical
 
     def find(self, view: View) -> Iterable[Span]:
         """Spans with a score of 0.9."""

@@ -25,7 +25,7 @@ class NameEdges:
         words = pack["detectors"]["names"]
         self._lexicon = lexicon
         self._eponyms = protected_of(pack).words
-        self._titles = frozenset(fold(str(word)).rstrip(".") for word in words["titles"])
+        self._titles = pack.lists.titles
         some = alternatives(word for word in words["particles"] if len(str(word)) > 1 or str(word) in "dl")
         self._particles = re.compile(rf"(?<![\w'-])(?:{some}(?:[ ]|(?<=[dl])'))+\Z")
 

@@ -27,17 +27,17 @@ class NameReader:
 
     def __init__(self, pack: Pack) -> None:
         words = pack["detectors"]["names"]
-        self.particles = frozenset(fold(str(word)) for word in words["particles"])
-        self.titles = frozenset(fold(str(word)).rstrip(".") for word in words["titles"])
-        self.stop = frozenset(fold(str(word)) for word in words["stop"]) - self.particles
+        self.particles = pack.lists.particles
+        self.titles = pack.lists.titles
+        self.stop = pack.lists.stop - self.particles
         # the last word of "van der", "'t": a surname follows, also a clinical word
         self.openings = frozenset(fold(str(word)).split(" ")[-1].strip("'") for word in words.get("openings", []))
         self.openings -= frozenset(("de",))
         # function words and roles: no surname even in capitals
-        self.roles = frozenset(fold(str(word)) for word in words["roles"])
-        self.clinical = frozenset(fold(word) for word in pack.words("clinical"))
-        self.calendar = frozenset(fold(str(name)) for names in pack["pack"]["months"] for name in names)
-        self.common = frozenset(fold(word) for word in pack.words("common"))
+        self.roles = pack.lists.roles
+        self.clinical = pack.lists.clinical
+        self.calendar = pack.lists.months
+        self.common = pack.lists.common
         self.lexicon = Lexicon(pack)
         self.possessive = frozenset(str(ending) for ending in words.get("possessive", []))
 

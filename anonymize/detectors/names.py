@@ -11,7 +11,7 @@ from anonymize.detectors.protected_terms import protected_of
 from anonymize.languages import Pack
 from anonymize.report import Gazetteer, Span
 from anonymize.sections import parser_of
-from anonymize.text import Anchored, View, alternatives, fold, words_of
+from anonymize.text import Anchored, View, alternatives, fold, folded, words_of
 
 _JOIN = re.compile(
     r"(?: \([^()\n]{2,30}\)(?=[,;/]))? ?(?:/|,|;|&|·|•|\bet\b|\bou\b|\by\b|\bund\b|\band\b) ?|\t| {1,6}[\-–] {1,6}| {2,40}"
@@ -56,11 +56,11 @@ class Names(Detector):
         # In German, nouns have capitals: weak cues need more than one
         self._noun_capitals = bool(words.get("noun_capitals", False))
         self._with_title = bool(words.get("title_included", False))
-        self._relative_words = frozenset(fold(str(word)) for word in words["relatives"]) if self._noun_capitals else ()
+        self._relative_words = folded(words["relatives"]) if self._noun_capitals else ()
         self._shortened = frozenset(fold(str(word)).rstrip(".") for word in words["titles"] if str(word).endswith("."))
-        self._title_words = frozenset(fold(str(word)).rstrip(".") for word in words["titles"])
+        self._title_words = pack.lists.titles
         # "MR angiography": a title that in capitals is an abbreviation
-        self._abbreviations = frozenset(fold(str(word)) for word in words.get("title_abbreviations", []))
+        self._abbreviations = folded(words.get("title_abbreviations", []))
         after = alternatives(words["after_title"])
         titled = rf"(?:(?:{title}|{after})(?!\w)\.? ?){{0,3}}"
         self._title = Anchored(

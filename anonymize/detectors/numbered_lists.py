@@ -35,7 +35,7 @@ class NumberedLists(Detector):
         known = NameReader(pack)
         self._lexicon = known.lexicon
         self._never = known.clinical | known.stop | known.roles | known.calendar | protected_of(pack).words
-        self._never |= frozenset(fold(str(word)) for word in pack["detectors"]["protected"]["heads"])
+        self._never |= pack.lists.heads
         self._common = known.common
 
     def find(self, view: View) -> Iterable[Span]:

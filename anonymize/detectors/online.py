@@ -11,7 +11,7 @@ from anonymize.detectors import Detector
 from anonymize.detectors.cues import Cues
 from anonymize.languages import FOLDER, Pack
 from anonymize.report import Span
-from anonymize.text import View, alternatives, fold
+from anonymize.text import View, alternatives, fold, folded
 
 _LOCAL = r"[\w.+\-*'’]{1,64}"
 _EMAIL = re.compile(rf"{_LOCAL} ?@ ?[\w\-*]{{1,63}}(?: ?\.[ ]?[\w\-*]{{1,63}}(?![\w]))*")
@@ -62,8 +62,8 @@ class Online(Detector):
             rf"(?<!\w)[\w.+\-]{{2,64}} (?:{alone}) [\w\-]{{2,63}}(?: (?:{dot}) |\.)[a-z]{{2,6}}(?!\w)"
         )
         self._bracket = re.compile(rf"[(\[{{<] ?(?:{at}|@)")
-        self._at = frozenset(map(fold, said["at"]))  # words, looked up before the patterns are tried
-        self._alone = frozenset(map(fold, said["alone"]))
+        self._at = folded(said["at"])  # words, looked up before the patterns are tried
+        self._alone = folded(said["alone"])
         cues = words.get("handle_cues", [])
         self._cues = Cues({"handle": cues})
         self._cue = re.compile(rf"(?<!\w){alternatives(cues)} ?[:=] ?@?(?P<name>[\w.\-]{{3,30}})") if cues else None

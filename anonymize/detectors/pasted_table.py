@@ -70,9 +70,9 @@ class PastedTable(Detector):
         }
         self._names |= {f"{form}." for form in self._names}
         # "non lu" in the column of who read it
-        self._nobody = frozenset(fold(str(word)) for word in [*words["names"]["stop"], *words["names"]["roles"]])
-        self._nobody |= frozenset(fold(word) for word in pack.words("clinical"))
-        self._titles = frozenset(fold(str(title)).rstrip(".") for title in words["names"]["titles"])
+        self._nobody = pack.lists.stop | pack.lists.roles
+        self._nobody |= pack.lists.clinical
+        self._titles = pack.lists.titles
 
     def find(self, view: View) -> Iterable[Span]:
         """Spans with scores of 0.9."""

@@ -12,7 +12,7 @@ from anonymize.detectors.address_parts import AddressParts
 from anonymize.detectors.protected_terms import protected_of
 from anonymize.languages import Pack
 from anonymize.report import Gazetteer, Span
-from anonymize.text import Anchored, Endings, View, alternatives, fold, words_of
+from anonymize.text import Anchored, Endings, View, alternatives, fold, folded, words_of
 
 _TOWN_WORD = r"[^\W\d_]++(?:['’\-][^\W\d_]++)*+"
 _WORD = re.compile(_TOWN_WORD)
@@ -27,7 +27,6 @@ _AFTER_CODE = re.compile(r"[ ,]{1,3}|\n")
 _HEADING = re.compile(r"[ .]{0,24}:")
 _COUNTRIES = frozenset(("f", "b", "ch", "l", "d", "a", "e", "lu"))
 _CLOSED = re.compile(r" ?(?:[,;.\n)]|$)")
-_PROVINCE = re.compile(r"[ ,]\(?(?:quebec|qc|ontario|on)\)?,? {1,3}$")
 _HOUSE_BEFORE = re.compile(r"[^\W\d_]\.? \d{1,3} ?[a-z]?(?: /)? $")
 
 
@@ -39,26 +38,17 @@ class Places(Detector):
     def __init__(self, pack: Pack, gazetteer: Gazetteer) -> None:
         super().__init__(pack)
         words = pack["detectors"]["places"]
-        self._stop = frozenset(fold(str(word)) for word in pack["detectors"]["names"]["stop"])
+        self._stop = pack.lists.stop
         # the label of the next line is no town
         labels = [*pack["detectors"]["names"]["labels"], *words["address_labels"]]
         self._stop |= frozenset(parts[0] for parts in map(words_of, map(str, labels)) if parts and len(parts[0]) > 3)
-        self._particles = frozenset(fold(str(word)) for word in pack["detectors"]["names"]["particles"]) | {
-            "sur",
-            "en",
-            "aux",
-            "sous",
-            "les",
-            "lez",
-            "l",
-            *(fold(str(word)) for word in words.get("particles", [])),
-        }
-        self._never = frozenset(fold(str(word)) for word in words.get("no_towns", []))
+        self._particles = pack.lists.particles | folded(words.get("particles", []))
+        self._never = folded(words.get("no_towns", []))
         self._no_town = self._stop - self._particles
-        self._short = frozenset(fold(str(word)) for word in words["abbreviations"])
-        self._common = frozenset(fold(word) for word in pack.words("common") | pack.words("clinical"))
+        self._short = folded(words["abbreviations"])
+        self._common = pack.lists.common | pack.lists.clinical
         self._protected = protected_of(pack).words
-        self._no_at = self._common | self._protected | frozenset(fold(str(word)) for word in words.get("countries", []))
+        self._no_at = self._common | self._protected | folded(words.get("countries", []))
         self._at = Anchored(words["at"], rf"(?<!\w){alternatives(words['at'])} ")
         self._towns = gazetteer.towns
         self._first_words = frozenset(town.split(" ", 1)[0] for town in gazetteer.towns)
@@ -123,19 +113,17 @@ class Places(Detector):
         self._canadian = re.compile(
             r"(?<!\w)(?P<code>[abceghj-nprstvxy]\d[abceghj-nprstv-z] ?\d[abceghj-nprstv-z]\d)(?!\w)"
         )
-        self._before_code = re.compile(
-            rf"(?P<town>{_TOWN_WORD}(?: {_TOWN_WORD}){{0,3}}),? ?\(?(?:quebec|qc|ontario|on)\)?,? {{1,3}}$"
-        )
+        provinces = rf"\(?{alternatives(words.get('provinces', []))}\)?,? {{1,3}}$"
+        self._province = re.compile(rf"[ ,]{provinces}")
+        self._before_code = re.compile(rf"(?P<town>{_TOWN_WORD}(?: {_TOWN_WORD}){{0,3}}),? ?{provinces}")
         self._british = re.compile(r"(?<!\w)[a-z]{1,2}\d[a-z\d]? \d[abd-hjlnp-uw-z]{2}(?!\w)")
         self._cue = self._cues(words["town_cues"], words.get("elisions", {}))
         self._capital_cue = self._cues(words.get("town_cues_capital", []), words.get("elisions", {}))
         heads = pack["detectors"]["institutions"]["heads"]
         # "fait à l'Hôpital X": the institution is read as such
-        self._no_first = self._stop | frozenset(fold(str(head)) for head in heads)
+        self._no_first = self._stop | folded(heads)
         specialties = pack["detectors"]["institutions"].get("specialties", [])
-        self._no_capital = (
-            self._no_first | self._protected | frozenset(map(fold, [*pack.words("clinical"), *map(str, specialties)]))
-        )
+        self._no_capital = self._no_first | self._protected | pack.lists.clinical | folded(specialties)
         self._letter = re.compile(rf"[ \t]*(?P<town>{_TOWN_WORD}(?: {_TOWN_WORD}){{0,3}}), ?(?:le|the|den|el|a) \d")
         # "Town, date" alone on a line; the words that may stand between are the pack's
         months = forms_of(pack).months
@@ -329,7 +317,7 @@ class Places(Detector):
                 if after:
                     yield Span(match.end(), after, "town", 0.7, "places.postcode")
                 before = None
-                if _PROVINCE.search(view.folded, max(0, match.start() - 14), match.start()):
+                if self._province.search(view.folded, max(0, match.start() - 14), match.start()):
                     before = self._before_code.search(view.folded, max(0, match.start() - 60), match.start())
                 if before:
                     yield Span(*before.span("town"), "town", 0.85, "places.postcode")

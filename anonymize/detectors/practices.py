@@ -13,7 +13,7 @@ from typing import Any
 
 from anonymize.languages import Pack
 from anonymize.report import Span
-from anonymize.text import Anchored, View, alternatives, fold, words_of
+from anonymize.text import Anchored, View, alternatives, fold, folded, words_of
 
 _STEP = re.compile(r"(?:[ \u00a0][\"“«]?|['’])(?P<word>[^\W\d_]+(?:-[^\W\d_]+)*)")
 _OPENING = re.compile(r"[\W_]*$")
@@ -39,19 +39,13 @@ class Practices:
         fields = [str(word) for word in own.get("fields", [])]
         rooms = [str(word) for word in own.get("rooms", [])]
         legal = [str(word) for word in own.get("legal", [])]
-        self._heads = frozenset(fold(str(word)) for word in words["heads"])
-        self._rooms = frozenset(map(fold, rooms))
-        self._connectors = frozenset(fold(str(word)) for word in words["connectors"])
-        names = pack["detectors"]["names"]
-        self._titles = frozenset(fold(str(word)).rstrip(".") for word in names["titles"])
-        self._kinds = frozenset(map(fold, [*fields, *rooms]))
+        self._heads = folded(words["heads"])
+        self._rooms = folded(rooms)
+        self._connectors = folded(words["connectors"])
+        self._titles = pack.lists.titles
+        self._kinds = folded([*fields, *rooms])
         months = [str(form) for forms in pack["pack"]["months"] for form in forms]
-        self._ending = (
-            frozenset(fold(word) for word in pack.words("clinical"))
-            | frozenset(fold(str(word)) for word in (*words["stop"], *words["heads"]))
-            | self._titles
-            | self._kinds
-        )
+        self._ending = pack.lists.clinical | folded((*words["stop"], *words["heads"])) | self._titles | self._kinds
         self._blocked = self._ending | frozenset(
             fold(str(word))
             for word in (*own.get("no_names", []), *words.get("specialties", []), *months, *pack["pack"]["weekdays"])
@@ -60,7 +54,7 @@ class Practices:
         kinds, links = alternatives([*fields, *rooms]), alternatives(own.get("links", []))
         self._head = Anchored([*fields, *rooms], rf"(?<![\w\-])(?P<head>{kinds})(?P<link> {links}(?!\w)|(?= ))")
         self._legal = Anchored(legal, rf"(?<![\w\-.]){alternatives(legal)}(?= [^\W\d_])")
-        self._firsts = frozenset(fold(str(word)) for word in own.get("firsts", []))
+        self._firsts = folded(own.get("firsts", []))
         ahead, into = alternatives(own.get("before", [])), alternatives(own.get("before_rooms", []))
         self._before = re.compile(rf"(?<!\w){ahead} ?$")
         self._before_room = re.compile(rf"(?<!\w){into} ?$")

@@ -15,7 +15,7 @@ from anonymize.detectors.name_reader import NameReader
 from anonymize.detectors.protected_terms import protected_of
 from anonymize.languages import Pack
 from anonymize.report import Span
-from anonymize.text import Anchored, View, alternatives, fold
+from anonymize.text import Anchored, View, alternatives, fold, folded
 
 _GRADE = re.compile(r"(?: ?[\[(]?\d|[ \-](?:i{1,3}v?|iv|vi{0,3}|[a-d])(?![\w'])|['’]s(?!\w)|[./@_]\w)")
 _LINKED = re.compile(r"([^\W\d_]{3,}) ?(?:-|/| [a-z]{1,2} | & ) ?\Z")
@@ -47,7 +47,7 @@ class RunningNames(Detector):
         self._lexicon = self._reader.lexicon
         self._titles = self._reader.titles
         self._protected = protected_of(pack)
-        self._heads = frozenset(fold(str(word)) for word in pack["detectors"]["protected"]["heads"])
+        self._heads = pack.lists.heads
         known = self._reader
         ordinary = known.clinical | known.common | known.stop | known.roles | known.calendar | self._protected.words
         self._ordinary = ordinary | known.particles
@@ -60,7 +60,7 @@ class RunningNames(Detector):
         self._double = (
             frozenset(self._lexicon.given_names(1, _MOST + 1)) & (known.common | self._protected.words) - never
         )
-        self._citing = frozenset(fold(str(word)) for word in words["citing"])
+        self._citing = folded(words["citing"])
         company, owned = alternatives(words["company"]), alternatives(words["owned"])
         of = alternatives(words["of"])
         some = alternatives(word for word in words["particles"] if len(str(word)) > 1)

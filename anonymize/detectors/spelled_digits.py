@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from anonymize.detectors import Detector
 from anonymize.languages import Pack
 from anonymize.report import Span
-from anonymize.text import View, fold
+from anonymize.text import View, folded
 
 _LEAST = 6  # digits: shorter runs are measures and counts
 
@@ -20,7 +20,7 @@ class SpelledDigits(Detector):
     def __init__(self, pack: Pack) -> None:
         super().__init__(pack)
         numbers = pack["pack"].get("numbers") or {}
-        self._digits = frozenset(fold(str(word)) for word in list(numbers.get("below_100", []))[:10])
+        self._digits = folded(list(numbers.get("below_100", []))[:10])
 
     def find(self, view: View) -> Iterable[Span]:
         """Spans with a score of 0.8."""

@@ -8,11 +8,12 @@ docs/language-packs.md.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from anonymize.config import ConfigError, read_yaml_mapping
+from anonymize.languages.word_lists import WordLists
 
 FOLDER = Path(__file__).parent
 
@@ -45,6 +46,11 @@ class Pack(Mapping[str, Any]):
             )
         lines = path.read_text(encoding="utf-8").splitlines()
         return frozenset(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+
+    @cached_property
+    def lists(self) -> WordLists:
+        """Its words by what they are, folded."""
+        return WordLists(self)
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(path.stem for path in self.folder.glob("*.yaml")))

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from anonymize.config import Config, ConfigError, validate
 from anonymize.languages import Pack
 from anonymize.languages.schema import COLUMNS, LISTS, TAGS, TOPICS, WITHOUT
-from anonymize.text import fold
+from anonymize.text import fold, folded
 
 Level = Literal["error", "lack", "note"]
 CAPABILITIES = (*dict.fromkeys(capability for _, capability in TOPICS.values()), "NER model")
@@ -190,12 +190,8 @@ def _labels(pack: Pack) -> Iterator[Lack]:
 
 def _detectors(pack: Pack) -> Iterator[Lack]:
     yield from _compiles(pack["detectors"]["places"].get("postcodes", []), "detectors.yaml", "reports")
-    stop = {fold(str(word)) for word in pack["detectors"]["names"]["stop"]}
-    both = (
-        sorted(stop & {fold(word) for word in pack.words("protected")})
-        if (pack.folder / "protected.txt").is_file()
-        else []
-    )
+    stop = pack.lists.stop
+    both = sorted(stop & folded(pack.words("protected"))) if (pack.folder / "protected.txt").is_file() else []
     if both:
         yield Lack("reports", "note", "detectors.yaml", f"names.stop holds eponyms: {', '.join(both[:5])}")
 

@@ -86,6 +86,7 @@ class ComplementWords(Config):
     """``places.complements``: what stands around a street, and streets without a number."""
 
     units: Words
+    particles: Words = Field(default_factory=list)
     floors: Words = Field(default_factory=list)
     ordinals: Words = Field(default_factory=list)
     alone_units: Words = Field(default_factory=list)
@@ -110,6 +111,7 @@ class PlaceWords(Config):
     elisions: dict[str, str] = Field(default_factory=dict)
     no_towns: Words = Field(default_factory=list)
     countries: Words = Field(default_factory=list)
+    provinces: Words = Field(default_factory=list)
     post_office: Words
     number_suffixes: Words
     abbreviations: dict[str, str]

@@ -411,8 +411,8 @@ class _Vocabulary:
         self.sexes = {collapse(str(key)) for p in packs for key in p["pack"]["sex_values"]}
         self.titles = {collapse(str(word)) for part in names for word in part["titles"]}
         self.streets = {collapse(str(word)) for p in packs for word in p["detectors"]["places"]["streets"]} - {""}
-        self.clinical = {fold(word) for word in pack.words("clinical")} | _examinations(pack)
-        self.common = {fold(word) for word in pack.words("common")} | {fold(str(w)) for w in names[0]["stop"]}
+        self.clinical = pack.lists.clinical | _examinations(pack)
+        self.common = pack.lists.common | packs[0].lists.stop
         self.given = {
             fold(str(word))
             for p in packs
@@ -453,10 +453,7 @@ def _own_words() -> dict[str, str]:
     owners: dict[str, set[str]] = defaultdict(set)
     for language in available():
         pack = load_pack(language)
-        words = {fold(str(word)) for word in pack["detectors"]["names"]["stop"]} | {
-            fold(w) for w in pack.words("clinical")
-        }
-        for word in words | {fold(str(w)) for w in pack["detectors"]["names"]["particles"]}:
+        for word in pack.lists.stop | pack.lists.clinical | pack.lists.particles:
             owners[word].add(language)
     return {word: next(iter(owner)) for word, owner in owners.items() if len(owner) == 1 and len(word) > 1}
 
