@@ -28,6 +28,7 @@ from anonymize.config import dump_config
 from anonymize.console import Console, UserError
 from anonymize.dicom.config import STAGE, DicomConfig
 from anonymize.dicom.instance import REMEDIES, Image, Refused, process, quiet
+from anonymize.dicom.mapping import Pair, write_mappings
 from anonymize.dicom.words import vocabulary
 from anonymize.files import fingerprint, open_atomic, read_json, read_rows, write_json, write_table
 from anonymize.keys import Keys, private_folder
@@ -56,6 +57,7 @@ class _Outcome:
     image: Image | None
     part: str = ""
     reason: str = ""
+    pairs: tuple[Pair, ...] = ()  # which identifier became which
 
 
 def run_dicom(config: DicomConfig, source: Path, out: Path, keys: Keys, console: Console) -> dict[str, Any]:
@@ -184,6 +186,7 @@ class _Run:
         self._forget(self.shard)
         rows: list[Image] = []
         refused: list[dict[str, Any]] = []
+        pairs: list[Pair] = []
         for position, (name, outcome) in enumerate(zip(batch, workers.map(batch, first), strict=True), start=first):
             reason = outcome.reason
             if outcome.image is not None:
@@ -194,11 +197,12 @@ class _Run:
                 refused.append({**asdict(item), "source": name})
             elif outcome.image is not None:
                 rows.append(outcome.image)
+                pairs += outcome.pairs
             yield False
         self._note([asdict(row) for row in rows])
         write_table(self._index(self.shard), rows, INDEX_SCHEMA)
         with open_atomic(state, "w", permissions=0o600) as stream:
-            json.dump({"fingerprint": mark, "refused": refused}, stream)
+            json.dump({"fingerprint": mark, "refused": refused, "pairs": pairs}, stream)
 
     def _accept(self, image: Image, part: str) -> str:
         """Give the file its final name, unless another instance has it already."""
@@ -247,7 +251,11 @@ class _Run:
     def finish(self, shards: int) -> list[Quarantined]:
         """Write the quarantine table, and its look-up into the private folder."""
         self.clear_leftovers()
-        refused = [row for n in range(shards) for row in read_json(self.progress / f"shard-{n:05d}.json")["refused"]]
+        states = [read_json(self.progress / f"shard-{n:05d}.json") for n in range(shards)]
+        refused = [row for state in states for row in state["refused"]]
+        if self.config.mappings:
+            pairs = (tuple(pair) for state in states for pair in state["pairs"])
+            write_mappings(private_folder(self.out), pairs)
         items = [Quarantined(**{k: v for k, v in row.items() if k != "source"}) for row in refused]
         write_quarantine(self.out / "quarantine" / "dicom.parquet", items)
         lookup = private_folder(self.out) / "quarantine-lookup-dicom.jsonl"
@@ -348,8 +356,8 @@ def _end_with(parent: int) -> None:
 def _work(name: str, position: int) -> _Outcome:
     part = f"part-{position}.tmp"
     try:
-        image = process(_STATE["source"] / name, _STATE["images"], part, _STATE["config"], _STATE["keys"])
-        return _Outcome(image, part)
+        image, pairs = process(_STATE["source"] / name, _STATE["images"], part, _STATE["config"], _STATE["keys"])
+        return _Outcome(image, part, pairs=tuple(pairs))
     except Refused as refusal:
         return _Outcome(None, reason=str(refusal))
     except OSError:

@@ -35,5 +35,6 @@ class DicomConfig(Config):
         ],
         description="SOP classes that are read; every other is quarantined",
     )
+    mappings: bool = False  # write which UID and patient became which into the private folder, to judge a run
     workers: int = Field(default=0, ge=0, description="processes; 0 is one a core")
     shard_size: int = Field(default=512, ge=1, description="files a shard: the unit of resume and of an index part")

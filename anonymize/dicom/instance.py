@@ -21,6 +21,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBase
 
 from anonymize.dicom import bitstream, header, ocr, pixels
 from anonymize.dicom.config import DicomConfig
+from anonymize.dicom.mapping import Pair, pairs_of
 from anonymize.files import open_atomic
 from anonymize.keys import Keys
 
@@ -75,8 +76,11 @@ def quiet() -> None:
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
 
-def process(source: Path, folder: Path, part: str, config: DicomConfig, keys: Keys) -> Image:
+def process(source: Path, folder: Path, part: str, config: DicomConfig, keys: Keys) -> tuple[Image, list[Pair]]:
     """Clean ``source`` and write it below ``folder`` under the temporary name ``<patient>/<study>/<part>``.
+
+    Returns:
+        the row of the index, and which identifier became which where ``config.mappings`` asks for it.
 
     Raises:
         Refused: with a reason of :data:`REMEDIES`.
@@ -103,7 +107,7 @@ def process(source: Path, folder: Path, part: str, config: DicomConfig, keys: Ke
     with open_atomic(folder / relative) as stream:
         safe.preamble = b"\0" * 128
         safe.save_as(stream, enforce_file_format=True)
-    return _row(safe, linked, state)
+    return _row(safe, linked, state), pairs_of(ds, linked.patient, keys) if config.mappings else []
 
 
 def _read(source: Path) -> Dataset:

@@ -10,11 +10,15 @@ import io
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pydicom
+
 from anonymize.files import write_bytes_atomic, write_json, write_table
 from vlp.phantom import faults
+from vlp.phantom.answer_key import answers_of
 from vlp.phantom.chance import shuffled, stream
 from vlp.phantom.config import PhantomConfig
 from vlp.phantom.devices import DEVICES
@@ -246,6 +250,9 @@ class _Chunk:
         radiograph = render(exam, view, self.config.size, self._burned_in(shot))
         path = _path(shot, header)
         write_dicom(self.out / "export" / "dicom" / path, radiograph, exam, view, header, view.seed)
+        if self.config.answer_key:
+            ds = pydicom.dcmread(self.out / "export" / "dicom" / path)
+            self.truth["answers"] += [asdict(answer) for answer in answers_of(ds, exam, radiograph)]
         image_id = f"{exam.exam_id}-{shot.k}"
         height, width = radiograph.pixels.shape
         self.truth["images"].append(

@@ -79,6 +79,9 @@ class PhantomConfig(Config):
     name_typo_share: Share = 0.0  # names in the text with one typing error
     planted_shortcut: PlantedShortcut = PlantedShortcut()
     planted_gap: PlantedGap = PlantedGap()
+    answer_key: bool = (
+        False  # truth/answers.parquet: what a de-identifier must do with each image, for anonymize midi-check
+    )
     faults: bool = False  # broken input, each recorded in truth/faults.parquet
     faults_per_kind: int = Field(default=2, ge=1, le=50)
     workers: int = Field(default=0, ge=0)  # processes; 0 means all cores. Does not change the output

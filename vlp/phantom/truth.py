@@ -38,6 +38,8 @@ SCHEMAS: dict[str, pa.Schema] = {
     "spans": _schema("accession:s start:i end:i label:s text:s value:s altered:b"),
     "objects": _schema("image_id:s name:s x0:f y0:f x1:f y1:f rle:I rle_height:i rle_width:i"),
     "faults": _schema("kind:s accession:s path:s detail:s"),
+    # what a de-identifier must do with each attribute (anonymize/dicom/midi.py); empty unless ``answer_key`` is set
+    "answers": _schema("sop_instance_uid:s patient:s action:s path:s value:s"),
 }
 """Tables below ``truth/``. Offsets of spans are code points of the report's text, end exclusive."""
 
