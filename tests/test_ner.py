@@ -109,14 +109,10 @@ def test_noise_keeps_labels_on_their_letters(seed: int, vocabulary: Vocabulary) 
     for (start, end, _), (old_start, old_end, _) in zip(out.spans, spans, strict=True):
         assert ends <= start < end <= len(out.text)
         ends = end
-        # every change of a labelled letter is one of case, accent, misreading, wrapping or renaming: lengths stay near
-        assert abs((end - start) - (old_end - old_start)) <= 10
+        # a labelled letter gives way to one letter at most: only blanks and breaks come and go inside a label
+        assert len("".join(out.text[start:end].split())) == len("".join(text[old_start:old_end].split()))
         assert not out.text[start].isspace()
-        assert (
-            out.text[start - 1 : start].strip() in ("", ":", ",", ".", "(")
-            or start == 0
-            or not out.text[start - 1].isalnum()
-        )
+        assert not out.text[end - 1].isspace()
 
 
 def test_the_network_computes_what_torch_computes(tmp_path: Path) -> None:
