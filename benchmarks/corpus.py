@@ -1,0 +1,219 @@
+"""Speed of images: ``vlp prepare`` and the training loader beside plain loops, same files, same core, same run.
+
+    python benchmarks/corpus.py [--quick] [--json] [--films 24] [--side 1760]
+
+Films are the phantom's, drawn at 512 px, enlarged to ``--side`` and stored as its devices store them (uncompressed, RLE,
+JPEG lossless, JPEG 2000 lossless; windows and VOI LUTs; MONOCHROME1 and 2). Times are the CPU time of this process, pinned
+to one core where the system allows it, the median of the repeats.
+
+prepare: file to PNG at the working size. Ours is :func:`vlp.corpus.build.prepare_image` (decode, one look-up table, crop,
+resize, quality, hashes, PNG); plain is pydicom's ``pixel_array``, ``apply_modality_lut``, ``apply_voi_lut``, inversion,
+``cv2.resize`` and PNG.
+window: stored values of one film to display values, ours (:func:`vlp.corpus.window.display`) and pydicom's two functions.
+loader: batches of 64 squares of 224 px as tensors with the same augmentation, from our shards and from torchvision's
+``ImageFolder`` over the same images as PNG files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime as dt
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pydicom
+import torch
+from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
+
+from vlp.corpus.augment import AugmentConfig, augment, resize
+from vlp.corpus.build import prepare_image
+from vlp.corpus.frame import Square, to_square
+from vlp.corpus.shards import ShardReader, decode_png, shard_path, write_shard
+from vlp.corpus.source import ImageFile
+from vlp.corpus.window import display
+from vlp.phantom.config import PhantomConfig
+from vlp.phantom.devices import DEVICES
+from vlp.phantom.dicom_headers import Header
+from vlp.phantom.dicom_writer import build_dataset
+from vlp.phantom.facts import Radiograph
+from vlp.phantom.population import make_patient
+from vlp.phantom.render import render
+
+SIZE = 512  # working size of the corpus, long side in pixels
+BATCH, SIDE = 64, 224
+
+
+def make_films(folder: Path, count: int, side: int) -> list[Path]:
+    """``count`` phantom films of about ``side`` pixels, one device after the other."""
+    config = PhantomConfig(patients=count, size=512)
+    paths: list[Path] = []
+    names = list(DEVICES)
+    for index in range(count):
+        patient = make_patient(config, index, names)
+        exam = patient.visits[0].exam
+        view = exam.views[0]
+        film = render(exam, view, config.size)
+        scale = side / max(film.pixels.shape)
+        pixels = cv2.resize(film.pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+        pixels = np.minimum(pixels, (1 << film.bits) - 1).astype(np.uint16)
+        large = Radiograph(pixels, film.bits, film.spacing_mm / scale, film.window, ())
+        ds = build_dataset(large, exam, view, _header(index), DEVICES[exam.device], index)
+        path = folder / f"film-{index:03d}.dcm"
+        ds.save_as(path, enforce_file_format=True)
+        paths.append(path)
+    return paths
+
+
+def _header(index: int) -> Header:
+    texts = {field.name: "" for field in dataclasses.fields(Header) if field.type == "str"}
+    uids = {name: f"2.25.{number}{index}" for number, name in enumerate(("study_uid", "series_uid", "sop_uid"), 1)}
+    day = dt.datetime(2024, 3, 2, 10, 12)
+    names = {"patient_id": f"P{index}", "accession": f"A{index}", "family_name": "PHANTOM", "sex": "F"}
+    return Header(**(texts | uids | names | {"charset": "ISO_IR 192"}), birth_date=dt.date(1960, 1, 1), study_time=day)
+
+
+def plain_prepare(path: Path) -> bytes:
+    """What a short script does."""
+    ds = pydicom.dcmread(path)
+    values = apply_voi_lut(apply_modality_lut(ds.pixel_array, ds), ds).astype(np.float32)
+    values = (values - values.min()) / max(float(np.ptp(values)), 1.0)
+    if ds.PhotometricInterpretation == "MONOCHROME1":
+        values = 1.0 - values
+    scale = SIZE / max(values.shape)
+    small = cv2.resize((values * 255).astype(np.uint8), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return cv2.imencode(".png", small, [cv2.IMWRITE_PNG_COMPRESSION, 6])[1].tobytes()
+
+
+def our_prepare(path: Path) -> bytes:
+    """``vlp prepare`` of one file."""
+    row, png = prepare_image(ImageFile(path.stem, str(path), "", ""), SIZE, crop=True)
+    if not png:
+        raise SystemExit(f"{path.name}: {row.reason}")
+    return png
+
+
+def timed(work: Callable[[], Any], repeats: int) -> float:
+    """CPU seconds of ``work``, the median of ``repeats`` after one warm-up."""
+    work()
+    times = []
+    for _ in range(repeats):
+        began = time.process_time()
+        work()
+        times.append(time.process_time() - began)
+    return statistics.median(times)
+
+
+def loaders(folder: Path, pngs: Sequence[bytes], images: int) -> tuple[Callable[[], None], Callable[[], None]]:
+    """One epoch over ``images`` pictures by our shards, and by ``ImageFolder``."""
+    from torchvision.datasets import ImageFolder
+
+    rows = [(f"i{n:05d}", pngs[n % len(pngs)]) for n in range(images)]
+    write_shard(shard_path(folder / "corpus", 0), rows)
+    target = folder / "folder" / "film"
+    target.mkdir(parents=True)
+    for name, png in rows:
+        (target / f"{name}.png").write_bytes(png)
+    square, config = Square(SIDE * 8 // 7, "pad"), AugmentConfig()
+
+    def finished(squares: list[npt.NDArray[np.uint8]]) -> torch.Tensor:
+        batch = torch.from_numpy(np.stack(squares)).unsqueeze(1)
+        return augment(batch, SIDE, config) if config else resize(batch, SIDE)
+
+    def ours() -> None:
+        reader = ShardReader(folder / "corpus")
+        for first in range(0, images, BATCH):
+            chosen = range(first, min(images, first + BATCH))
+            finished([to_square(decode_png(reader.png(0, n)), square) for n in chosen])
+
+    def picture(image: Any) -> npt.NDArray[np.uint8]:
+        return to_square(np.asarray(image.convert("L")), square)
+
+    dataset = ImageFolder(str(folder / "folder"), transform=picture)
+
+    def plain() -> None:
+        for first in range(0, images, BATCH):
+            finished([dataset[n][0] for n in range(first, min(images, first + BATCH))])
+
+    return ours, plain
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--films", type=int, default=24)
+    parser.add_argument("--side", type=int, default=1760, help="long side of a film in pixels")
+    parser.add_argument("--images", type=int, default=1024, help="pictures of an epoch of the loaders")
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="8 films, 256 pictures, 3 repeats")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options = parser.parse_args()
+    if options.quick:
+        options.films, options.images, options.repeat = 8, 256, 3
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        print("drawing films", file=sys.stderr)
+        films = make_films(folder, options.films, options.side)
+        syntaxes: dict[str, list[Path]] = {}
+        for path in films:
+            syntaxes.setdefault(
+                pydicom.dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID.name, []
+            ).append(path)
+        result: dict[str, Any] = {"films": len(films), "side": options.side, "size": SIZE, "by_syntax": {}}
+        totals = np.zeros(2)
+        for syntax, paths in sorted(syntaxes.items()):
+            pair = [
+                timed(lambda do=do, paths=paths: [do(path) for path in paths], options.repeat)
+                for do in (our_prepare, plain_prepare)
+            ]
+            totals += pair
+            ours, plain = (len(paths) / seconds for seconds in pair)
+            row = {
+                "films": len(paths),
+                "prepare": round(ours, 2),
+                "plain": round(plain, 2),
+                "speedup": round(ours / plain, 2),
+            }
+            result["by_syntax"][syntax] = row
+        result["prepare_per_second"], result["plain_per_second"] = (round(len(films) / total, 2) for total in totals)
+        result["prepare_speedup"] = round(totals[1] / totals[0], 3)
+        windows = _windows(films, options.repeat)
+        result |= windows
+        ours, plain = loaders(folder, [our_prepare(path) for path in films], options.images)
+        seconds = [timed(work, options.repeat) for work in (ours, plain)]
+        result["loader_per_second"], result["imagefolder_per_second"] = (round(options.images / s, 1) for s in seconds)
+        result["loader_speedup"] = round(seconds[1] / seconds[0], 3)
+    if options.json:
+        print(json.dumps(result))
+        return
+    for key, value in result.items():
+        if key != "by_syntax":
+            print(f"{key:<24}{value}")
+    for syntax, row in result["by_syntax"].items():
+        print(f"  {syntax}: {row}")
+
+
+def _windows(films: Sequence[Path], repeats: int) -> dict[str, float]:
+    """Milliseconds of a film's window, ours and pydicom's."""
+    loaded = [(ds.pixel_array, ds) for ds in map(pydicom.dcmread, films[: min(4, len(films))])]
+    ours = timed(lambda: [display(stored, ds, int(ds.BitsStored)) for stored, ds in loaded], repeats)
+    plain = timed(lambda: [apply_voi_lut(apply_modality_lut(stored, ds), ds) for stored, ds in loaded], repeats)
+    return {"window_ms": round(1000 * ours / len(loaded), 2), "window_ms_plain": round(1000 * plain / len(loaded), 2)}
+
+
+if __name__ == "__main__":
+    main()
