@@ -8,19 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
 import numpy.typing as npt
 import pydicom
 import pydicom.config
 from pydicom.dataset import Dataset
-from pydicom.encaps import generate_frames
 from pydicom.errors import InvalidDicomError
-from pydicom.pixels.utils import pixel_array
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit, JPEGExtended12Bit
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from anonymize.dicom import bitstream, header, ocr, pixels
 from anonymize.dicom.config import DicomConfig
+from anonymize.dicom.frames import stored_frame
 from anonymize.dicom.mapping import Pair, pairs_of
 from anonymize.files import open_atomic
 from anonymize.keys import Keys
@@ -155,21 +153,13 @@ def _decode(ds: Dataset) -> npt.NDArray[Any]:
         raise Refused("truncated_dicom") from None
     except Exception:
         raise Refused("corrupt_pixels") from None
-    return found[None] if found.ndim == 2 else found
+    return found
 
 
 def _decoded(ds: Dataset) -> npt.NDArray[Any]:
-    """By pydicom's plug-ins; 12-bit JPEG, which none of them reads, by libjpeg-turbo."""
-    try:
-        return pixel_array(ds, raw=True)
-    except Exception:
-        if ds.file_meta.TransferSyntaxUID not in (JPEGBaseline8Bit, JPEGExtended12Bit):
-            raise
+    """All frames [N, H, W]."""
     count = int(ds.get("NumberOfFrames", 1) or 1)
-    frames = np.stack([imagecodecs.jpeg_decode(f) for f in generate_frames(ds.PixelData, number_of_frames=count)])
-    if frames.shape != (count, ds.Rows, ds.Columns):
-        raise ValueError("frames of another size than the header's")
-    return frames
+    return np.stack([stored_frame(ds, index, count=count)[0] for index in range(count)])
 
 
 def _judge(ds: Dataset, frames: npt.NDArray[Any], config: DicomConfig) -> tuple[str, list[tuple[pixels.Box, ...]]]:

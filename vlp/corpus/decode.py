@@ -1,7 +1,7 @@
 """Bytes to pixels: DICOM, PNG, JPEG, TIFF and NPY. What a file is follows from its content, not from its name.
 
-DICOM is decoded by pydicom with every plug-in installed (gdcm, pylibjpeg, pyjpegls), then by imagecodecs on the bare
-frame for what the plug-ins refuse (12-bit JPEG with a wrong header). See docs/prepare.md for figures.
+Compressed DICOM goes to imagecodecs first, then to pydicom with every plug-in installed (gdcm, pylibjpeg, pyjpegls); see
+:mod:`anonymize.dicom.frames` and docs/prepare.md for figures.
 """
 
 from __future__ import annotations
@@ -14,15 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import imagecodecs
 import numpy as np
 import numpy.typing as npt
 import pydicom
 from PIL import Image, ImageOps, UnidentifiedImageError
 from pydicom.dataset import FileDataset
-from pydicom.encaps import get_frame
-from pydicom.pixels.utils import pixel_array
 
+from anonymize.dicom.frames import stored_frame
 from vlp.corpus.window import display, spread
 
 MAX_PIXELS = 200_000_000  # more is a broken header or an attack, not a radiograph
@@ -121,40 +119,12 @@ def _check_shape(ds: FileDataset, rows: int, columns: int) -> None:
 
 def _frame(ds: FileDataset) -> tuple[npt.NDArray[Any], str]:
     try:
-        # unused bits are left to _within_bits, except where the sign has to be extended
-        signed = int(ds.get("PixelRepresentation") or 0) == 1
-        return np.asarray(pixel_array(ds, correct_unused_bits=signed)), "pydicom"
+        return stored_frame(ds)
     except Exception as error:  # every plug-in raises its own types
         short = not ds.file_meta.get("TransferSyntaxUID") or not ds.file_meta.TransferSyntaxUID.is_encapsulated
         if short and isinstance(error, ValueError):
             raise Undecodable("truncated_image", "The file has fewer pixels than it claims; export it again.") from None
-    try:
-        frame = get_frame(ds.PixelData, 0, number_of_frames=1)
-        array = np.asarray(_bare_frame(frame, str(ds.file_meta.TransferSyntaxUID)))
-    except Exception:  # as above
         raise Undecodable("undecodable", "No decoder can read the pixels; export the file uncompressed.") from None
-    if array.shape != (int(ds.Rows), int(ds.Columns)) or not np.issubdtype(array.dtype, np.integer):
-        raise Undecodable("undecodable", "The pixels contradict the header; export the file again.")
-    if int(ds.get("PixelRepresentation") or 0) == 1:
-        array = array.astype({1: np.int8, 2: np.int16}.get(array.dtype.itemsize, np.int32), copy=False)
-    return array, "imagecodecs"
-
-
-def _bare_frame(frame: bytes, syntax: str) -> Any:
-    codec = {
-        "1.2.840.10008.1.2.4.50": imagecodecs.jpeg_decode,
-        "1.2.840.10008.1.2.4.51": imagecodecs.jpeg_decode,
-        "1.2.840.10008.1.2.4.57": imagecodecs.ljpeg_decode,
-        "1.2.840.10008.1.2.4.70": imagecodecs.ljpeg_decode,
-        "1.2.840.10008.1.2.4.80": imagecodecs.jpegls_decode,
-        "1.2.840.10008.1.2.4.81": imagecodecs.jpegls_decode,
-        "1.2.840.10008.1.2.4.90": imagecodecs.jpeg2k_decode,
-        "1.2.840.10008.1.2.4.91": imagecodecs.jpeg2k_decode,
-        "1.2.840.10008.1.2.4.201": imagecodecs.jpeg2k_decode,
-        "1.2.840.10008.1.2.4.202": imagecodecs.jpeg2k_decode,
-        "1.2.840.10008.1.2.4.203": imagecodecs.jpeg2k_decode,
-    }[syntax]
-    return codec(frame)
 
 
 def _within_bits(stored: npt.NDArray[Any], ds: FileDataset) -> tuple[npt.NDArray[Any], int]:
