@@ -92,7 +92,7 @@ def plain_prepare(path: Path) -> bytes:
         values = 1.0 - values
     scale = SIZE / max(values.shape)
     small = cv2.resize((values * 255).astype(np.uint8), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return cv2.imencode(".png", small, [cv2.IMWRITE_PNG_COMPRESSION, 6])[1].tobytes()
+    return cv2.imencode(".png", small)[1].tobytes()
 
 
 def our_prepare(path: Path) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
@@ -38,8 +39,8 @@ def display(stored: Stored, ds: Dataset, bits: int) -> tuple[npt.NDArray[np.uint
     """
     signed = np.issubdtype(stored.dtype, np.signedinteger)
     low = -(1 << (bits - 1)) if signed else 0
-    index = (stored.astype(np.int32) - low).astype(np.uint16 if bits <= 16 else np.int64)
-    counts = np.bincount(index.ravel(), minlength=1 << bits)
+    index = stored if not signed and bits <= 16 else (stored.astype(np.int32) - low).astype(np.uint16)
+    counts = _counts(index, 1 << bits)
     padding = _padding(ds, low, bits)
     counts[padding] = 0
     values = np.arange(low, low + (1 << bits), dtype=np.int16 if signed and bits <= 16 else np.int32)
@@ -53,6 +54,14 @@ def display(stored: Stored, ds: Dataset, bits: int) -> tuple[npt.NDArray[np.uint
         table = 1.0 - table
     table[padding] = 0.0
     return np.round(table * FULL).astype(np.uint16)[index], path
+
+
+def _counts(index: npt.NDArray[Any], size: int) -> npt.NDArray[np.int64]:
+    """How often each value below ``size`` stands in ``index`` [H, W] of 8 or 16 bits."""
+    if index.size < (1 << 24) and index.dtype == np.uint16:  # OpenCV counts in single precision, exact up to here
+        found = cv2.calcHist([np.ascontiguousarray(index)], [0], None, [size], [0, size])
+        return found.ravel().astype(np.int64)
+    return np.bincount(index.ravel(), minlength=size)
 
 
 def spread(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
