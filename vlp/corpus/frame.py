@@ -40,9 +40,7 @@ def content_box(pixels: npt.NDArray[Any]) -> tuple[int, int, int, int]:
     """
     height, width = pixels.shape
     step = max(1.0, max(height, width) / _THUMBNAIL)
-    small = cv2.resize(
-        pixels, (max(1, round(width / step)), max(1, round(height / step))), interpolation=cv2.INTER_AREA
-    ).astype(np.float32)
+    small = shrunk(pixels, (max(1, round(width / step)), max(1, round(height / step)))).astype(np.float32)
     small *= 255.0 / (65535.0 if pixels.dtype == np.uint16 else 255.0)
     top, bottom, left, right = 0, small.shape[0], 0, small.shape[1]
     moved = True
@@ -106,10 +104,24 @@ def working_image(
     scale = min(1.0, size / max(height, width))
     if scale < 1:
         shape = (max(1, round(width * scale)), max(1, round(height * scale)))
-        pixels = cv2.resize(pixels, shape, interpolation=cv2.INTER_AREA)
+        pixels = shrunk(pixels, shape)
     if pixels.dtype == np.uint16:
         pixels = ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
     return np.ascontiguousarray(pixels, np.uint8), None if spacing_mm is None else spacing_mm / scale
+
+
+def shrunk(pixels: npt.NDArray[Any], shape: tuple[int, int]) -> npt.NDArray[Any]:
+    """``pixels`` [H, W] at (width, height) ``shape``, not larger: the area mean, first by the whole number that fits.
+
+    OpenCV takes means over whole pixels five times as fast as over parts of them. Up to a factor less one line at the
+    right and the lower edge falls off the grid of whole pixels.
+    """
+    height, width = pixels.shape
+    whole = min(width // max(1, shape[0]), height // max(1, shape[1]))
+    if whole > 1:
+        pixels = pixels[: height // whole * whole, : width // whole * whole]
+        pixels = cv2.resize(pixels, (width // whole, height // whole), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(pixels, shape, interpolation=cv2.INTER_AREA))
 
 
 def body_box(pixels: npt.NDArray[np.uint8]) -> tuple[int, int, int, int]:
