@@ -1,7 +1,7 @@
 """Compressed frames to stored values, by the fastest decoder that gives the same values.
 
-JPEG, JPEG lossless, JPEG-LS and JPEG 2000 go to imagecodecs first: on films of 1,760 to 2,140 px it needs a third to four
-fifths of the time of pydicom's plug-ins (docs/prepare.md), and its values are equal. What it refuses goes to pydicom.
+JPEG, JPEG lossless, JPEG-LS and JPEG 2000 go to imagecodecs first: on real films it needs between two fifths and four fifths
+of the time of pydicom's plug-ins (docs/prepare.md), and its values are equal. What it refuses goes to pydicom.
 """
 
 from __future__ import annotations
