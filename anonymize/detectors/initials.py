@@ -40,7 +40,7 @@ _BY = re.compile(
 )
 # "S.H.", "cgb", "FB" alone at the end of a note
 _ALONE = re.compile(
-    rf"(?:[^\n]{{0,200}}[.!?)] {{1,3}}|[ \t]*[\-–—]?[ \t]*)"
+    rf"(?:[^\n]{{0,200}}[.!?),;] {{1,3}}|[ \t]{{0,24}}[\-–—]?[ ]{{0,3}})"
     rf"(?P<initials>(?:{_UPPER}\.-?){{2,4}}|{_UPPER}{{2,3}}|{_LOWER}{{2,3}})[ \t]*$"
 )
 _LAST = 4  # lines of a document that may hold nothing but initials
@@ -82,8 +82,11 @@ class Initials(Detector):
                 yield from self._spans(found, "names.written")
                 if found["second"]:
                     yield Span(*found.span("second"), "initials", 0.8, "names.written")
-        for match in _DATED.finditer(text) if view.digits else ():
-            yield from self._spans(match, "names.typed")
+        for start, end in view.lines if view.digits else ():
+            if (text[end - 1].islower() or text[end - 1] in " \t") and (
+                "/" in text[end - 9 : end] or "-" in text[end - 9 : end]
+            ):
+                yield from self._spans(_DATED.search(text, max(start, end - 24), end), "names.typed")
         last = view.lines[-_LAST:]
         for number, (start, end) in enumerate(last):
             yield from self._spans(_LINE.match(text, start, end), "names.typed")

@@ -24,14 +24,42 @@ _TOP = (
 _TAIL = re.compile(rf"\.(?:{_TOP})(?![\w\-])")
 _LEFT = re.compile(r"(?<![\w.@\-])(?:[a-z0-9][a-z0-9\-]{0,62}\.){0,4}[a-z0-9][a-z0-9\-]{1,62}$")
 _RIGHT = re.compile(r"(?:[/:][^\s<>\"']{0,200})?")
-_ENDINGS = (
-    r"\.(?:dcm|dicom|nii|jpe?g|png|tiff?|pdf|avi|mp4|mov|wav|mp3|dss|docx?|odt|rtf|txt|csv|xlsx?|hl7|xml|zip|stl)(?!\w)"
+_ENDINGS = frozenset(
+    [
+        "dcm",
+        "dicom",
+        "nii",
+        "jpg",
+        "jpeg",
+        "png",
+        "tif",
+        "tiff",
+        "pdf",
+        "avi",
+        "mp",
+        "mov",
+        "wav",
+        "dss",
+        "doc",
+        "docx",
+        "odt",
+        "rtf",
+        "txt",
+        "csv",
+        "xls",
+        "xlsx",
+        "hl",
+        "xml",
+        "zip",
+        "stl",
+    ]
 )
 # Names of files hold who and when: "CB3D_POPESCU_0515.dcm"
 _FILE = re.compile(
-    r"(?<![\w/\\.\-])(?:[A-Za-z]:\\|\\\\|/)?(?:[\w.\-]{1,60}[\\/]){0,8}(?P<stem>[^\W\d][\w\-]{3,80})" + _ENDINGS, re.I
+    r"(?<![\w/\\.\-])(?:[A-Za-z]:\\|\\\\|/)?(?:[\w.\-]{1,60}[\\/]){0,8}(?P<stem>[^\W\d][\w\-]{3,80})"
+    r"\.(?:dcm|dicom|nii|jpe?g|png|tiff?|pdf|avi|mp4|mov|wav|mp3|dss|docx?|odt|rtf|txt|csv|xlsx?|hl7|xml|zip|stl)(?!\w)",
+    re.I,
 )
-_HAS_ENDING = re.compile(_ENDINGS, re.I)
 _COLONS = re.compile(r":[0-9a-fA-F]{0,4}:")
 _DOTS = re.compile(r"\.\d{1,3}\.\d{1,3}\.")
 _HYPHENS = re.compile(r"-[0-9a-fA-F]{2}-[0-9a-fA-F]{2}-[0-9a-fA-F]{2}-")
@@ -95,7 +123,7 @@ class Online(Detector):
                 stop = end.end() if end else match.end()
                 value = text[left.start() : stop].rstrip(".,;:)")
                 yield Span(left.start(), left.start() + len(value), "url", 0.9, "online.host")
-        for match in _FILE.finditer(text) if _HAS_ENDING.search(text) else ():
+        for match in _FILE.finditer(text) if not _ENDINGS.isdisjoint(view.vocabulary) else ():
             if any(char.isdigit() or char in "_-" for char in match["stem"]):  # "rapport.pdf" says nothing
                 yield Span(*match.span(), "id", 0.85, "online.file")
         for match in _IP4.finditer(text) if _DOTS.search(text) else ():
