@@ -198,18 +198,19 @@ def element_at(ds: Dataset | None, path: str) -> Any:
     """The element at ``path``, None where it or an item before it is missing."""
     if ds is None:
         return None
+    place: Any = ds
     element: Any = None
     for step in path.split("."):
         match = _STEP.fullmatch(step)
         name = match["name"] if match else step
         tag: Any = tuple(int(part, 16) for part in name[1:-1].split(",")) if name[0] == "(" else name
-        if tag not in ds:
+        if tag not in place:
             return None
-        element = ds[tag]
+        element = place[tag]
         if match and match["item"] is not None:
             if int(match["item"]) >= len(element.value):
                 return None
-            ds = element.value[int(match["item"])]
+            place = element.value[int(match["item"])]
     return element
 
 

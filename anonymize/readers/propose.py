@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from importlib import import_module
@@ -466,7 +466,7 @@ def _is_phone(value: str) -> bool:
     return value[0] in "+0" or (len(digits) == 10 and len(re.findall(r"\d+", value)) >= 3)
 
 
-def _part(known: set[str], words: list[str]) -> float:
+def _part(known: Collection[str], words: list[str]) -> float:
     """Share of ``words`` of three or more letters that are ``known``."""
     long = [word for word in words if len(word) > 2]
     return sum(word in known for word in long) / len(long) if long else 0.0
