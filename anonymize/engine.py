@@ -135,10 +135,11 @@ class Anonymizer:
     def by_rules(self, texts: Sequence[str]) -> list[list[Span]]:
         """:meth:`by_rule` of each text. Detector by detector, not text by text: what one needs stays in the processor's
         caches. The result does not depend on what stands together."""
-        whole, cuts = zip(*(wrapped.joined(text, self._joins) for text in texts), strict=True) if texts else ((), ())
-        repeated = [repeats.runs(text) for text in whole]
+        joined = [wrapped.joined(text, self._joins) for text in texts]
+        repeated = [repeats.runs(text) for text, _ in joined]
         views = [
-            view_of(repeats.blanked(text, runs) if runs else text) for text, runs in zip(whole, repeated, strict=True)
+            view_of(repeats.blanked(text, runs) if runs else text)
+            for (text, _), runs in zip(joined, repeated, strict=True)
         ]
         found: list[list[Span]] = [[] for _ in texts]
         for detector in self.detectors:
@@ -146,7 +147,7 @@ class Anonymizer:
                 spans += detector.find(view)
         sifted = [self._evidence.sift(view, spans) for view, spans in zip(views, found, strict=True)]
         sifted = [repeats.spread(spans, runs) if runs else spans for spans, runs in zip(sifted, repeated, strict=True)]
-        return [wrapped.spread(spans, cut) if cut else spans for spans, cut in zip(sifted, cuts, strict=True)]
+        return [wrapped.spread(spans, cut) if cut else spans for spans, (_, cut) in zip(sifted, joined, strict=True)]
 
     def combine(self, text: str, spans: Sequence[Span], known: KnownIdentity | None) -> list[Span]:
         """The spans of :meth:`by_rule` and those of the patient's identity, in order, without overlaps."""

@@ -12,7 +12,6 @@ from anonymize.ner.lexicon import Lexicon
 from anonymize.report import Span
 from anonymize.text import View, fold
 
-_WORD = re.compile(r"[^\W\d_]+")
 _LONG_WORD = re.compile(r"[^\W\d_]{2,}")
 # Rules that an eponym may deceive; a title or a column's value beats the eponym.
 _DECEIVED = frozenset(
@@ -100,7 +99,7 @@ def _doubtful(span: Span, view: View, lexicon: Lexicon) -> bool:
 
 
 def _full_name(span: Span, view: View, lexicon: Lexicon) -> bool:
-    words = [match.group() for match in _WORD.finditer(view.text, span.start, span.end) if len(match.group()) > 2]
+    words = [match.group() for match in _LONG_WORD.finditer(view.text, span.start, span.end) if len(match.group()) > 2]
     return (
         span.kind == "name"
         and len(words) > 1

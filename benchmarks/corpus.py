@@ -36,7 +36,7 @@ import pydicom
 import torch
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
-from vlp.corpus.augment import AugmentConfig, augment, resize
+from vlp.corpus.augment import AugmentConfig, augment
 from vlp.corpus.build import prepare_image
 from vlp.corpus.frame import Square, to_square
 from vlp.corpus.shards import ShardReader, decode_png, shard_path, write_shard
@@ -128,7 +128,7 @@ def loaders(folder: Path, pngs: Sequence[bytes], images: int) -> tuple[Callable[
 
     def finished(squares: list[npt.NDArray[np.uint8]]) -> torch.Tensor:
         batch = torch.from_numpy(np.stack(squares)).unsqueeze(1)
-        return augment(batch, SIDE, config) if config else resize(batch, SIDE)
+        return augment(batch, SIDE, config)
 
     def ours() -> None:
         reader = ShardReader(folder / "corpus")

@@ -421,9 +421,8 @@ class Dates(Detector):
             joined_by_word = simple and match["join"] not in ("-", "–")
             listed = _LIST.search(view.folded, max(0, begin - 4), begin) or self._listed(view, begin)
             # "NUIT 26 AU 27 DECEMBRE": two days in turn are no count before a date
-            in_turn = joined_by_word and _DAY.match(view.folded, start)
-            if in_turn and int(in_turn.group()) != int(match["part"]) + 1:
-                in_turn = None
+            last = _DAY.match(view.folded, start) if joined_by_word else None
+            in_turn = last is not None and int(last.group()) == int(match["part"]) + 1
             if joined_by_word and not listed and not in_turn and not self._list_day.before(view.folded, begin, 2, 0):
                 return
             if simple and re.search(r"[a-z]-?\Z", view.folded[max(0, begin - 2) : begin]):

@@ -45,12 +45,12 @@ class NumberedLists(Detector):
         items = [match for start, end in view.lines if (match := _ITEM.match(view.text, start, end))]
         if len(items) < 2:
             return
-        borne = [match for match in items if self._borne(fold(match["surname"]))]
-        if len(borne) < 2:
+        surnames = [fold(match["surname"]) for match in items]
+        borne = list(map(self._borne, surnames))
+        if sum(borne) < 2:
             return
-        for match in items:
-            surname = fold(match["surname"])
-            if match in borne or self._unknown(surname):
+        for match, surname, listed in zip(items, surnames, borne, strict=True):
+            if listed or self._unknown(surname):
                 given = fold(match["name"][len(match["surname"]) :].strip(" ."))
                 whole = given not in self._never
                 yield Span(*match.span("name" if whole else "surname"), "name", 0.75, "names.numbered")

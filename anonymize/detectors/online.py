@@ -11,7 +11,7 @@ from anonymize.detectors import Detector
 from anonymize.detectors.cues import Cues
 from anonymize.languages import FOLDER, Pack
 from anonymize.report import Span
-from anonymize.text import View, alternatives, fold, folded
+from anonymize.text import View, alternatives, fold, folded, words_of
 
 _LOCAL = r"[\w.+\-*'’]{1,64}"
 _EMAIL = re.compile(rf"{_LOCAL} ?@ ?[\w\-*]{{1,63}}(?: ?\.[ ]?[\w\-*]{{1,63}}(?![\w]))*")
@@ -24,8 +24,8 @@ _TOP = (
 _TAIL = re.compile(rf"\.(?:{_TOP})(?![\w\-])")
 _LEFT = re.compile(r"(?<![\w.@\-])(?:[a-z0-9][a-z0-9\-]{0,62}\.){0,4}[a-z0-9][a-z0-9\-]{1,62}$")
 _RIGHT = re.compile(r"(?:[/:][^\s<>\"']{0,200})?")
-_ENDINGS = frozenset(
-    [
+_ENDINGS = (
+    *(
         "dcm",
         "dicom",
         "nii",
@@ -36,28 +36,20 @@ _ENDINGS = frozenset(
         "tiff",
         "pdf",
         "avi",
-        "mp",
+        "mp4",
         "mov",
         "wav",
+        "mp3",
         "dss",
         "doc",
-        "docx",
-        "odt",
-        "rtf",
-        "txt",
-        "csv",
-        "xls",
-        "xlsx",
-        "hl",
-        "xml",
-        "zip",
-        "stl",
-    ]
+    ),
+    *("docx", "odt", "rtf", "txt", "csv", "xls", "xlsx", "hl7", "xml", "zip", "stl"),
 )
+_ENDING_WORDS = frozenset(word for ending in _ENDINGS for word in words_of(ending))
 # Names of files hold who and when: "CB3D_POPESCU_0515.dcm"
 _FILE = re.compile(
     r"(?<![\w/\\.\-])(?:[A-Za-z]:\\|\\\\|/)?(?:[\w.\-]{1,60}[\\/]){0,8}(?P<stem>[^\W\d][\w\-]{3,80})"
-    r"\.(?:dcm|dicom|nii|jpe?g|png|tiff?|pdf|avi|mp4|mov|wav|mp3|dss|docx?|odt|rtf|txt|csv|xlsx?|hl7|xml|zip|stl)(?!\w)",
+    rf"\.(?:{'|'.join(_ENDINGS)})(?!\w)",
     re.I,
 )
 _COLONS = re.compile(r":[0-9a-fA-F]{0,4}:")
@@ -123,7 +115,7 @@ class Online(Detector):
                 stop = end.end() if end else match.end()
                 value = text[left.start() : stop].rstrip(".,;:)")
                 yield Span(left.start(), left.start() + len(value), "url", 0.9, "online.host")
-        for match in _FILE.finditer(text) if not _ENDINGS.isdisjoint(view.vocabulary) else ():
+        for match in _FILE.finditer(text) if not _ENDING_WORDS.isdisjoint(view.vocabulary) else ():
             if any(char.isdigit() or char in "_-" for char in match["stem"]):  # "rapport.pdf" says nothing
                 yield Span(*match.span(), "id", 0.85, "online.file")
         for match in _IP4.finditer(text) if _DOTS.search(text) else ():

@@ -103,11 +103,8 @@ class PastedTable(Detector):
         for sign in signs:
             if view.text.count(sign, start, end) < _LEAST - 1:
                 continue
-            # quicker than all cells; a folded text has blanks for its tabs
-            line = view.folded[start:end] if sign != "\t" else view.text[start:end].casefold()
-            if self._names.isdisjoint(
-                fold(cell).strip(' "') if sign == "\t" else cell.strip(' "') for cell in line.split(sign)
-            ):
+            # quicker than all cells; a folded text has blanks for its tabs, so each cell is folded
+            if self._names.isdisjoint(fold(cell).strip(' "') for cell in view.text[start:end].split(sign)):
                 continue
             cells = self._cells(view.text, start, end, sign)
             kinds = [self._headings.get(normal(view.text[first:last].replace("_", " ")), "") for first, last in cells]

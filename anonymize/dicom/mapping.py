@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pydicom._uid_dict import UID_dictionary
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
+from anonymize.dicom.elements import gathered
 from anonymize.files import open_atomic
 from anonymize.keys import Keys
 
@@ -18,7 +20,7 @@ Pair = tuple[str, str, str]
 
 def pairs_of(ds: Dataset, patient: str, keys: Keys) -> list[Pair]:
     """The Patient ID and every UID of ``ds`` that is not the standard's own, at every depth, each once."""
-    uids = dict.fromkeys(_uids(ds))
+    uids = dict.fromkeys(gathered(ds, _uids))
     return [("patient", str(ds.get("PatientID", "")), patient), *(("uid", uid, keys.uid(uid)) for uid in uids)]
 
 
@@ -34,15 +36,7 @@ def write_mappings(folder: Path, pairs: Iterable[Pair]) -> None:
             writer.writerows(sorted(tables[kind].items()))
 
 
-def _uids(ds: Dataset) -> Iterator[str]:
-    for tag in ds.keys():  # noqa: SIM118 - iterating a Dataset yields elements
-        try:
-            element = ds[tag]
-            if element.VR == "SQ":
-                for item in element.value:
-                    yield from _uids(item)
-            elif element.VR == "UI" and element.value:
-                values = [element.value] if isinstance(element.value, str) else element.value
-                yield from (str(value) for value in values if str(value) not in UID_dictionary)
-        except Exception:  # a malformed element holds nothing that is kept
-            continue
+def _uids(element: DataElement) -> Iterator[str]:
+    if element.VR == "UI" and element.value:
+        values = [element.value] if isinstance(element.value, str) else element.value
+        yield from (str(value) for value in values if str(value) not in UID_dictionary)

@@ -12,7 +12,7 @@ import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -268,8 +268,3 @@ def _summary(verdicts: list[Verdict]) -> dict[str, Any]:
             for (action, path, found), count in wrong.most_common(50)
         ],
     }
-
-
-def as_rows(answers: Iterable[Answer]) -> list[dict[str, str]]:
-    """Rows of a key, as :func:`read_key` takes them."""
-    return [asdict(answer) for answer in answers]

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
+from anonymize.dicom.elements import gathered
 from anonymize.languages import load_pack
 from anonymize.text import fold
 
@@ -49,7 +51,7 @@ def identity_tokens(ds: Dataset) -> frozenset[str]:
     The single letters of initials stay out: they would forbid side letters.
     """
     found: set[str] = set()
-    for text in _identity_texts(ds):
+    for text in gathered(ds, _identity_text):
         found.update(token for token in tokens(text) if len(token) >= 3)
     return frozenset(found)
 
@@ -70,14 +72,6 @@ def _texts(value: Any) -> Iterator[str]:
         yield str(value)
 
 
-def _identity_texts(ds: Dataset) -> Iterator[str]:
-    for tag in ds.keys():  # noqa: SIM118 - iterating a Dataset yields elements
-        try:
-            element = ds[tag]
-            if element.VR == "SQ":
-                for item in element.value:
-                    yield from _identity_texts(item)
-            elif element.VR == "PN" or element.keyword in _IDENTIFIERS:
-                yield str(element.value)
-        except Exception:  # a malformed element holds nothing that is kept
-            continue
+def _identity_text(element: DataElement) -> Iterator[str]:
+    if element.VR == "PN" or element.keyword in _IDENTIFIERS:
+        yield str(element.value)
