@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from anonymize.dates import STAMP, Written, forms_of
 from anonymize.detectors import Detector
 from anonymize.detectors.cues import Cues
+from anonymize.detectors.month_dates import CLOCK, MonthDates
 from anonymize.languages import Pack
 from anonymize.report import Span
 from anonymize.text import View, alternatives, fold
@@ -21,8 +22,6 @@ _BULLET = re.compile(r"(?:^|\n)[ \t]*(?:[\-–•*·>o]{1,2}[ \t]*)?$| [\-–•
 _GLUED = re.compile(r"\d[/.\-|,:]\Z")
 _LOOSELY_GLUED = re.compile(r"(?<!\d)\d{1,2} ?[/\-|:] ?$|\d ?[/\-|:] ?\Z")
 _DIGIT_NEAR = re.compile(r"\d[ .]?\Z")
-_YEAR_BEFORE_MONTH = re.compile(r"(?<![\w.,/\-])(?:19|20)\d\d[ .,\-/]{1,2}\Z")
-_DAY_LAST = re.compile(r"\.?[ \-/]?\d{1,2}(?![\w]|[.,/]\d)")
 _RANGE_HEAD = re.compile(r"(?P<first>\d{1,2})[\-–](?P<last>\d{1,2}[/.]\d{1,2}[/.](?:\d{4}|\d\d))(?![/.]?\d)")
 _GOES_ON = re.compile(r"[/.]?\d|/")
 _NEXT_YEAR = re.compile(r"/ ?(?:1[89]|20)\d\d(?!\d)|/\d\d(?!\d)")
@@ -31,7 +30,6 @@ _DAY_MONTH_BEFORE = re.compile(r"\d[/.\-]\d{1,2}(?:[/.\-]\d{2,4})?,? (?P<join>[a
 _WEEKDAY = re.compile(r"([a-z]{4,10}),? (?:[a-z]{1,3} )?\Z")
 _SUM = re.compile(r"\d[ .,\-/x]?$|[<>=~+±]\s?$|\b(?:ca|etwa|circa|rund|ad)\.? ?$", re.IGNORECASE)
 _LEFT = re.compile(r" ?(?:[x*/+€$%]|\d)")
-_CLOCK = re.compile(r" ?(?:h|:)\d\d")
 _POINTED = re.compile(r"[:,;)/]| [a-z]")
 _DAY = re.compile(r"\d{1,2}(?!\d)")
 _SPINE = re.compile(r"\d+[./\-]\d+")
@@ -68,19 +66,9 @@ class Dates(Detector):
         )
         articles = alternatives(cues.get("day_articles", []))
         links = forms.links
-        ordinals = rf"(?:{forms.ordinals}|[.°ºª])"
-        self._before_month = re.compile(rf"(?<![\w.,/])(\d{{1,2}}){ordinals}?,?[ .\-/]{{0,3}}{links}\Z")
-        self._after_month = re.compile(
-            rf"\.?(?:[ .,\-/]{{0,3}}{links})(?P<year>(?:18|19|20)\d\d|'?\d\d)(?![\d])(?![.,]\d)"
-        )
-        self._day_after_month = re.compile(rf"\.? ?\d{{1,2}}{ordinals}?,? ?(?:19|20)\d\d(?!\d)")
-        # "October 15th", "Jul. 30": where a language writes the month before its day, it may do so without a year
-        self._bare_day = (
-            re.compile(rf"\.? ?(?P<day>\d{{1,2}}){ordinals}?(?![\w%]|[.,/:\-]\d)") if cues.get("month_first") else None
-        )
-        self._before_number = re.compile(rf"[ \-]{{1,2}}{links}")
         self._season = re.compile(rf"(?:(\w+) )?(?<!\w)([a-z]{{3,12}}) {links}\Z")
         self._join_only = re.compile(rf"^[ \t]?(?:[\-–/,&+]|[ ]?(?:{joined or '(?!)'})(?: {articles}\b)?)?[ \t]?\Z")
+        self._named = MonthDates(pack, self._unit, self._join_only)
         self._list_day = Cues(
             {"date": cues.get("day_articles", ["le", "les", "du", "am", "vom", "el", "del", "los", "the", "on"])}
         )
@@ -105,7 +93,7 @@ class Dates(Detector):
         taken: list[tuple[int, int, str]] = []
         months = self._forms.months
         for index in sorted(index for word in view.vocabulary & months.keys() for index in view.where[word]):
-            hit = self._named(view, index)
+            hit = self._named.read(view, index)
             if hit:
                 taken.append(hit)
         covered = bytearray(len(view.text))
@@ -219,7 +207,7 @@ class Dates(Detector):
         glued = None if chained else _LOOSELY_GLUED.search(folded, max(0, start - 5), start)
         if glued and not self._list_day.before(folded, glued.start(), 2, 0):
             return False
-        if self._never.before(folded, start, 3, 0) or _CLOCK.match(rest):
+        if self._never.before(folded, start, 3, 0) or CLOCK.match(rest):
             return False
         if written.form == "month_short_year":
             if chained or self._months.before(folded, start, 2, 0):
@@ -262,136 +250,6 @@ class Dates(Detector):
         """Start of a day in words before a month and a year in digits."""
         word = re.search(r"(?<!\w)([a-z\-]{2,14}) \Z", view.folded[max(0, start - 16) : start])
         return start - len(word.group()) if word and self._forms.numbers.is_word(word[1].replace("-", "")) else None
-
-    # -- month names --------------------------------------------------------------------------------------------------
-
-    def _named(self, view: View, index: int) -> tuple[int, int, str] | None:
-        folded, token = view.folded, view.token(index)
-        start, end = token.start, token.end
-        before = folded[max(0, start - 14) : start]
-        day = self._before_month.search(before)
-        if day and not 1 <= int(day[1]) <= 31:
-            day = None
-        year_before = None if day else _YEAR_BEFORE_MONTH.search(before)
-        words_before = None if day or year_before else self._words_before(view, index)
-        has_day = bool(day or words_before)
-        full = token.folded in self._forms.full_months
-        if day:
-            start -= len(before) - day.start()
-        elif words_before is not None:
-            start = words_before
-        month_first = None if has_day else self._day_after_month.match(folded, end)
-        after = self._after_month.match(folded, end)
-        if after and len(after["year"]) < 4:
-            bare_two = after["year"][0] != "'"
-            if bare_two and (
-                self._unit.match(folded, after.end()) or not (has_day or full) or _CLOCK.match(folded, after.end())
-            ):
-                after = None
-            elif bare_two and not has_day and not self._months.before(folded, token.start, 2, 0):
-                in_brackets = folded[start - 1 : start] == "(" and folded[after.end() : after.end() + 1] == ")"
-                after = after if in_brackets else None
-        if month_first:
-            return start, month_first.end(), "dates.named"
-        if self._bare_day and not has_day:
-            end_of_day = self._day_after(view, index)
-            if end_of_day:
-                return start, end_of_day, "dates.named"
-        if after and not (has_day is False and not full and len(after["year"]) < 4):
-            return start, after.end(), "dates.named"
-        words_after = self._words_after(view, index)
-        if words_after:
-            return start, words_after, "dates.spelled"
-        if has_day:
-            if not full and words_before is not None:
-                return None  # "vingt-sept" is a number
-            if folded[end : end + 1] == "." and not full:
-                end += 1
-            return start, end, "dates.named" if day else "dates.spelled"
-        if year_before:
-            last = _DAY_LAST.match(folded, end)
-            start = token.start - len(year_before.group())
-            if last and self._forms.parse(folded[start : last.end()]):
-                end = last.end()
-            return start, end, "dates.named"
-        return (start, end, "dates.named") if full and self._month_alone(view, index) else None
-
-    def _month_alone(self, view: View, index: int) -> bool:
-        """A month without day and year counts after a cue, in a range that ends in a month with a year."""
-        token = view.token(index)
-        if index + 1 < len(view.words) and self._forms.numbers.value(view.words[index + 1]):
-            return False
-        if view.text[token.start].islower() and self.pack["pack"]["months"][0][0][0].isupper() and view.case == "mixed":
-            return False  # "may", "march": the language writes its months with a capital
-        for other in map(view.token, range(index + 1, min(index + 4, len(view.words)))):
-            if other.folded in self._forms.months:
-                between = view.folded[token.end : other.start]
-                if self._join_only.match(between) and self._after_month.match(view.folded, other.end):
-                    return True
-                break
-        return bool(self._months.before(view.folded, token.start, 2, 1))
-
-    def _words_before(self, view: View, index: int) -> int | None:
-        """Start of the number words directly before the month that say a day."""
-        start, text = None, ""
-        limit = view.starts[index]
-        for back in range(index - 1, max(-1, index - 6), -1):
-            token = view.token(back)
-            if not self._before_number.fullmatch(view.folded[token.end : limit]):
-                break
-            if not text and token.folded in self._forms.link_words and limit == view.starts[index]:
-                limit = token.start  # "veintiuno de junio"
-                continue
-            if not self._forms.numbers.is_word(token.folded):
-                break
-            limit, text = token.start, token.folded + text
-            value = self._forms.numbers.value(text)
-            if value is not None and 1 <= value <= 31:
-                start = token.start
-        return start
-
-    def _day_after(self, view: View, index: int) -> int | None:
-        """End of a day, in digits or words, behind the month; of the year in words behind it."""
-        folded, end = view.folded, view.ends[index]
-        match = self._bare_day.match(folded, end) if self._bare_day else None
-        if match and not view.text[view.starts[index]].islower():
-            unit = self._unit.match(folded, match.end())
-            return match.end() if 1 <= int(match["day"]) <= 31 and not unit else None
-        text, last = "", index
-        for number in range(index + 1, min(index + 3, len(view.words))):
-            if not re.fullmatch(r"[ \-](?:the )?", folded[view.ends[number - 1] : view.starts[number]]):
-                break
-            value = self._forms.numbers.value(text + view.words[number]) if view.words[number].isalpha() else None
-            day = self._forms.numbers.value(text) if text else 0
-            if not value or value > 31 or (day and not (day >= 20 and value - day < 10)):
-                break  # "second nineteen fifty": a year follows
-            text, last = text + view.words[number], number
-        if last == index or not self._forms.numbers.is_word(view.words[last]):
-            return None
-        return self._words_after(view, last) or view.ends[last]
-
-    def _words_after(self, view: View, index: int) -> int | None:
-        """End of the number words directly after the month that say a year."""
-        text, end = "", None
-        limit = view.ends[index]
-        for token in map(view.token, range(index + 1, min(index + 11, len(view.words)))):
-            if not re.fullmatch(r"[ .,\-]{1,2}", view.folded[limit : token.start]):
-                break
-            if token.folded in self._forms.link_words and not text:
-                limit = token.end
-                continue
-            plain = token.folded.rstrip("s")
-            if not (
-                self._forms.numbers.is_word(token.folded)
-                or self._forms.numbers.is_word(plain)
-                or (text and token.folded.isdigit() and len(token.folded) <= 2)
-            ):
-                break
-            limit, text = token.end, text + token.folded
-            value = self._forms.numbers.value(text)
-            if value is not None and 1850 <= value <= 2120:
-                end = token.end
-        return end
 
     # -- around a date ------------------------------------------------------------------------------------------------
 
