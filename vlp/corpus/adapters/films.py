@@ -193,7 +193,7 @@ class _Grouping:
             report=text.whole,
             report_id=self._code("R", _key(reported[0][1], reported[0][0])) if reported else "",
             report_source="report" if reported else "",
-            site=self.config.site or first.site,
+            site=self.config.site or first.site or self.scope,
             split=first.split,
             labels=self._labels([film for _, film in members]),
         )

@@ -34,7 +34,7 @@ def read_table(path: Path, columns: Sequence[str] = (), header: Sequence[str] = 
         header = [name.strip() for name in lines[0]] if lines else []
         lines = lines[1:]
     if missing := sorted(set(columns) - set(header)):
-        raise UserError(f"{path} lacks the columns {', '.join(missing)} of the mapping; it has {', '.join(header)}")
+        raise UserError(f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(header)}")
     return [dict(zip(header, line, strict=False)) for line in lines if line]
 
 
