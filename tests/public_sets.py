@@ -14,6 +14,12 @@ from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
+from anonymize.console import Console
+from vlp.corpus.adapters.public import read_set
+from vlp.corpus.adapters.sets import SETS, run_prepare_set
+from vlp.corpus.config import PrepareConfig
+from vlp.corpus.dataset import Corpus
+
 
 def pixels(name: str, height: int = 120, width: int = 90) -> np.ndarray:
     """uint8 [height, width]: a texture of its own for every name, so that no two films resemble one another."""
@@ -58,11 +64,33 @@ def _dicom(path: Path, image: np.ndarray) -> None:
     path.write_bytes(stream.getvalue())
 
 
+def planned(tmp_path, name, make):
+    """The source that the copy written by ``make`` gives."""
+    make(tmp_path)
+    return read_set(SETS[name], tmp_path, PrepareConfig())
+
+
+def prepare(tmp_path, name, make, *, official=False):
+    """The summary and the corpus that the copy written by ``make`` gives."""
+    make(tmp_path / "set")
+    config = PrepareConfig.model_validate({"size": 48, "workers": 1, "split": {"official": official}})
+    summary = run_prepare_set(config, name, tmp_path / "set", tmp_path / "corpus", Console("quiet"))
+    return summary, Corpus.open(tmp_path / "corpus")
+
+
+def by_image(source, part):
+    """The study whose first image's path holds ``part``."""
+    return next(s for s in source.studies if any(part in image.file for image in s.images))
+
+
 def rsna_bone_age(root: Path) -> None:
     """Challenge layout: validation and test in folders of their own, the test table as XLSX; 4361 is not there."""
     from openpyxl import Workbook
 
-    write(root / "boneage-training-dataset.csv", "id,boneage,male\n1377,180,False\n1378,12,True\n1379,400,True\n1380,,True\n")
+    write(
+        root / "boneage-training-dataset.csv",
+        "id,boneage,male\n1377,180,False\n1378,12,True\n1379,400,True\n1380,,True\n",
+    )
     for number in (1377, 1378, 1379, 1380):
         film(root / f"boneage-training-dataset/boneage-training-dataset/{number}.png")
     validation = root / "Bone Age Validation Set"
@@ -104,7 +132,12 @@ def fracatlas(root: Path) -> None:
         "IMG0000002.jpg,0,0,1,0,0,0,0,0,0,1,0,0\n"
     )
     write(root / "FracAtlas/dataset.csv", head + rows)
-    for name in ("Fractured/IMG0000019", "Fractured/IMG0000020", "Non_fractured/IMG0000000", "Non_fractured/IMG0000001"):
+    for name in (
+        "Fractured/IMG0000019",
+        "Fractured/IMG0000020",
+        "Non_fractured/IMG0000000",
+        "Non_fractured/IMG0000001",
+    ):
         film(root / f"FracAtlas/images/{name}.jpg")
     copy = cv2.resize(pixels("images/Non_fractured/IMG0000001.jpg"), (100, 120))
     cv2.imwrite(str(root / "FracAtlas/images/Non_fractured/IMG0000002.jpg"), copy)
@@ -165,7 +198,7 @@ def vindr_cxr(root: Path) -> None:
     }
     rows = "".join(f"{name},R{n},{row}\n" for name, three in votes.items() for n, row in enumerate(three))
     write(root / "annotations/image_labels_train.csv", head + "No finding\n" + rows)
-    write(root / "annotations/image_labels_test.csv", head.replace("rad_id,", "") + "No finding\nd4,0,0,0,0,1,0,0,0\n")
+    write(root / "annotations/image_labels_test.csv", head.replace("rad_id,", "") + "No finding\nd4,0,0,0,1,0,0,0,0\n")
     for path in ("train/a1", "train/b2", "test/d4"):
         film(root / f"{path}.dicom")
 

@@ -2,31 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-
 import public_sets
-from anonymize.console import Console
-from vlp.corpus.adapters.public import read_set
-from vlp.corpus.adapters.sets import SETS, run_prepare_set
-from vlp.corpus.config import PrepareConfig
-from vlp.corpus.dataset import Corpus
+import pytest
+from public_sets import by_image, planned, prepare
 
-
-def planned(tmp_path, name, make):
-    make(tmp_path)
-    return read_set(SETS[name], tmp_path, PrepareConfig())
-
-
-def prepare(tmp_path, name, make, *, official=False):
-    make(tmp_path / "set")
-    config = PrepareConfig.model_validate({"size": 48, "workers": 1, "split": {"official": official}})
-    summary = run_prepare_set(config, name, tmp_path / "set", tmp_path / "corpus", Console("quiet"))
-    return summary, Corpus.open(tmp_path / "corpus")
-
-
-def by_image(source, part):
-    """The study whose first image's path holds ``part``."""
-    return next(s for s in source.studies if any(part in image.file for image in s.images))
+from vlp.corpus.adapters.sets import SETS
 
 
 def test_bone_ages_are_months_and_each_split_finds_its_own_film(tmp_path):

@@ -36,9 +36,7 @@ def _films(folder: Folder, notes: Counter[str]) -> Iterator[Film]:
             if not exam and not image:
                 notes["placeholder_rows"] += 1  # as released: filled columns EndHere and # only
                 continue
-            found = next(
-                (p for e in _ENDINGS if (p := folder.find(image + e, f"CASIA-CXR_{name}/")) != image + e), image
-            )
+            found = folder.find(image, f"CASIA-CXR_{name}/", endings=_ENDINGS)
             sections = {
                 "indication": cell(row, "Indication"),
                 "comparison": cell(row, "Comparison"),

@@ -48,12 +48,13 @@ def read_images(folder: Path, table: Path, mapping: ImageTable, config: PrepareC
     for part in (mapping.default, *mapping.parts.values()):
         used += [rule.column for rule in part.labels.values()]
     rows = read_table(table, [column for column in used if column])
-    if not rows:
+    source = to_source(_films(rows, mapping), folder, config)
+    if not source.images_read:
         raise UserError(f"{table} has no rows")
-    return to_source(_films(rows, mapping), folder, config)
+    return source
 
 
-def _films(rows: list[dict[str, str]], mapping: ImageTable) -> Iterator[Film]:
+def _films(rows: Iterator[dict[str, str]], mapping: ImageTable) -> Iterator[Film]:
     for position, cells in enumerate(rows, 2):
         row = TableRow(cells, mapping)
         labels, wrong = row.labels()

@@ -63,14 +63,12 @@ def _films(folder: Folder, notes: Counter[str]) -> Iterator[Film]:
     reports = {path.rpartition("/")[2][1:-4]: path for path in folder.matches(_REPORTS)}
     unread = dict(reports)
     splits = {cell(row, "dicom_id"): _SPLITS.get(cell(row, "split"), "") for row in folder.rows(_SPLIT)}
-    labelled = next((rows for need in _LABELS if (rows := folder.rows(need))), [])
-    labels = {cell(row, "study_id").removesuffix(".0"): _labels(row) for row in labelled}
+    labeler = next((need for need in _LABELS if folder.matches(need)), _LABELS[0])
+    labels = {cell(row, "study_id").removesuffix(".0"): _labels(row) for row in folder.rows(labeler)}
     for row in folder.rows(_FILMS):
         name, patient, study = (cell(row, column) for column in ("dicom_id", "subject_id", "study_id"))
         path = f"files/p{patient[:2]}/p{patient}/s{study}/{name}"
-        image = next(
-            (found for end in (".jpg", ".dcm") if (found := folder.find(path + end)) != path + end), f"{path}.jpg"
-        )
+        image = folder.find(path, endings=(".jpg", ".dcm"))
         whole = ""
         if study in unread:
             whole = (folder.root / unread.pop(study)).read_bytes().decode("utf-8", errors="replace").strip()

@@ -47,7 +47,7 @@ def _films(folder: Folder, notes: Counter[str]) -> Iterator[Film]:
     for split, need in _SPLITS.items():
         for path in folder.matches(need)[:1]:
             splits.update({row["name"].strip(): split for row in read_table(folder.root / path, header=("name",))})
-    notes["boxes_not_used"] += len(folder.rows(_BOXES))
+    notes["boxes_not_used"] += sum(1 for _ in folder.rows(_BOXES))
     for row in folder.rows(_TABLE):
         name, patient = cell(row, "Image Index"), cell(row, "Patient ID")
         findings = {finding.strip() for finding in cell(row, "Finding Labels").split("|")} - {""}

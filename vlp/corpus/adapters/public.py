@@ -7,7 +7,7 @@ import gzip
 import io
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -78,29 +78,32 @@ class Folder:
         ]
         return sorted(found, key=lambda path: (path.count("/"), path))
 
-    def rows(self, need: Need) -> list[dict[str, str]]:
+    def rows(self, need: Need) -> Iterator[dict[str, str]]:
         """The rows of the table nearest to the root that serves ``need``; none where there is no such table."""
         found = self.matches(need)
-        return read_table(self.root / found[0], need.columns) if found else []
+        return read_table(self.root / found[0], need.columns) if found else iter(())
 
-    def find(self, name: str, *near: str) -> str:
-        """Path of the file ``name``, of several the one whose path holds most of the words ``near``.
+    def find(self, name: str, *near: str, endings: Sequence[str] = ("",)) -> str:
+        """Path of the file ``name`` with the first of ``endings`` that there is.
 
-        ``name`` itself where there is none, so that the image is refused as missing_file.
+        Of several such files the one that ends as ``name`` with its folders does, then the one whose path holds most
+        of the words ``near``. Without any, ``name`` itself, so that the image is refused as missing_file.
         """
-        found = self._paths.get(name.rpartition("/")[2], ())
-        if not found:
-            return name
-        return max(found, key=lambda path: (path.endswith(name), sum(word in path for word in near), -len(path)))
+        for full in (name + ending for ending in endings):
+            if found := self._paths.get(full.rpartition("/")[2]):
+                return max(
+                    found, key=lambda path: (path.endswith(full), sum(word in path for word in near), -len(path))
+                )
+        return name + endings[0]
 
     def _header(self, path: str) -> list[str]:
         try:
             if path.endswith(".xlsx"):
-                return list(read_table(self.root / path)[0])
+                return list(next(read_table(self.root / path), {}))
             opened = gzip.open if path.endswith(".gz") else open
             with opened(self.root / path, "rb") as stream:
                 line = stream.read(65536).split(b"\n")[0].decode("utf-8-sig", errors="replace").replace("\0", "")
-        except (OSError, EOFError, UserError, IndexError):
+        except (OSError, EOFError, UserError):
             return []
         separator = max(",;\t|", key=line.count)
         return [name.strip() for name in next(csv.reader(io.StringIO(line), delimiter=separator), [])]

@@ -24,6 +24,7 @@ from vlp.corpus.adapters import (
     rsna_bone_age,
     tuberculosis,
     vindr,
+    vindr_spine,
 )
 from vlp.corpus.adapters.public import Folder, PublicSet, describe_need, read_set
 from vlp.corpus.config import PrepareConfig
@@ -43,7 +44,7 @@ SETS: dict[str, PublicSet] = {
         casia_cxr.SET,
         vindr.CXR,
         vindr.PCXR,
-        vindr.SPINEXR,
+        vindr_spine.SET,
         nih.SET,
         covid.SET,
         tuberculosis.MONTGOMERY,

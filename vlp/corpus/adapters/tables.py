@@ -7,7 +7,7 @@ import gzip
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from anonymize.console import UserError
@@ -17,7 +17,7 @@ _MONTHS = {"": 12.0, "y": 12.0, "a": 12.0, "m": 1.0, "w": 7 * 12 / 365.25, "d": 
 _OLDEST = 120 * 12  # NIH has ages of 148 to 414 "years", which are typing errors
 
 
-def read_table(path: Path, columns: Sequence[str] = (), header: Sequence[str] = ()) -> list[dict[str, str]]:
+def read_table(path: Path, columns: Sequence[str] = (), header: Sequence[str] = ()) -> Iterator[dict[str, str]]:
     """The rows of a CSV (UTF-8 or Windows-1252; comma, semicolon, tab or bar; plain or gzip) or XLSX file.
 
     Args:
@@ -25,20 +25,19 @@ def read_table(path: Path, columns: Sequence[str] = (), header: Sequence[str] = 
         header: names of the columns of a file that has no header line.
 
     Raises:
-        UserError: there is no such file, it cannot be read, or it lacks one of ``columns``.
+        UserError: at once, not at the first row: there is no such file, it cannot be read, or it lacks a column.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such table")
     lines = _sheet(path) if path.suffix.lower() == ".xlsx" else _lines(path)
     if not header:
-        header = [name.strip() for name in lines[0]] if lines else []
-        lines = lines[1:]
+        header = [name.strip() for name in next(lines, [])]
     if missing := sorted(set(columns) - set(header)):
         raise UserError(f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(header)}")
-    return [dict(zip(header, line, strict=False)) for line in lines if line]
+    return (dict(zip(header, line, strict=False)) for line in lines if line)
 
 
-def _lines(path: Path) -> list[list[str]]:
+def _lines(path: Path) -> Iterator[list[str]]:
     data = path.read_bytes()
     if data[:2] == b"\x1f\x8b":
         try:
@@ -52,10 +51,10 @@ def _lines(path: Path) -> list[list[str]]:
     first = text.partition("\n")[0]
     separator = max(",;\t|", key=first.count)
     csv.field_size_limit(2**24)
-    return list(csv.reader(io.StringIO(text.replace("\0", "")), delimiter=separator))
+    return csv.reader(io.StringIO(text.replace("\0", "")), delimiter=separator)
 
 
-def _sheet(path: Path) -> list[list[str]]:
+def _sheet(path: Path) -> Iterator[list[str]]:
     from openpyxl import load_workbook
 
     try:
@@ -63,7 +62,7 @@ def _sheet(path: Path) -> list[list[str]]:
         rows = list(book.worksheets[0].iter_rows(values_only=True))
     except Exception:  # openpyxl raises zipfile's, xml's and its own errors
         raise UserError(f"{path} is no readable XLSX file; save its sheet as CSV") from None
-    return [["" if cell is None else str(cell) for cell in row] for row in rows]
+    return (["" if cell is None else str(cell) for cell in row] for row in rows)
 
 
 def cell(row: Mapping[str, str], *names: str) -> str:

@@ -28,7 +28,7 @@ def reading(text: str) -> tuple[str, int | None, str]:
     head = [line for line in lines if line.lower().startswith("patient")] or lines[:1]
     top = " ".join(line.partition(":")[2] or line for line in head)
     person, age = _SEX.search(top), _AGE.search(top)
-    finding = " ".join(line for line in lines if line not in head)
+    finding = " ".join(" ".join(line for line in lines if line not in head).split())
     return (
         sex(person.group(1)) if person else "",
         months("".join(age.groups())) if age else None,
