@@ -187,6 +187,16 @@ def test_tables_of_the_same_name_are_told_apart_by_their_columns(tmp_path):
     assert all("/a/" in image.file for s in found.studies for image in s.images)
 
 
+def test_links_to_folders_are_followed_once(tmp_path):
+    mura(tmp_path / "real")
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here/MURA-v1.1").symlink_to(tmp_path / "real/MURA-v1.1")
+    (tmp_path / "real/MURA-v1.1/again").symlink_to(tmp_path / "here")
+    summary, missing = check_set("mura", tmp_path / "here", PrepareConfig())
+    assert not missing
+    assert summary["images"] == {"rows": 8, "found": 5, "missing": 1, "refused": 2}
+
+
 def test_the_command_checks_lists_and_prepares(tmp_path):
     run = CliRunner().invoke
     listed = run(app, ["prepare", "--list-sets"])
@@ -198,6 +208,7 @@ def test_the_command_checks_lists_and_prepares(tmp_path):
     knees = [str(tmp_path / "knees"), "--set", "oai-kl"]
     out = ["--out", str(tmp_path / "corpus")]
     checked = run(app, ["prepare", *knees, "--check", "--json"])
+    assert json.loads(checked.stdout)["missing"] == []
     assert (checked.exit_code, json.loads(checked.stdout)["images"]["found"]) == (0, 5)
     assert not (tmp_path / "corpus").exists()
     made = run(app, ["prepare", *knees, *out, "size=48", "workers=1", "--describe-labels", "fr", "--json"])

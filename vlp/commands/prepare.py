@@ -74,7 +74,12 @@ def prepare(
             from vlp.corpus.adapters.sets import check_set
 
             found, missing = check_set(public, source, settings)
-            console.result({**found, "missing": missing or "nothing"})
+            optional = found.pop("optional_parts_missing")
+            if console.mode == "json":
+                found |= {"missing": missing, "optional_parts_missing": optional}
+            console.result(found)
+            for line in optional:
+                console.note(f"not here, and not needed: {line}")
             for line in missing:
                 console.error(f"missing: {line}")
             if missing:

@@ -64,7 +64,8 @@ def write_card(
             f"- fingerprint: `{mark}`",
             f"- working size: {config.size} pixels on the long side, 8-bit gray, air is 0",
             f"- studies: {len(studies)}, patients: {summary['patients']}, images: {summary['images']['kept']}",
-            f"- split by patient: {_joined(summary['splits'])} (salt `{config.split.salt}`)",
+            f"- split by patient: {_joined(summary['splits'])} (salt `{config.split.salt}`"
+            + (", the authors' split where they give one)" if config.split.official else ")"),
             "",
             "## What went in and what was refused",
             "",

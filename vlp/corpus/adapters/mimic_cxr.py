@@ -45,7 +45,7 @@ _SPLITS = {"train": "train", "validate": "validation", "test": "test"}
 
 def _labels(row: Mapping[str, str]) -> dict[str, float]:
     says = {name: number(cell(row, name)) for name in (*_NAMES.values(), *_OTHER, "Consolidation", "Pneumonia")}
-    labels = {label: value for label, name in _NAMES.items() if (value := says[name]) in (0, 1) and value is not None}
+    labels = {label: float(value) for label, name in _NAMES.items() if (value := says[name]) in (0, 1)}
     both = (says["Consolidation"], says["Pneumonia"])
     if 1 in both:
         labels["consolidation"] = 1.0

@@ -60,7 +60,13 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._paths: dict[str, list[str]] = {}
+        walked: set[tuple[int, int]] = set()
         for folder, subfolders, names in os.walk(root, followlinks=True):
+            place = os.stat(folder)
+            if (place.st_dev, place.st_ino) in walked:  # a link back to a folder above
+                subfolders.clear()
+                continue
+            walked.add((place.st_dev, place.st_ino))
             subfolders[:] = sorted(d for d in subfolders if not d.startswith(".") and d != "__MACOSX")
             below = os.path.relpath(folder, root).replace(os.sep, "/")
             for name in sorted(names):
