@@ -29,7 +29,7 @@ def test_bone_age_corpus_names_the_missing_film(tmp_path):
     assert summary["images"] == {"read": 8, "kept": 7, "refused": 1}
     assert summary["refused_images"] == {"missing_file": 1}
     # number 1377 stands in training and validation: in a patient-wise split it is held out
-    assert summary["notes"] == {"labels_out_of_range": 1, "moved_out_of_official_training": 1}
+    assert summary["notes"] == {"labels_out_of_range": 1, "moved_to_a_held_out_part": 1}
     assert {s.split for s in corpus.studies if s.labels.get("bone_age_months") in (180.0, 61.0)} == {"validation"}
     assert summary["source"]["licence"] == SETS["rsna-bone-age"].licence
     assert SETS["rsna-bone-age"].licence in (tmp_path / "corpus/card.md").read_text()
@@ -85,7 +85,7 @@ def test_oai_knees_of_a_person_stay_together_and_count_once(tmp_path):
     assert both["L"].patient_id == both["R"].patient_id
     assert both["R"].labels == {"kl_grade": 3.0, "kl_right": 3.0}
     assert both["L"].split == both["R"].split == "test"
-    assert summary["notes"] == {"moved_out_of_official_training": 1}
+    assert summary["notes"] == {"moved_to_a_held_out_part": 1}
 
 
 def test_spine_films_of_a_study_share_their_lesions(tmp_path):

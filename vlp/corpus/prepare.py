@@ -87,7 +87,7 @@ def build_corpus(
     images = source.refused_images + refused
     summary = _summary(source, studies, images, reports, empty, start)
     if moved:
-        summary["notes"]["moved_out_of_official_training"] = moved
+        summary["notes"]["moved_to_a_held_out_part"] = moved
     write_quarantine(out / "quarantine.parquet", [*images, *reports])
     write_table(out / "manifest.parquet", [study.row() for study in studies], MANIFEST_SCHEMA)
     split_by_image = {ref.image_id: (s.patient_id, s.split) for s in studies for ref in s.images}
