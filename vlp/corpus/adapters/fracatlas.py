@@ -1,6 +1,7 @@
 """FracAtlas (Abedeen et al. 2023, doi:10.1038/s41597-023-02432-4): limbs, hips and shoulders with and without fracture.
 
-Layout as the paper describes it and public loaders read it; not checked against a copy. Patients are not given: films
+Folders, ``image_id`` and ``fractured`` as public loaders read them, the other columns from memory; not checked against a
+copy. Patients are not given: films
 that nearly equal one another count as one patient. "leg" covers knees, lower legs, ankles and feet, hence extremity.
 The masks and boxes of ``Annotations/`` are not read. The set's own split covers the films with a fracture only.
 """

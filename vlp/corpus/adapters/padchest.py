@@ -1,6 +1,6 @@
 """PadChest (Bustos et al. 2020, doi:10.1016/j.media.2020.101797): chest films with Spanish reports.
 
-Columns as public loaders (torchxrayvision) read them. The release's reports are prepared text (lower case, words cut to
+Columns as torchxrayvision reads them, the rest of the header and the folders from memory. The release's reports are prepared text (lower case, words cut to
 stems, no accents), and 27 % of the labels are by hand, the others by a network (column MethodLabel). A label that is
 not listed counts as absent, unless the report says "unchanged", "exclude" or "suboptimal study". Healed rib fractures
 ("callus rib fracture") leave fracture unknown where nothing else is broken. Birth is given as a year. Images are 16-bit
