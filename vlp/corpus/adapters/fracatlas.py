@@ -1,9 +1,9 @@
 """FracAtlas (Abedeen et al. 2023, doi:10.1038/s41597-023-02432-4): limbs, hips and shoulders with and without fracture.
 
-Folders, ``image_id`` and ``fractured`` as public loaders read them, the other columns from memory; not checked against a
-copy. Patients are not given: films
-that nearly equal one another count as one patient. "leg" covers knees, lower legs, ankles and feet, hence extremity.
-The masks and boxes of ``Annotations/`` are not read. The set's own split covers the films with a fracture only.
+Folders, ``image_id`` and ``fractured`` as public loaders read them, the other columns from memory; not checked against
+a copy. Patients are not given: films that nearly equal one another count as one patient. "leg" covers knees, lower
+legs, ankles and feet, hence extremity. The masks and boxes of ``Annotations/`` are not read. The set's own split covers
+the films with a fracture only.
 """
 
 from __future__ import annotations

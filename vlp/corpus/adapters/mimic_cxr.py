@@ -1,10 +1,10 @@
 """MIMIC-CXR and MIMIC-CXR-JPG 2.x (Johnson et al. 2019, doi:10.1038/s41597-019-0322-0): English reports.
 
-Layout from memory of PhysioNet's pages. JPG needs the metadata table; without it the record list of the DICOM release serves.
-Reports are text files, one a study, here split into sections; their blanks "___" stay. Labels are CheXpert's (else
-NegBio's): -1 (uncertain) and empty (not mentioned) are unknown, but under "No Finding" what is not mentioned is absent.
-Consolidation includes pneumonia, as in docs/labels.md; support devices are no orthopaedic hardware. Dates are those of
-the release (shifted). Ages are not part of MIMIC-CXR. Not checked against a copy.
+Layout from memory of PhysioNet's pages. JPG needs the metadata table; without it the record list of the DICOM release
+serves. Reports are text files, one a study, here split into sections; their blanks "___" stay. Labels are CheXpert's
+(else NegBio's): -1 (uncertain) and empty (not mentioned) are unknown, but under "No Finding" what is not mentioned is
+absent. Consolidation includes pneumonia, as in docs/labels.md; support devices are no orthopaedic hardware. Dates are
+those of the release (shifted). Ages are not part of MIMIC-CXR. Not checked against a copy.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """MURA v1.1 (Rajpurkar et al. 2018, arXiv:1712.06957): upper limbs, normal or abnormal by study.
 
-Layout from memory of the release, not looked up and not checked against a copy: tables without header whose paths begin with ``MURA-v1.1/``; patient and
-class are part of the path. The test set was never published; ``valid`` is given as validation.
+Layout from memory of the release, not looked up and not checked against a copy: tables without header whose paths begin
+with ``MURA-v1.1/``; patient and class are part of the path. The test set was never published; ``valid`` is given as
+validation.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """NIH ChestX-ray14 (Wang et al. 2017, doi:10.1109/CVPR.2017.369): chest films, findings mined from reports.
 
 Names of files and columns as torchxrayvision's loader reads them, those of width and spacing from memory; findings,
-ages and views were checked on 181 real rows (tests/test_adapters_real.py), not on a copy. The 14 findings are exhaustive: one that is not listed counts as absent. Pneumonia counts as consolidation, as
-in docs/labels.md. Ages of 148 to 414 years and those without meaning stay unknown; older releases write "058Y". Films
-were resized to 1024 x 1024, so the spacing is that of the original times its size / 1024, and given only where both
-axes agree within 2 %. Boxes (BBox_List_2017.csv) are counted, not used.
+ages and views were checked on 181 real rows (tests/test_adapters_real.py), not on a copy. The 14 findings are
+exhaustive: one that is not listed counts as absent. Pneumonia counts as consolidation, as in docs/labels.md. Ages of
+148 to 414 years and those without meaning stay unknown; older releases write "058Y". Films were resized to 1024 x 1024,
+so the spacing is that of the original times its size / 1024, and given only where both axes agree within 2 %. Boxes
+(BBox_List_2017.csv) are counted, not used.
 """
 
 from __future__ import annotations

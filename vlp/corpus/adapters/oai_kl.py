@@ -2,8 +2,8 @@
 
 Folders from memory of the release; file names and grades were checked on 404 real crops (tests/test_adapters_real.py).
 Crops of one knee, 224 or 299 pixels, in folders by split and Kellgren-Lawrence grade; file names are the OAI number of
-the person and the side. ``auto_test`` holds crops of the test knees that a detector made: those of knees that a
-graded folder already has are refused as second_crop, so that no knee counts twice.
+the person and the side. ``auto_test`` holds crops of the test knees that a detector made: those of knees that a graded
+folder already has are refused as second_crop, so that no knee counts twice.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """PadChest (Bustos et al. 2020, doi:10.1016/j.media.2020.101797): chest films with Spanish reports.
 
-Columns as torchxrayvision reads them, the rest of the header and the folders from memory. The release's reports are prepared text (lower case, words cut to
-stems, no accents), and 27 % of the labels are by hand, the others by a network (column MethodLabel). A label that is
-not listed counts as absent, unless the report says "unchanged", "exclude" or "suboptimal study". Healed rib fractures
-("callus rib fracture") leave fracture unknown where nothing else is broken. Birth is given as a year. Images are 16-bit
-PNG, either in the folders 0 to 54 of the release or flat. Not checked against a copy.
+Columns as torchxrayvision reads them, the rest of the header and the folders from memory. The release's reports are
+prepared text (lower case, words cut to stems, no accents), and 27 % of the labels are by hand, the others by a network
+(column MethodLabel). A label that is not listed counts as absent, unless the report says "unchanged", "exclude" or
+"suboptimal study". Healed rib fractures ("callus rib fracture") leave fracture unknown where nothing else is broken.
+Birth is given as a year. Images are 16-bit PNG, either in the folders 0 to 54 of the release or flat. Not checked
+against a copy.
 """
 
 from __future__ import annotations
