@@ -28,7 +28,8 @@ import pyarrow as pa
 from anonymize.console import Console
 from anonymize.files import fingerprint, read_rows, write_table
 from vlp.corpus.config import PrepareConfig
-from vlp.corpus.decode import Undecodable, decode
+from vlp.corpus.crop import cut
+from vlp.corpus.decode import Undecodable, decode, decode_bytes
 from vlp.corpus.frame import working_image
 from vlp.corpus.quality import digest, fault, perceptual_hash
 from vlp.corpus.shards import encode_png, shard_path, stored_fingerprint, with_fingerprint, write_shard
@@ -117,7 +118,8 @@ def prepare_image(image: ImageFile, size: int, crop: bool) -> tuple[DecodedRow, 
     cv2.setNumThreads(1)
     blank = dataclasses.replace(_REFUSED, image_id=image.image_id)
     try:
-        decoded = decode(Path(image.file))
+        path = Path(image.file)
+        decoded = decode(path) if image.box is None else decode_bytes(cut(path, image.box))
         pixels, spacing = working_image(decoded.pixels, decoded.spacing_mm or image.spacing_mm, size, crop)
         wrong = fault(pixels)
         if wrong:
@@ -238,7 +240,7 @@ def _mark(part: Sequence[ImageFile], config: PrepareConfig) -> str:
     for image in part:
         try:
             stat = os.stat(image.file)
-            stats.append([image.image_id, stat.st_size, stat.st_mtime_ns, image.spacing_mm])
+            stats.append([image.image_id, stat.st_size, stat.st_mtime_ns, image.spacing_mm, *(image.box or ())])
         except OSError:
             stats.append([image.image_id, -1, -1, image.spacing_mm])
     return fingerprint(VERSION, config.size, config.crop, cv2.__version__, stats)

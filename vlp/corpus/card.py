@@ -60,10 +60,12 @@ def write_card(
             "Identifiers are pseudonyms and dates are shifted where the source is a safe export: this is pseudonymised "
             "personal data (GDPR art. 4(5)), not anonymous data.",
             "",
+            *_origin(summary.get("source")),
             f"- fingerprint: `{mark}`",
             f"- working size: {config.size} pixels on the long side, 8-bit gray, air is 0",
             f"- studies: {len(studies)}, patients: {summary['patients']}, images: {summary['images']['kept']}",
-            f"- split by patient: {_joined(summary['splits'])} (salt `{config.split.salt}`)",
+            f"- split by patient: {_joined(summary['splits'])} (salt `{config.split.salt}`"
+            + (", the authors' split where they give one)" if config.split.official else ")"),
             "",
             "## What went in and what was refused",
             "",
@@ -108,6 +110,12 @@ def write_card(
         ]
     )
     write_text_atomic(out / "card.md", text)
+
+
+def _origin(source: Mapping[str, str] | None) -> list[str]:
+    if not source:
+        return []
+    return [f"- source: {source['title']} ({source['where']})", f"- licence: {source['licence']}. {source['use']}"]
 
 
 _BANDS = ("0-4", "5-9", "10-14", "15-19", "20-39", "40-59", "60-79", "80+", "not known")

@@ -15,6 +15,7 @@ class SplitConfig(Config):
     validation: float = Field(default=0.1, ge=0, lt=1)
     test: float = Field(default=0.2, ge=0, lt=1)
     salt: str = "vlp"  # another value deals the patients anew
+    official: bool = False  # take the split of a public set's authors where it has one
 
     @model_validator(mode="after")
     def _some_train(self) -> Self:

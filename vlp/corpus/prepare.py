@@ -15,6 +15,7 @@ from anonymize.files import fingerprint, write_json, write_table
 from anonymize.quarantine import Quarantined, count_reasons, write_quarantine
 from vlp.corpus.build import DecodedRow, build_shards
 from vlp.corpus.config import PrepareConfig
+from vlp.corpus.official import official_splits
 from vlp.corpus.quality import groups, near_duplicates
 from vlp.corpus.source import PlannedStudy, Source, refuse
 from vlp.corpus.split import split_of
@@ -78,9 +79,15 @@ def build_corpus(
     kept = _with_patients(kept, pairs, lost)
     if describe_labels:
         kept = [study if study.report else describe(study, describe_labels) for study in kept]
+    moved = 0
+    if config.split.official:
+        official, moved = official_splits(kept, config.split)
+        kept = [dataclasses.replace(study, split=official[study.study_id]) for study in kept]
     studies = [_finished(study, decoded, lost, config) for study in kept]
     images = source.refused_images + refused
     summary = _summary(source, studies, images, reports, empty, start)
+    if moved:
+        summary["notes"]["moved_to_a_held_out_part"] = moved
     write_quarantine(out / "quarantine.parquet", [*images, *reports])
     write_table(out / "manifest.parquet", [study.row() for study in studies], MANIFEST_SCHEMA)
     split_by_image = {ref.image_id: (s.patient_id, s.split) for s in studies for ref in s.images}
@@ -96,6 +103,7 @@ def build_corpus(
             "size": config.size,
             "shards": 1 + max((row.shard for row in rows), default=-1),
             **{key: summary[key] for key in ("studies", "images", "reports", "splits", "anatomies", "near_duplicates")},
+            **({"source": dataclasses.asdict(source.origin)} if source.origin else {}),
         },
     )
     return summary
@@ -166,7 +174,7 @@ def _finished(study: PlannedStudy, decoded: dict[str, DecodedRow], lost: set[str
     same = {f.name: getattr(study, f.name) for f in dataclasses.fields(Study) if f.name not in _MADE}
     return Study(
         **same,
-        split=split_of(study.patient_id, config.split),
+        split=study.split if config.split.official else split_of(study.patient_id, config.split),
         images=tuple(refs),
         report_hash=report_hash(study.results, study.conclusion, study.report),
     )
@@ -203,6 +211,7 @@ def _summary(
         "refused_images": count_reasons(images),
         "refused_reports": count_reasons(reports),
         "notes": dict(source.notes),
+        **({"source": dataclasses.asdict(source.origin)} if source.origin else {}),
         "seconds": round(time.monotonic() - start, 1),
     }
 

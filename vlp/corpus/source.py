@@ -18,6 +18,7 @@ class ImageFile:
     view: str  # PA, AP, LAT, OBL or ""
     laterality: str  # R, L, B or ""
     spacing_mm: float | None = None  # where the index knows it; the file's own spacing goes first
+    box: tuple[int, int, int, int] | None = None  # x0, y0, x1, y1 in pixels: only this part of a picture is the image
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,19 @@ class PlannedStudy:
     report_source: str = ""
     site: str = ""
     original: str = ""  # studies of unknown patients with the same value here count as one patient
+    split: str = ""  # train, validation or test of the set's authors; used with split.official=true only
     labels: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a public set comes from, and on which terms; goes into the corpus card and corpus.json."""
+
+    name: str
+    title: str
+    licence: str
+    use: str
+    where: str
 
 
 @dataclass(frozen=True)
@@ -58,6 +71,7 @@ class Source:
     images_read: int
     reports_read: int
     notes: dict[str, int] = field(default_factory=dict)  # counts worth showing, such as paired_by_date
+    origin: Origin | None = None
 
 
 def refuse(ref: str, position: int, reason: str, remedy: str) -> Quarantined:
