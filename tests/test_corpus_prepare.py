@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safe_factory import INDEX, REPORT, dicom_image, make_safe, save, write_safe
+from safe_factory import INDEX, dicom_image, make_safe, save, write_safe
 from typer.testing import CliRunner
 
 from anonymize.config import load_config
@@ -21,7 +21,6 @@ from vlp.corpus import build
 from vlp.corpus.anatomy import anatomy_of, laterality_of, view_of
 from vlp.corpus.config import PrepareConfig, SplitConfig
 from vlp.corpus.dataset import Corpus
-from vlp.corpus.pair import pair
 from vlp.corpus.prepare import run_prepare
 from vlp.corpus.quality import groups, near_duplicates
 from vlp.corpus.split import split_of
@@ -178,48 +177,6 @@ def test_labels_are_joined_and_wrong_ones_left_out(tmp_path):
     assert labels["S002"] == {}
     assert labels["S003"] == {"kl_grade": 2.0}
     assert summary["notes"] == {"labels_in_conflict": 1, "labels_out_of_range": 1}
-
-
-def rows_for(pairs, base, key):
-    return [
-        {
-            **base,
-            key: f"{key[0]}{i}",
-            "patient": f"P{p}",
-            "study": s,
-            "date": f"2020-01-0{d}",
-            "text": f"t{i}",
-            "results": "",
-        }
-        for i, (p, s, d) in enumerate(pairs)
-    ]
-
-
-triples = st.lists(
-    st.tuples(st.integers(0, 3), st.sampled_from(["", "A", "B", "C", "D"]), st.integers(1, 3)), max_size=9
-)
-
-
-@settings(max_examples=200, deadline=None)
-@given(images=triples, reports=triples, keep=st.booleans())
-def test_pairing_loses_nothing_and_never_mixes_patients(images, reports, keep):
-    images, reports = rows_for(images, INDEX, "image_id"), rows_for(reports, REPORT, "report_id")
-    out = pair(images, reports, keep)
-    shown = [row["image_id"] for _, rows, _ in out.studies for row in rows]
-    assert Counter(shown + [q.ref for q in out.refused_images]) == Counter(r["image_id"] for r in images)
-    told = [report["report_id"] for *_, report in out.studies if report]
-    assert Counter(told + [q.ref for q in out.refused_reports]) == Counter(r["report_id"] for r in reports)
-    for _, rows, report in out.studies:
-        assert len({row["patient"] for row in rows} | ({report["patient"]} if report else set())) == 1
-        assert keep or report
-
-
-def test_pairs_by_date_only_when_unambiguous():
-    images = rows_for([(1, "X", 1), (2, "Y", 1), (2, "Z", 1)], INDEX, "image_id")
-    reports = rows_for([(1, "", 1), (2, "", 1)], REPORT, "report_id")
-    out = pair(images, reports)
-    assert [(study, bool(report)) for study, _, report in out.studies] == [("X", True), ("Y", False), ("Z", False)]
-    assert [q.reason for q in out.refused_reports] == ["ambiguous_pair"]
 
 
 @settings(max_examples=100)

@@ -160,7 +160,15 @@ def _finished(study: PlannedStudy, decoded: dict[str, DecodedRow], lost: set[str
         row = decoded[image.image_id]
         refs.append(
             ImageRef(
-                image.image_id, row.shard, row.row, row.height, row.width, image.view, image.laterality, row.spacing_mm
+                image.image_id,
+                row.shard,
+                row.row,
+                row.height,
+                row.width,
+                image.view,
+                image.laterality,
+                row.spacing_mm,
+                image.view_source if image.view else "",
             )
         )
     same = {f.name: getattr(study, f.name) for f in dataclasses.fields(Study) if f.name not in _MADE}
@@ -169,10 +177,12 @@ def _finished(study: PlannedStudy, decoded: dict[str, DecodedRow], lost: set[str
         split=split_of(study.patient_id, config.split),
         images=tuple(refs),
         report_hash=report_hash(study.results, study.conclusion, study.report),
+        anatomy_source=study.anatomy_source if study.anatomy != "unknown" else "",
+        pairing=study.pairing if study.report_source == "report" else "",
     )
 
 
-_MADE = ("split", "images", "report_hash")
+_MADE = ("split", "images", "report_hash", "anatomy_source", "pairing")
 
 
 def _summary(
@@ -199,7 +209,9 @@ def _summary(
         },
         "studies_without_text": sum(not s.report for s in studies),
         "splits": dict(sorted(Counter(s.split for s in studies).items())),
+        "pairing": dict(sorted(Counter(s.pairing for s in studies if s.pairing).items())),
         "anatomies": dict(Counter(s.anatomy for s in studies).most_common()),
+        "anatomy_sources": dict(sorted(Counter(s.anatomy_source or "unknown" for s in studies).items())),
         "refused_images": count_reasons(images),
         "refused_reports": count_reasons(reports),
         "notes": dict(source.notes),

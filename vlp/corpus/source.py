@@ -18,6 +18,7 @@ class ImageFile:
     view: str  # PA, AP, LAT, OBL or ""
     laterality: str  # R, L, B or ""
     spacing_mm: float | None = None  # where the index knows it; the file's own spacing goes first
+    view_source: str = "table"  # counts where ``view`` is known
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class PlannedStudy:
     site: str = ""
     original: str = ""  # studies of unknown patients with the same value here count as one patient
     labels: dict[str, float] = field(default_factory=dict)
+    anatomy_source: str = "table"  # counts where ``anatomy`` is known
+    pairing: str = "table"  # counts where there is a report
 
 
 @dataclass(frozen=True)
