@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +18,10 @@ from anonymize.quarantine import read_quarantine
 from vlp.cli import app
 from vlp.corpus import build
 from vlp.corpus.anatomy import anatomy_of, laterality_of, view_of
-from vlp.corpus.config import PrepareConfig, SplitConfig
+from vlp.corpus.config import PrepareConfig
 from vlp.corpus.dataset import Corpus
 from vlp.corpus.prepare import run_prepare
 from vlp.corpus.quality import groups, near_duplicates
-from vlp.corpus.split import split_of
 from vlp.corpus.text import report_hash
 
 QUIET = Console("quiet")
@@ -177,18 +175,6 @@ def test_labels_are_joined_and_wrong_ones_left_out(tmp_path):
     assert labels["S002"] == {}
     assert labels["S003"] == {"kl_grade": 2.0}
     assert summary["notes"] == {"labels_in_conflict": 1, "labels_out_of_range": 1}
-
-
-@settings(max_examples=100)
-@given(patients=st.lists(st.text(min_size=1), unique=True, max_size=60), more=st.floats(0, 0.3))
-def test_the_split_follows_from_the_patient_alone(patients, more):
-    small, large = SplitConfig(test=0.2), SplitConfig(test=0.2 + more)
-    for patient in patients:
-        if split_of(patient, small) == "test":
-            assert split_of(patient, large) == "test"
-    parts = Counter(split_of(f"P{n}", small) for n in range(4000))
-    assert abs(parts["test"] / 4000 - 0.2) < 0.03
-    assert abs(parts["validation"] / 4000 - 0.1) < 0.03
 
 
 def test_equal_reports_are_known_whatever_their_date():

@@ -10,11 +10,19 @@ from anonymize.config import Config
 
 
 class SplitConfig(Config):
-    """Parts of the patients that are held out. A patient's place follows from the pseudonym and ``salt`` alone."""
+    """Parts of the patients that are held out.
+
+    By default a patient's place follows from the pseudonym and ``salt`` alone, so new data never move a patient, whoever
+    forgets what. With ``stratify`` the parts are balanced, and ``ledger`` keeps the patients of a former corpus in place.
+    """
 
     validation: float = Field(default=0.1, ge=0, lt=1)
     test: float = Field(default=0.2, ge=0, lt=1)
     salt: str = "vlp"  # another value deals the patients anew
+    stratify: bool = (
+        False  # balance anatomy, sex, age and reports; name the former corpus as ledger when data are added
+    )
+    ledger: str = ""  # a former corpus, or its splits.parquet: its patients keep their part
 
     @model_validator(mode="after")
     def _some_train(self) -> Self:

@@ -17,7 +17,7 @@ from vlp.corpus.build import DecodedRow, build_shards
 from vlp.corpus.config import PrepareConfig
 from vlp.corpus.quality import groups, near_duplicates
 from vlp.corpus.source import PlannedStudy, Source, refuse
-from vlp.corpus.split import split_of
+from vlp.corpus.split import group_name, known_patients, split_patients, write_ledger
 from vlp.corpus.text import report_hash
 from vlp.study import MANIFEST_SCHEMA, ImageRef, Study
 
@@ -52,6 +52,7 @@ def build_corpus(
     from vlp.corpus.describe import describe
 
     start = time.monotonic()
+    known = known_patients(out, config.split)
     out.mkdir(parents=True, exist_ok=True)
     (out / "corpus.json").unlink(missing_ok=True)  # an unfinished corpus must not look like a finished one
     dump_config(config, out / "config.yaml")
@@ -78,11 +79,13 @@ def build_corpus(
     kept = _with_patients(kept, pairs, lost)
     if describe_labels:
         kept = [study if study.report else describe(study, describe_labels) for study in kept]
-    studies = [_finished(study, decoded, lost, config) for study in kept]
+    splits = split_patients(kept, config.split, known)
+    studies = [_finished(study, decoded, lost, splits[study.patient_id]) for study in kept]
     images = source.refused_images + refused
     summary = _summary(source, studies, images, reports, empty, start)
     write_quarantine(out / "quarantine.parquet", [*images, *reports])
     write_table(out / "manifest.parquet", [study.row() for study in studies], MANIFEST_SCHEMA)
+    write_ledger(out, studies, known, config.split)
     split_by_image = {ref.image_id: (s.patient_id, s.split) for s in studies for ref in s.images}
     summary["near_duplicates"] = _near_summary(pairs, split_by_image)
     used = [decoded[ref.image_id] for study in studies for ref in study.images]
@@ -148,11 +151,11 @@ def _with_patients(
     out = list(studies)
     for number, leader in enumerate(groups(len(unknown), links)):
         study = studies[unknown[number]]
-        out[unknown[number]] = dataclasses.replace(study, patient_id=f"G-{studies[unknown[leader]].study_id}")
+        out[unknown[number]] = dataclasses.replace(study, patient_id=group_name(studies[unknown[leader]].study_id))
     return out
 
 
-def _finished(study: PlannedStudy, decoded: dict[str, DecodedRow], lost: set[str], config: PrepareConfig) -> Study:
+def _finished(study: PlannedStudy, decoded: dict[str, DecodedRow], lost: set[str], split: str) -> Study:
     refs = []
     for image in study.images:
         if image.image_id in lost:
@@ -174,7 +177,7 @@ def _finished(study: PlannedStudy, decoded: dict[str, DecodedRow], lost: set[str
     same = {f.name: getattr(study, f.name) for f in dataclasses.fields(Study) if f.name not in _MADE}
     return Study(
         **same,
-        split=split_of(study.patient_id, config.split),
+        split=split,
         images=tuple(refs),
         report_hash=report_hash(study.results, study.conclusion, study.report),
         anatomy_source=study.anatomy_source if study.anatomy != "unknown" else "",
