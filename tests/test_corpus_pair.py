@@ -10,12 +10,17 @@ from hypothesis import strategies as st
 from safe_factory import INDEX, REPORT, make_safe, write_safe
 
 from anonymize.console import Console
+from vlp.corpus import pair as pairing
 from vlp.corpus.config import PrepareConfig
 from vlp.corpus.dataset import Corpus
-from vlp.corpus.pair import Paired, pair
+from vlp.corpus.pair import Paired
 from vlp.corpus.prepare import run_prepare
 
 EXAMS = {"HAND": "Radiographie de la main", "KNEE": "Radiographie du genou", "CHEST": "Radiographie du thorax", "": ""}
+
+
+def pair(images, reports, **values) -> Paired:
+    return pairing.pair(images, reports, PrepareConfig(**values))
 
 
 def film(number, patient="P1", study="", day="2020-01-05", part="", side=""):
@@ -126,12 +131,12 @@ def test_a_report_of_the_next_day_only_when_asked_and_alone():
     films = [film(1, part="KNEE"), film(2, patient="P2", part="KNEE")]
     late = text(1, day="2020-01-06", part="KNEE")
     assert reasons(pair(films, [late])) == {"R1": "report_without_images"}
-    assert told(pair(films, [late], days=1)) == {"R1": ("I1", "later_day")}
-    assert not told(pair(films, [{**late, "date": "2020-01-07"}], days=1))
-    assert not told(pair(films, [{**late, "date": "2020-01-04"}], days=1))  # before the film
-    assert not told(pair(films, [text(1, day="2020-01-06")], days=1))  # says no body part
-    assert not told(pair([*films, film(3, part="KNEE")], [late], days=1))
-    assert not told(pair(films, [late, text(2, day="2020-01-06", part="KNEE")], days=1))
+    assert told(pair(films, [late], pair_days=1)) == {"R1": ("I1", "later_day")}
+    assert not told(pair(films, [{**late, "date": "2020-01-07"}], pair_days=1))
+    assert not told(pair(films, [{**late, "date": "2020-01-04"}], pair_days=1))  # before the film
+    assert not told(pair(films, [text(1, day="2020-01-06")], pair_days=1))  # says no body part
+    assert not told(pair([*films, film(3, part="KNEE")], [late], pair_days=1))
+    assert not told(pair(films, [late, text(2, day="2020-01-06", part="KNEE")], pair_days=1))
 
 
 def test_an_image_of_two_patients_is_nobodys():
@@ -140,6 +145,17 @@ def test_an_image_of_two_patients_is_nobodys():
     assert [q.reason for q in out.refused_images] == ["patient_mismatch"] * 2
     out = pair([film(1, study="A"), film(1, study="B")], [])
     assert [q.reason for q in out.refused_images] == ["study_mismatch"] * 2
+
+
+def test_only_radiographs_are_taken():
+    others = [{**film(n), "modality": m} for n, m in enumerate(["CT", "us", "", "DX"])]
+    out = pair(others, [])
+    assert {p.images[0]["image_id"] for p in out.studies} == {"I2", "I3"}
+    assert {(q.ref, q.position, q.reason) for q in out.refused_images} == {
+        ("I0", 1, "wrong_modality"),
+        ("I1", 2, "wrong_modality"),
+    }
+    assert len(pair(others, [], modalities=["CT", "US", "DX"]).studies) == 4
 
 
 films = st.builds(
@@ -171,7 +187,7 @@ def outcome(out: Paired):
 @settings(max_examples=150, deadline=None)
 @given(st.lists(films, max_size=8), st.lists(texts, max_size=8), st.booleans(), st.integers(0, 2), st.randoms())
 def test_every_row_once_whatever_the_order_and_no_patients_mixed(images, reports, keep, days, chance):
-    out = pair(images, reports, keep, days)
+    out = pair(images, reports, keep_unreported=keep, pair_days=days)
     shown = [row["image_id"] for p in out.studies for row in p.images]
     assert Counter(shown + [q.ref for q in out.refused_images]) == Counter(r["image_id"] for r in images)
     given_out = [p.report["report_id"] for p in out.studies if p.report]
@@ -184,7 +200,7 @@ def test_every_row_once_whatever_the_order_and_no_patients_mixed(images, reports
     shuffled_images, shuffled_reports = list(images), list(reports)
     chance.shuffle(shuffled_images)
     chance.shuffle(shuffled_reports)
-    assert outcome(pair(shuffled_images, shuffled_reports, keep, days)) == outcome(out)
+    assert outcome(pair(shuffled_images, shuffled_reports, keep_unreported=keep, pair_days=days)) == outcome(out)
 
 
 def test_the_manifest_says_how_each_pair_was_made(tmp_path):

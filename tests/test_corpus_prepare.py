@@ -3,10 +3,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from safe_factory import INDEX, dicom_image, make_safe, save, write_safe
 from typer.testing import CliRunner
 
@@ -21,7 +18,6 @@ from vlp.corpus.anatomy import anatomy_of, laterality_of, view_of
 from vlp.corpus.config import PrepareConfig
 from vlp.corpus.dataset import Corpus
 from vlp.corpus.prepare import run_prepare
-from vlp.corpus.quality import groups, near_duplicates
 from vlp.corpus.text import report_hash
 
 QUIET = Console("quiet")
@@ -212,21 +208,6 @@ def test_anatomy_view_and_side_from_words_and_codes():
     assert laterality_of("", [("Genoux de face", "fr")]) == "B"
     assert laterality_of("", [("genou drt", "fr")]) == "R"
     assert laterality_of("L", [("genou droit", "fr")]) == "L"
-
-
-@settings(max_examples=50, deadline=None)
-@given(seed=st.integers(0, 1000), flips=st.integers(0, 15))
-def test_near_duplicates_below_16_bits_are_always_found(seed, flips):
-    rng = np.random.default_rng(seed)
-    bits = rng.integers(0, 2, (20, 256), dtype=np.uint8)
-    copy = bits[3].copy()
-    copy[rng.choice(256, flips, replace=False)] ^= 1
-    hashes = [np.packbits(b).tobytes().hex() for b in (*bits, copy)]
-    assert near_duplicates(hashes, 28) == [(3, 20, flips)]
-
-
-def test_groups_connect_through_others():
-    assert groups(6, [(4, 2), (5, 4), (0, 1)]) == [0, 0, 2, 3, 2, 2]
 
 
 def test_command_line(tmp_path):

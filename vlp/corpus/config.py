@@ -36,10 +36,11 @@ class PrepareConfig(Config):
 
     size: int = Field(default=224, ge=16, le=4096)  # working size: long side in pixels
     crop: bool = True  # cut flat black or white borders (shutter, collimation, unexposed film)
+    modalities: list[str] = Field(default=["CR", "DX", "DR", "RG", "RF", "OT", "SC"])  # DICOM; unknown ones are kept
     keep_unreported: bool = True  # keep studies without a report, for self-supervision and labels
     pair_days: int = Field(default=0, ge=0, le=7)  # days a report without study number may be dated after its images
     drop_duplicates: bool = True  # refuse all but the first of images with equal pixels
-    near_duplicate_bits: int = Field(default=28, ge=0, le=64)  # of the 256 perceptual-hash bits that may differ
+    near_duplicate_bits: int = Field(default=40, ge=0, le=64)  # of 256 hash bits that a proposed pair may differ in
     drop_near_duplicates: bool = False  # also refuse near-duplicates of an image of another patient
     shard_images: int = Field(default=512, ge=1)  # images in a shard, which is also what a killed run loses at most
     workers: int = Field(default=0, ge=0)  # processes; 0 takes all cores, 1 stays in this process

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from anonymize.quarantine import Quarantined
+from vlp.corpus.config import PrepareConfig
 from vlp.corpus.pair_day import Row, by_day
 from vlp.corpus.source import refuse
 from vlp.corpus.text import report_hash
@@ -42,26 +43,24 @@ _REMEDIES = {
     "duplicate_report": "The same report came twice; the first is kept.",
     "superseded_report": "A longer report of the same study holds this text; the longer one is kept.",
     "conflicting_reports": "Several different reports of one study; export the final version only.",
+    "wrong_modality": "The image is no radiograph by its DICOM modality; add it to modalities if it should stay.",
     "duplicate_image_id": "The index names the image twice; one row is kept.",
 }
 
 
-def pair(
-    images: Sequence[Row], reports: Sequence[Row], keep_unreported: bool = True, days: int = 0, language: str = ""
-) -> Paired:
+def pair(images: Sequence[Row], reports: Sequence[Row], config: PrepareConfig) -> Paired:
     """Pair by study pseudonym (the accession number's, else the Study Instance UID's), else by patient and date.
 
     The order of the rows changes nothing but the positions in the quarantine.
 
     Args:
-        images: rows of the safe image index (``image_id, patient, study, date, body_part, laterality, description``
-            are read).
+        images: rows of the safe image index (``image_id, patient, study, date, modality, body_part, laterality,
+            description`` are read).
         reports: SafeReport rows (``report_id, patient, study, date, exam, technique, results, conclusion, text``).
-        days: how many days after the examination a report may be dated; see :func:`vlp.corpus.pair_day.by_day`.
-        language: of the series descriptions; empty tries every language pack.
+        config: ``modalities``, ``keep_unreported``, ``pair_days`` and ``language`` are read.
     """
     out = Paired()
-    by_study = _images_by_study(images, out)
+    by_study = _images_by_study(images, config.modalities, out)
     texts = _reports_by_study(reports, out)
     positions = {row["image_id"]: position for position, row in reversed(list(enumerate(images, 1)))}
     lonely: list[tuple[int, Row]] = []
@@ -74,7 +73,7 @@ def pair(
         else:
             taken[study] = (report, "study")
     free = {study: rows for study, rows in by_study.items() if study not in taken}
-    matched = by_day([report for _, report in lonely], free, days, language)
+    matched = by_day([report for _, report in lonely], free, config.pair_days, config.language)
     for (position, report), found in zip(lonely, matched, strict=True):
         if found.study:
             taken[found.study] = (report, found.how)
@@ -83,16 +82,19 @@ def pair(
             _refuse_report(out, report, position, found.reason)
     for study, rows in sorted(by_study.items()):
         report, how = taken.get(study, (None, ""))
-        if report is None and not keep_unreported:
+        if report is None and not config.keep_unreported:
             out.refused_images += [_refused_image(r, positions[r["image_id"]], "images_without_report") for r in rows]
         else:
             out.studies.append(Pair(study, list(rows), report, how))
     return out
 
 
-def _images_by_study(images: Sequence[Row], out: Paired) -> dict[str, list[Row]]:
+def _images_by_study(images: Sequence[Row], modalities: Sequence[str], out: Paired) -> dict[str, list[Row]]:
     by_id: dict[str, list[tuple[int, Row]]] = defaultdict(list)
     for position, row in enumerate(images, 1):
+        if (row.get("modality") or "").strip().upper() not in ("", *modalities):
+            out.refused_images.append(_refused_image(row, position, "wrong_modality"))
+            continue
         by_id[row["image_id"]].append((position, row))
     found: dict[str, list[tuple[int, Row]]] = defaultdict(list)
     for rows in by_id.values():

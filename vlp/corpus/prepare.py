@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from anonymize.files import fingerprint, write_json, write_table
 from anonymize.quarantine import Quarantined, count_reasons, write_quarantine
 from vlp.corpus.build import DecodedRow, build_shards
 from vlp.corpus.config import PrepareConfig
-from vlp.corpus.quality import groups, near_duplicates
+from vlp.corpus.duplicates import ALIKE, groups, likeness, near_duplicates
+from vlp.corpus.shards import ShardReader, decode_png
 from vlp.corpus.source import PlannedStudy, Source, refuse
 from vlp.corpus.split import group_name, known_patients, split_patients, write_ledger
 from vlp.corpus.text import report_hash
@@ -62,7 +63,7 @@ def build_corpus(
     decoded = {row.image_id: row for row in rows}
     place = {image.image_id: number for number, image in enumerate(files, 1)}
     patients = {image.image_id: study.patient_id for study in planned for image in study.images}
-    pairs = _pairs(rows, config)
+    pairs = _pairs(rows, out, config)
     refused = [refuse(r.image_id, place[r.image_id], r.reason, r.remedy) for r in rows if r.reason]
     if config.drop_duplicates:
         refused += _duplicates(rows, pairs, patients, place, config)
@@ -87,6 +88,7 @@ def build_corpus(
     write_table(out / "manifest.parquet", [study.row() for study in studies], MANIFEST_SCHEMA)
     write_ledger(out, studies, known, config.split)
     split_by_image = {ref.image_id: (s.patient_id, s.split) for s in studies for ref in s.images}
+    summary["flags"] = _flag_counts(decoded[ref.image_id] for study in studies for ref in study.images)
     summary["near_duplicates"] = _near_summary(pairs, split_by_image)
     used = [decoded[ref.image_id] for study in studies for ref in study.images]
     mark = fingerprint([s.row() for s in studies], [(row.image_id, row.digest) for row in used])
@@ -104,10 +106,18 @@ def build_corpus(
     return summary
 
 
-def _pairs(rows: Sequence[DecodedRow], config: PrepareConfig) -> list[tuple[str, str, int]]:
+def _pairs(rows: Sequence[DecodedRow], out: Path, config: PrepareConfig) -> list[tuple[str, str, int]]:
+    """Near-duplicates: the hashes propose, the pixels confirm."""
     good = [row for row in rows if not row.reason]
+    reader = ShardReader(out)
+
+    def same(a: DecodedRow, b: DecodedRow) -> bool:
+        if a.digest == b.digest:
+            return True
+        return likeness(*(decode_png(reader.png(row.shard, row.row)) for row in (a, b))) >= ALIKE
+
     found = near_duplicates([row.perceptual_hash for row in good], config.near_duplicate_bits)
-    return [(good[a].image_id, good[b].image_id, distance) for a, b, distance in found]
+    return [(good[a].image_id, good[b].image_id, bits) for a, b, bits in found if same(good[a], good[b])]
 
 
 def _duplicates(
@@ -220,6 +230,10 @@ def _summary(
         "notes": dict(source.notes),
         "seconds": round(time.monotonic() - start, 1),
     }
+
+
+def _flag_counts(rows: Iterable[DecodedRow]) -> dict[str, int]:
+    return dict(sorted(Counter(flag for row in rows for flag in row.flags.split()).items()))
 
 
 def _near_summary(pairs: Sequence[tuple[str, str, int]], by_image: dict[str, tuple[str, str]]) -> dict[str, int]:

@@ -36,12 +36,17 @@ def read_safe(safe: Path, config: PrepareConfig) -> Source:
     reports = read_rows(safe / "reports") if (safe / "reports").is_dir() else []
     if not images:
         raise UserError(f"{safe} holds no images/index/*.parquet; run `anonymize dicom ... --out {safe}` first")
-    paired = pair(images, reports, config.keep_unreported, config.pair_days, config.language)
+    paired = pair(images, reports, config)
     labels, notes = read_labels(safe / "tables")
     studies = [_study(safe, found, labels.get(found.study, {}), config, notes) for found in paired.studies]
     notes.update(paired.notes)
     return Source(
-        studies, paired.refused_images, paired.refused_reports, len(images), len(reports), dict(sorted(notes.items()))
+        studies,
+        paired.refused_images,
+        paired.refused_reports,
+        len(images),
+        len(reports),
+        dict(sorted(notes.items())),
     )
 
 
