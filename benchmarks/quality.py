@@ -31,7 +31,7 @@ from vlp.corpus.config import PrepareConfig
 from vlp.corpus.decode import Undecodable, decode
 from vlp.corpus.duplicates import ALIKE, likeness, near_duplicates, perceptual_hash
 from vlp.corpus.frame import working_image
-from vlp.corpus.quality import fault, flags
+from vlp.corpus.quality import fault, flags, look
 
 Pixels = npt.NDArray[Any]
 FONT = matplotlib.get_data_path() + "/fonts/ttf/DejaVuSans.ttf"
@@ -210,20 +210,20 @@ def main() -> None:
     bad = {}
     for name, images in made_bad(sample).items():
         shown = [working(p) for p in images]
-        reasons = [fault(p) for p in shown]
-        marked = [flags(p) for p, reason in zip(shown, reasons, strict=True) if reason is None]
+        reasons = [fault(look(p)) for p in shown]
+        marked = [flags(look(p)) for p, reason in zip(shown, reasons, strict=True) if reason is None]
         bad[name] = {
             "n": len(shown),
             "refused": sum(r is not None for r in reasons) / len(shown),
             "refused_or_flagged": (sum(r is not None for r in reasons) + sum(map(bool, marked))) / len(shown),
             "reasons": dict(Counter(r[0] for r in reasons if r)),
         }
-    real = [fault(f.working) for f in found]
+    real = [fault(look(f.working)) for f in found]
     result = {
         "real": {
             "n": len(found),
             "refused": dict(Counter(r[0] for r in real if r)),
-            "flagged": dict(Counter(flag for f in found for flag in flags(f.working))),
+            "flagged": dict(Counter(flag for f in found for flag in flags(look(f.working)))),
         },
         "made_bad": bad,
         "copies": {"n": len(sample), "bits": BITS, **copies_found(sample)},

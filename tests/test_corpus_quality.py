@@ -20,7 +20,7 @@ from vlp.corpus.decode import decode
 from vlp.corpus.duplicates import ALIKE, groups, likeness, near_duplicates, perceptual_hash
 from vlp.corpus.frame import working_image
 from vlp.corpus.prepare import run_prepare
-from vlp.corpus.quality import fault, flags
+from vlp.corpus.quality import fault, flags, look
 from vlp.corpus.window import spread
 from vlp.phantom.config import PhantomConfig
 from vlp.phantom.population import make_patient
@@ -68,8 +68,8 @@ def screen() -> np.ndarray:
 
 def test_good_films_pass(knees):
     for film in (*knees, *films("hand", 2), *films("chest", 2)):
-        assert fault(working(film)) is None
-        assert "saturated" not in flags(working(film))
+        assert fault(look(working(film))) is None
+        assert "saturated" not in flags(look(working(film)))
 
 
 @pytest.mark.parametrize("size", [48, 224, 320])
@@ -86,7 +86,7 @@ def test_good_films_pass(knees):
 def test_spoilt_films_are_refused_by_name_at_any_working_size(knees, reason, spoil, size):
     for film in knees:
         bad = working_image(spoil(film), None, size, crop=False)[0]
-        wrong = fault(bad)
+        wrong = fault(look(bad))
         assert wrong is not None
         assert wrong[0] == reason
         assert wrong[1]
@@ -94,27 +94,27 @@ def test_spoilt_films_are_refused_by_name_at_any_working_size(knees, reason, spo
 
 @pytest.mark.parametrize("pixels", [page(255, 0), page(10, 230), screen()], ids=["page", "dark_page", "screen"])
 def test_pages_and_screens_are_no_radiographs(pixels):
-    wrong = fault(working(pixels))
+    wrong = fault(look(working(pixels)))
     assert wrong is not None
     assert wrong[0] == "not_a_radiograph"
 
 
 def test_what_is_only_doubtful_is_flagged(knees):
     low = (110 + working(knees[0]) * 0.07).astype(np.uint8)
-    assert flags(low) == ("low_contrast",)
-    assert "extreme_aspect" in flags(working(knees[0])[:30])
+    assert flags(look(low)) == ("low_contrast",)
+    assert "extreme_aspect" in flags(look(working(knees[0])[:30]))
     half = np.concatenate([working(knees[0]), np.full((40, working(knees[0]).shape[1]), 128, np.uint8)])
-    assert fault(half) is None
-    assert flags(half) == ("partly_missing",)
+    assert fault(look(half)) is None
+    assert flags(look(half)) == ("partly_missing",)
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 2**32 - 1), st.integers(0, 255))
 def test_any_image_is_judged_without_an_error(height, width, seed, top):
     pixels = np.random.default_rng(seed).integers(0, top + 1, (height, width)).astype(np.uint8)
-    wrong = fault(pixels)
+    wrong = fault(look(pixels))
     assert (wrong is not None) == bool(wrong and wrong[0])
-    assert isinstance(flags(pixels), tuple)
+    assert isinstance(flags(look(pixels)), tuple)
 
 
 def jpeg(pixels):
@@ -200,5 +200,5 @@ def test_no_real_radiograph_is_refused(shared):
         pytest.skip("the open radiographs are not here")
     with (folder / "metadata.csv").open(encoding="utf-8") as stream:
         names = [row["image"] for row in csv.DictReader(stream)][::6]
-    wrong = {name: why for name in names if (why := fault(working(decode(folder / name).pixels)))}
+    wrong = {name: why for name in names if (why := fault(look(working(decode(folder / name).pixels))))}
     assert not wrong

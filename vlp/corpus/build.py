@@ -31,7 +31,7 @@ from vlp.corpus.config import PrepareConfig
 from vlp.corpus.decode import Undecodable, decode
 from vlp.corpus.duplicates import digest, perceptual_hash
 from vlp.corpus.frame import working_image
-from vlp.corpus.quality import fault, flags
+from vlp.corpus.quality import fault, flags, look
 from vlp.corpus.shards import encode_png, shard_path, stored_fingerprint, with_fingerprint, write_shard
 from vlp.corpus.source import ImageFile
 
@@ -122,7 +122,8 @@ def prepare_image(image: ImageFile, size: int, crop: bool) -> tuple[DecodedRow, 
     try:
         decoded = decode(Path(image.file))
         pixels, spacing = working_image(decoded.pixels, decoded.spacing_mm or image.spacing_mm, size, crop)
-        wrong = fault(pixels)
+        seen = look(pixels)
+        wrong = fault(seen)
         if wrong:
             raise Undecodable(*wrong)
     except Undecodable as error:
@@ -147,7 +148,7 @@ def prepare_image(image: ImageFile, size: int, crop: bool) -> tuple[DecodedRow, 
         perceptual_hash=perceptual_hash(pixels),
         mean=_single(pixels.mean()),
         shard=0,
-        flags=" ".join(flags(pixels)),
+        flags=" ".join(flags(seen)),
     )
     return row, encode_png(pixels)
 

@@ -7,6 +7,7 @@ flag in the table ``decoded/``, which a user can filter by. ``benchmarks/quality
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -40,6 +41,7 @@ class Look:
     coarse: float  # variance of the means over 8 x 8 pixels, as a part of the variance of the pixels
     aspect: float  # long side over short side
     long_side: int  # pixels, at most 224
+    short_side: int  # pixels of the working image
 
 
 def look(pixels: npt.NDArray[np.uint8]) -> Look:
@@ -50,40 +52,43 @@ def look(pixels: npt.NDArray[np.uint8]) -> Look:
     if scale < 1:
         shape = (max(1, round(width * scale)), max(1, round(height * scale)))
         small = np.asarray(cv2.resize(pixels, shape, interpolation=cv2.INTER_AREA), np.uint8)
-    counts = np.bincount(small.ravel(), minlength=256) / small.size
+    counts = cv2.calcHist([small], [0], None, [256], [0, 256]).ravel() / small.size
     cumulated = np.cumsum(counts)
     low, high = np.searchsorted(cumulated, (0.01, 0.99))
     mode = int(counts.argmax())
-    values = small.astype(np.float32)
     kernel = np.ones((3, 3), np.uint8)
-    same = cv2.dilate(small, kernel) == cv2.erode(small, kernel)
+    same = cv2.compare(cv2.dilate(small, kernel), cv2.erode(small, kernel), cv2.CMP_EQ)
+    even = cv2.countNonZero(cv2.bitwise_and(same, cv2.inRange(small, 15, 249))) / small.size  # pyright: ignore
+    variance = _variance(small)
     return Look(
         span=float(high - low),
         white=float(counts[254:].sum()),
-        even=float((same & (small > 14) & (small < 250)).mean()),
-        even_lines=max(_even_lines(values), _even_lines(values.T)),
+        even=even,
+        even_lines=max(_even_lines(small), _even_lines(np.ascontiguousarray(small.T))),
         ground=float(counts[max(0, mode - 1) : mode + 2].sum()),
-        neighbours=min(_correlation(values[:, :-1], values[:, 1:]), _correlation(values[:-1], values[1:])),
-        coarse=_coarse(values),
+        neighbours=min(_alike(small[:, :-1], small[:, 1:], variance), _alike(small[:-1], small[1:], variance)),
+        coarse=_coarse(small, variance),
         aspect=max(height, width) / min(height, width),
         long_side=max(small.shape),
+        short_side=min(height, width),
     )
 
 
-def fault(pixels: npt.NDArray[np.uint8]) -> tuple[str, str] | None:
-    """Reason and remedy where the working image, uint8 [h, w], is not worth keeping; else None."""
-    reason = "image_too_small" if min(pixels.shape) < _LEAST_SIDE else _wrong(look(pixels))
+def fault(seen: Look) -> tuple[str, str] | None:
+    """Reason and remedy where the image is not worth keeping; else None."""
+    reason = _wrong(seen)
     return (reason, _REMEDIES[reason]) if reason else None
 
 
-def flags(pixels: npt.NDArray[np.uint8]) -> tuple[str, ...]:
-    """Which of :data:`FLAGS` hold for a working image that is kept."""
-    seen = look(pixels)
+def flags(seen: Look) -> tuple[str, ...]:
+    """Which of :data:`FLAGS` hold for an image that is kept."""
     found = (seen.white > 0.2, seen.span < 24, seen.even_lines > 0.1, seen.aspect > 4.5)
     return tuple(flag for flag, holds in zip(FLAGS, found, strict=True) if holds)
 
 
 def _wrong(seen: Look) -> str:
+    if seen.short_side < _LEAST_SIDE:
+        return "image_too_small"
     if seen.span < _LEAST_RANGE:
         return "blank_image"
     if seen.coarse < 0.1:
@@ -98,24 +103,26 @@ def _wrong(seen: Look) -> str:
     return "saturated_image" if seen.white > 0.5 else ""
 
 
-def _even_lines(values: npt.NDArray[np.float32]) -> float:
-    low, high = values.min(axis=1), values.max(axis=1)
+def _even_lines(small: npt.NDArray[np.uint8]) -> float:
+    """Share of the columns that are of one shade."""
+    low, high = (cv2.reduce(small, 0, kind).ravel().astype(int) for kind in (cv2.REDUCE_MIN, cv2.REDUCE_MAX))
     return float(((high - low <= 1) & (low > 14) & (high < 241)).mean())
 
 
-def _correlation(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> float:
-    if not first.size:
-        return 1.0
-    a, b = first - first.mean(), second - second.mean()
-    size = float(np.sqrt((a * a).sum() * (b * b).sum()))
-    return float((a * b).sum()) / size if size > 0 else 1.0
+def _variance(values: npt.NDArray[Any]) -> float:
+    return float(cv2.meanStdDev(values)[1][0, 0]) ** 2
 
 
-def _coarse(values: npt.NDArray[np.float32]) -> float:
-    height, width = (side // 8 * 8 for side in values.shape)
-    if not height or not width:
+def _alike(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8], variance: float) -> float:
+    """Correlation of neighbours, from the variance of their differences."""
+    if not first.size or variance == 0:
         return 1.0
-    inner = values[:height, :width]
-    means = inner.reshape(height // 8, 8, width // 8, 8).mean(axis=(1, 3))
-    spread = float(inner.var())
-    return float(means.var()) / spread if spread > 0 else 1.0
+    return 1 - _variance(cv2.subtract(first, second, dtype=cv2.CV_16S)) / (2 * variance)
+
+
+def _coarse(small: npt.NDArray[np.uint8], variance: float) -> float:
+    height, width = (side // 8 for side in small.shape)
+    if not height or not width or variance == 0:
+        return 1.0
+    whole = small[: height * 8, : width * 8].astype(np.float32)
+    return _variance(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)) / variance
