@@ -46,4 +46,7 @@ class PrepareConfig(Config):
     workers: int = Field(default=0, ge=0)  # processes; 0 takes all cores, 1 stays in this process
     site: str = ""  # name of the source; empty takes the device family of each study
     language: str = ""  # of words in exam names and descriptions; empty tries every pack
+    recognise: bool = True  # learn from known images to name anatomy and view where header and report are silent
+    recognise_least: int = Field(default=40, ge=20)  # known images of a class, below which it is not learned
+    recognise_confidence: float = Field(default=0.95, ge=0.5, lt=1)  # below, what an image shows stays unknown
     split: SplitConfig = Field(default_factory=SplitConfig)

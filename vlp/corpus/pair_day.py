@@ -21,6 +21,11 @@ _NEIGHBOURS = (
 )
 
 
+def neighbours(first: str, second: str) -> bool:
+    """Whether one of two anatomies is at times called by the other's name; also where they are the same."""
+    return first == second or any({first, second} <= group for group in _NEIGHBOURS)
+
+
 class Match(NamedTuple):
     """What became of one report: a study, or the reason why it has none."""
 
@@ -128,7 +133,7 @@ def _possible(a: _Item, b: _Item) -> bool:
         return False
     if not a.anatomies or not b.anatomies or a.anatomies & b.anatomies:
         return True
-    return any(a.anatomies & group and b.anatomies & group for group in _NEIGHBOURS)
+    return any(neighbours(first, second) for first in a.anatomies for second in b.anatomies)
 
 
 def _agree(a: _Item, b: _Item) -> bool:

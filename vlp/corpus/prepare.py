@@ -16,6 +16,7 @@ from anonymize.quarantine import Quarantined, count_reasons, write_quarantine
 from vlp.corpus.build import DecodedRow, build_shards
 from vlp.corpus.config import PrepareConfig
 from vlp.corpus.duplicates import ALIKE, groups, likeness, near_duplicates
+from vlp.corpus.recognise import TABLE, recognise
 from vlp.corpus.shards import ShardReader, decode_png
 from vlp.corpus.source import PlannedStudy, Source, refuse
 from vlp.corpus.split import group_name, known_patients, split_patients, write_ledger
@@ -78,6 +79,10 @@ def build_corpus(
         if s.report_source == "report"
     ]
     kept = _with_patients(kept, pairs, lost)
+    recognised: dict[str, Any] = {}
+    (out / TABLE).unlink(missing_ok=True)
+    if config.recognise:
+        kept, recognised = recognise(kept, decoded, lost, out, config)
     if describe_labels:
         kept = [study if study.report else describe(study, describe_labels) for study in kept]
     splits = split_patients(kept, config.split, known)
@@ -88,6 +93,7 @@ def build_corpus(
     write_table(out / "manifest.parquet", [study.row() for study in studies], MANIFEST_SCHEMA)
     write_ledger(out, studies, known, config.split)
     split_by_image = {ref.image_id: (s.patient_id, s.split) for s in studies for ref in s.images}
+    summary["recognised"] = recognised
     summary["flags"] = _flag_counts(decoded[ref.image_id] for study in studies for ref in study.images)
     summary["near_duplicates"] = _near_summary(pairs, split_by_image)
     used = [decoded[ref.image_id] for study in studies for ref in study.images]
