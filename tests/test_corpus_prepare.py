@@ -10,11 +10,9 @@ from typer.testing import CliRunner
 from anonymize.config import load_config
 from anonymize.console import Console, UserError
 from anonymize.files import read_json, read_rows, write_table
-from anonymize.languages import available
 from anonymize.quarantine import read_quarantine
 from vlp.cli import app
 from vlp.corpus import build
-from vlp.corpus.anatomy import anatomy_of, laterality_of, view_of
 from vlp.corpus.config import PrepareConfig
 from vlp.corpus.dataset import Corpus
 from vlp.corpus.prepare import run_prepare
@@ -179,35 +177,6 @@ def test_equal_reports_are_known_whatever_their_date():
     assert first != report_hash("Fracture, le 12 mars 2021 à 14h30.", "", "")
     assert report_hash("Âge osseux de 8 ans.", "", "") != report_hash("Âge osseux de 12 ans.", "", "")
     assert report_hash(" ", "", "12/03/2021") == ""
-
-
-@pytest.mark.parametrize(
-    ("language", "text", "anatomy", "side"),
-    [
-        ("fr", "Radiographie de la cheville gauche", "ankle", "L"),
-        ("de", "Röntgen Handgelenk rechts in 2 Ebenen", "wrist", "R"),
-        ("es", "Radiografía de rodilla izquierda", "knee", "L"),
-        ("en", "XR left forearm AP", "forearm", "L"),
-    ],
-)
-def test_words_of_each_language(language, text, anatomy, side):
-    if language not in available():
-        pytest.skip(f"there is no language pack '{language}'")
-    assert anatomy_of("", [(text, language)]) == anatomy
-    assert laterality_of("", [(text, "")], language) == side
-
-
-def test_anatomy_view_and_side_from_words_and_codes():
-    assert anatomy_of("CHEST", [("Radiographie du GENOU droit de face", "fr")]) == "knee"
-    assert anatomy_of("CHEST", [("", "fr")]) == "chest"
-    assert anatomy_of("LOW_LEG", []) == "lower_leg"
-    assert anatomy_of("", [("avant-bras gauche", "fr")]) == "forearm"
-    assert anatomy_of("", [("échographie abdominale", "fr")]) == "unknown"
-    assert view_of("LL", []) == "LAT"
-    assert view_of("", [("genou de profil", "fr")]) == "LAT"
-    assert laterality_of("", [("Genoux de face", "fr")]) == "B"
-    assert laterality_of("", [("genou drt", "fr")]) == "R"
-    assert laterality_of("L", [("genou droit", "fr")]) == "L"
 
 
 def test_command_line(tmp_path):
