@@ -36,6 +36,7 @@ from vlp.corpus.quality import fault, flags, look
 Pixels = npt.NDArray[Any]
 FONT = matplotlib.get_data_path() + "/fonts/ttf/DejaVuSans.ttf"
 BITS = PrepareConfig().near_duplicate_bits
+WIDE = 60
 
 
 @dataclass(frozen=True)
@@ -173,8 +174,12 @@ def copies_found(sample: list[Film]) -> dict[str, dict[str, float]]:
         copies = [working(change(f.stored)) for f in sample]
         hashes = [perceptual_hash(p) for f, copy in zip(sample, copies, strict=True) for p in (f.working, copy)]
         near = {a // 2 for a, b, _ in near_duplicates(hashes, BITS) if b == a + 1 and a % 2 == 0}
-        found = [n for n in near if likeness(sample[n].working, copies[n]) >= ALIKE]
-        out[name] = {"by_hash": len(near) / len(sample), "found": len(found) / len(sample)}
+        alike = [likeness(sample[n].working, copies[n]) for n in sorted(near)]
+        out[name] = {
+            "by_hash": len(near) / len(sample),
+            "found": sum(a >= ALIKE for a in alike) / len(sample),
+            "least_likeness": round(min(alike, default=-1.0), 3),
+        }
     return out
 
 
@@ -186,14 +191,22 @@ def strangers(found: list[Film]) -> dict[str, dict[str, Any]]:
     for part, members in sorted(by_part.items()):
         if len({f.patient for f in members}) < 2:
             continue
+        # wider than the preparation's proposals: how alike can strangers be?
         pairs = [
-            (members[a], members[b])
-            for a, b, _ in near_duplicates([perceptual_hash(f.working) for f in members], BITS)
+            (bits, members[a], members[b])
+            for a, b, bits in near_duplicates([perceptual_hash(f.working) for f in members], WIDE)
             if members[a].patient != members[b].patient
         ]
-        alike = [(a.name, b.name) for a, b in pairs if likeness(a.working, b.working) >= ALIKE]
-        possible = len(members) * (len(members) - 1) // 2
-        out[part] = {"pairs": possible, "by_hash": len(pairs), "taken_for_copies": len(alike), "which": alike}
+        alike = [(bits, likeness(a.working, b.working), a.name, b.name) for bits, a, b in pairs]
+        copies = [(a, b) for bits, how, a, b in alike if bits <= BITS and how >= ALIKE]
+        others = [round(how, 3) for _, how, a, b in alike if (a, b) not in copies]
+        out[part] = {
+            "pairs": len(members) * (len(members) - 1) // 2,
+            "by_hash": sum(bits <= BITS for bits, *_ in alike),
+            "taken_for_copies": len(copies),
+            "most_alike_of_the_others": sorted(others)[-3:],
+            "which": copies,
+        }
     return out
 
 
