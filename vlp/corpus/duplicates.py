@@ -68,15 +68,8 @@ def likeness(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]) -> flo
     cv2.setNumThreads(1)  # sums in one order
     try:
         shift = np.eye(2, 3, dtype=np.float32)
-        found, _ = cv2.findTransformECC(
-            _details(first),
-            _details(second),
-            shift,
-            cv2.MOTION_AFFINE,
-            _STEPS,
-            None,
-            5,  # pyright: ignore
-        )
+        images = _details(first), _details(second)
+        found, _ = cv2.findTransformECC(*images, shift, cv2.MOTION_AFFINE, _STEPS, None, 5)  # pyright: ignore
     except cv2.error:  # does not converge
         return -1.0
     finally:

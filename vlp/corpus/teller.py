@@ -11,6 +11,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,8 +29,8 @@ Features = npt.NDArray[np.float32]
 def features(pixels: npt.NDArray[np.uint8]) -> Features:
     """[769] of a working image: 8 orientations in 8 x 8 cells, a 16 x 16 thumbnail, the aspect."""
     small = np.asarray(cv2.resize(pixels, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), np.float32)
-    slopes = (cv2.Sobel(small, cv2.CV_32F, dx, 1 - dx, ksize=1) for dx in (1, 0))
-    size, angle = cv2.cartToPolar(*slopes)
+    across, down = (cv2.Sobel(small, cv2.CV_32F, dx, 1 - dx, ksize=1) for dx in (1, 0))
+    size, angle = cv2.cartToPolar(across, down)
     direction = (angle * (_BINS / np.pi)).astype(np.int32) % _BINS
     cells = _SIDE // _CELL
     line = np.arange(_SIDE) // _CELL
@@ -140,7 +141,7 @@ def _trial(
 ) -> Trial:
     told = chance.argmax(axis=1)
     right, sure = told == truth, (chance.max(axis=1) >= confidence) & near
-    wrong = Counter((names[a], names[b]) for a, b in zip(truth, told, strict=True) if a != b)
+    wrong = Counter((names[int(a)], names[int(b)]) for a, b in zip(truth, told, strict=True) if a != b)
     pairs = tuple((a, b, n) for (a, b), n in sorted(wrong.items(), key=lambda item: (-item[1], item[0])))
     return Trial(len(truth), int(right.sum()), int(sure.sum()), int((right & sure).sum()), pairs)
 
@@ -151,7 +152,8 @@ def _temperature(raw: npt.NDArray[np.float64], truth: npt.NDArray[np.int64]) -> 
     def loss(log_t: float) -> float:
         return -float(_log_softmax(raw / np.exp(log_t))[np.arange(len(truth)), truth].mean())
 
-    return float(np.exp(minimize_scalar(loss, bounds=(-2.0, 2.0), method="bounded").x))
+    found: Any = minimize_scalar(loss, bounds=(-2.0, 2.0), method="bounded")
+    return float(np.exp(found.x))
 
 
 def _log_softmax(raw: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
