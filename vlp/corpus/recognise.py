@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ TABLE = "recognised.parquet"
 _MOST = 400  # images of a class that are learned from
 _LEAST_PRECISION = 0.9  # lower end of the interval; below it the classifier stays silent
 _INVERTED = 0.99  # probability; at 0.95 twice as many good images are flagged
-_TRUST = ("report", "description", "table", "header")
+_CONTRADICTED = 0.1  # probability of a label from a header, below which it is not learned from
 _SCHEMA = pa.schema(
     [
         ("image_id", pa.string()),
@@ -121,24 +121,38 @@ def _taught(items: Sequence[_Item], out: Path, config: PrepareConfig, summary: d
         if len(wanted) < 2:
             return None
         try:
-            found = np.stack([seen(i) for i, _ in chosen])
-            return teach(found, [v for _, v in chosen], [i.patient for i, _ in chosen], config.recognise_confidence)
+            fitted = _fit([(i, label, seen(i)) for i, label in chosen], config)
+            # codes of a header that patients of other folds contradict would teach errors and blur the calibration
+            sound = [
+                (i, label, seen(i)) for i, label in chosen if i.source != "header" or _fits(fitted[0], i, label, seen)
+            ]
+            return fitted if len(sound) == len(chosen) else _fit(sound, config)
         except ValueError:  # all patients of a class in one fold
             return None
 
-    sample = _sample((i for i in items if i.anatomy != "unknown"), lambda i: i.anatomy)
+    sample = _sample((i for i in items if i.anatomy != "unknown"), lambda i: i.anatomy, config.recognise_least)
     fitted = fit(sample, [i.anatomy for i in sample])
     summary["anatomy"] = _shown(fitted)
     anatomy = fitted[0] if fitted and summary["anatomy"]["used"] else None
     views: dict[str, Teller] = {}
     for name in sorted({i.anatomy for i in items} - {"unknown"}):
-        part = _sample((i for i in items if i.anatomy == name and i.view), lambda i: i.view)
+        known = (dataclasses.replace(i, source="") for i in items if i.anatomy == name and i.view)  # views count alike
+        part = _sample(known, lambda i: i.view, config.recognise_least)
         fitted = fit(part, [i.view for i in part])
         if fitted:
             summary[f"view_{name}"] = _shown(fitted)
             if summary[f"view_{name}"]["used"]:
                 views[name] = fitted[0]
     return _Tellers(anatomy, views, _polarity(sample, reader, config) if anatomy else None)
+
+
+def _fit(known: Sequence[tuple[_Item, str, Features]], config: PrepareConfig) -> tuple[Teller, Trial]:
+    items, labels, found = zip(*known, strict=True)
+    return teach(np.stack(found), labels, [i.patient for i in items], config.recognise_confidence)
+
+
+def _fits(teller: Teller, item: _Item, label: str, seen: Callable[[_Item], Features]) -> bool:
+    return float(np.exp(teller.tell(seen(item), item.fold)[teller.names.index(label)])) >= _CONTRADICTED
 
 
 def _polarity(sample: Sequence[_Item], reader: ShardReader, config: PrepareConfig) -> Teller | None:
@@ -153,16 +167,21 @@ def _polarity(sample: Sequence[_Item], reader: ShardReader, config: PrepareConfi
         return None
 
 
-def _sample(items: Iterable[_Item], label: Any) -> list[_Item]:
-    """At most 400 images of each class, those with the most trusted labels first, else by hash."""
+def _sample(items: Iterable[_Item], label: Callable[[_Item], str], least: int) -> list[_Item]:
+    """At most 400 images of each class by hash; labels that only a header states where there are too few others."""
     by_class: dict[str, list[_Item]] = defaultdict(list)
     for item in items:
         by_class[label(item)].append(item)
-
-    def order(item: _Item) -> tuple[int, bytes]:
-        return _TRUST.index(item.source), hashlib.sha256(item.image_id.encode()).digest()
-
-    return [item for name in sorted(by_class) for item in sorted(by_class[name], key=order)[:_MOST]]
+    chosen: list[_Item] = []
+    for name in sorted(by_class):
+        trusted = [i for i in by_class[name] if i.source != "header"]
+        part = (
+            trusted
+            if len(usable_classes([name] * len(trusted), [i.patient for i in trusted], least))
+            else by_class[name]
+        )
+        chosen += sorted(part, key=lambda i: hashlib.sha256(i.image_id.encode()).digest())[:_MOST]
+    return chosen
 
 
 def _shown(fitted: tuple[Teller, Trial] | None) -> dict[str, Any]:
