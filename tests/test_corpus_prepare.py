@@ -1,30 +1,21 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from safe_factory import INDEX, REPORT, dicom_image, make_safe, save, write_safe
+from safe_factory import INDEX, dicom_image, make_safe, save, write_safe
 from typer.testing import CliRunner
 
 from anonymize.config import load_config
 from anonymize.console import Console, UserError
 from anonymize.files import read_json, read_rows, write_table
-from anonymize.languages import available
 from anonymize.quarantine import read_quarantine
 from vlp.cli import app
 from vlp.corpus import build
-from vlp.corpus.anatomy import anatomy_of, laterality_of, view_of
-from vlp.corpus.config import PrepareConfig, SplitConfig
+from vlp.corpus.config import PrepareConfig
 from vlp.corpus.dataset import Corpus
-from vlp.corpus.pair import pair
 from vlp.corpus.prepare import run_prepare
-from vlp.corpus.quality import groups, near_duplicates
-from vlp.corpus.split import split_of
 from vlp.corpus.text import report_hash
 
 QUIET = Console("quiet")
@@ -180,110 +171,12 @@ def test_labels_are_joined_and_wrong_ones_left_out(tmp_path):
     assert summary["notes"] == {"labels_in_conflict": 1, "labels_out_of_range": 1}
 
 
-def rows_for(pairs, base, key):
-    return [
-        {
-            **base,
-            key: f"{key[0]}{i}",
-            "patient": f"P{p}",
-            "study": s,
-            "date": f"2020-01-0{d}",
-            "text": f"t{i}",
-            "results": "",
-        }
-        for i, (p, s, d) in enumerate(pairs)
-    ]
-
-
-triples = st.lists(
-    st.tuples(st.integers(0, 3), st.sampled_from(["", "A", "B", "C", "D"]), st.integers(1, 3)), max_size=9
-)
-
-
-@settings(max_examples=200, deadline=None)
-@given(images=triples, reports=triples, keep=st.booleans())
-def test_pairing_loses_nothing_and_never_mixes_patients(images, reports, keep):
-    images, reports = rows_for(images, INDEX, "image_id"), rows_for(reports, REPORT, "report_id")
-    out = pair(images, reports, keep)
-    shown = [row["image_id"] for _, rows, _ in out.studies for row in rows]
-    assert Counter(shown + [q.ref for q in out.refused_images]) == Counter(r["image_id"] for r in images)
-    told = [report["report_id"] for *_, report in out.studies if report]
-    assert Counter(told + [q.ref for q in out.refused_reports]) == Counter(r["report_id"] for r in reports)
-    for _, rows, report in out.studies:
-        assert len({row["patient"] for row in rows} | ({report["patient"]} if report else set())) == 1
-        assert keep or report
-
-
-def test_pairs_by_date_only_when_unambiguous():
-    images = rows_for([(1, "X", 1), (2, "Y", 1), (2, "Z", 1)], INDEX, "image_id")
-    reports = rows_for([(1, "", 1), (2, "", 1)], REPORT, "report_id")
-    out = pair(images, reports)
-    assert [(study, bool(report)) for study, _, report in out.studies] == [("X", True), ("Y", False), ("Z", False)]
-    assert [q.reason for q in out.refused_reports] == ["ambiguous_pair"]
-
-
-@settings(max_examples=100)
-@given(patients=st.lists(st.text(min_size=1), unique=True, max_size=60), more=st.floats(0, 0.3))
-def test_the_split_follows_from_the_patient_alone(patients, more):
-    small, large = SplitConfig(test=0.2), SplitConfig(test=0.2 + more)
-    for patient in patients:
-        if split_of(patient, small) == "test":
-            assert split_of(patient, large) == "test"
-    parts = Counter(split_of(f"P{n}", small) for n in range(4000))
-    assert abs(parts["test"] / 4000 - 0.2) < 0.03
-    assert abs(parts["validation"] / 4000 - 0.1) < 0.03
-
-
 def test_equal_reports_are_known_whatever_their_date():
     first = report_hash("Pas de fracture, le 12 mars 2021 à 14h30.", "", "")
     assert first == report_hash("PAS DE FRACTURE le 3 avril 2019 à 9h05", "", "autre en-tête")
     assert first != report_hash("Fracture, le 12 mars 2021 à 14h30.", "", "")
     assert report_hash("Âge osseux de 8 ans.", "", "") != report_hash("Âge osseux de 12 ans.", "", "")
     assert report_hash(" ", "", "12/03/2021") == ""
-
-
-@pytest.mark.parametrize(
-    ("language", "text", "anatomy", "side"),
-    [
-        ("fr", "Radiographie de la cheville gauche", "ankle", "L"),
-        ("de", "Röntgen Handgelenk rechts in 2 Ebenen", "wrist", "R"),
-        ("es", "Radiografía de rodilla izquierda", "knee", "L"),
-        ("en", "XR left forearm AP", "forearm", "L"),
-    ],
-)
-def test_words_of_each_language(language, text, anatomy, side):
-    if language not in available():
-        pytest.skip(f"there is no language pack '{language}'")
-    assert anatomy_of("", [(text, language)]) == anatomy
-    assert laterality_of("", [(text, "")], language) == side
-
-
-def test_anatomy_view_and_side_from_words_and_codes():
-    assert anatomy_of("CHEST", [("Radiographie du GENOU droit de face", "fr")]) == "knee"
-    assert anatomy_of("CHEST", [("", "fr")]) == "chest"
-    assert anatomy_of("LOW_LEG", []) == "lower_leg"
-    assert anatomy_of("", [("avant-bras gauche", "fr")]) == "forearm"
-    assert anatomy_of("", [("échographie abdominale", "fr")]) == "unknown"
-    assert view_of("LL", []) == "LAT"
-    assert view_of("", [("genou de profil", "fr")]) == "LAT"
-    assert laterality_of("", [("Genoux de face", "fr")]) == "B"
-    assert laterality_of("", [("genou drt", "fr")]) == "R"
-    assert laterality_of("L", [("genou droit", "fr")]) == "L"
-
-
-@settings(max_examples=50, deadline=None)
-@given(seed=st.integers(0, 1000), flips=st.integers(0, 15))
-def test_near_duplicates_below_16_bits_are_always_found(seed, flips):
-    rng = np.random.default_rng(seed)
-    bits = rng.integers(0, 2, (20, 256), dtype=np.uint8)
-    copy = bits[3].copy()
-    copy[rng.choice(256, flips, replace=False)] ^= 1
-    hashes = [np.packbits(b).tobytes().hex() for b in (*bits, copy)]
-    assert near_duplicates(hashes, 28) == [(3, 20, flips)]
-
-
-def test_groups_connect_through_others():
-    assert groups(6, [(4, 2), (5, 4), (0, 1)]) == [0, 0, 2, 3, 2, 2]
 
 
 def test_command_line(tmp_path):

@@ -40,6 +40,7 @@ class ImageRef:
     view: str  # PA, AP, LAT, OBL or "" where not known
     laterality: str  # R, L, B (both) or ""
     spacing_mm: float | None  # at the working size
+    view_source: str = ""  # header, description, report, table, image (told by its look) or "" where not known
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,10 @@ class Study:
     report_source: str  # "report", "described" (written from labels) or ""
     site: str  # source of the study: hospital, data set part or device family
     labels: dict[str, float] = field(default_factory=dict)
+    anatomy_source: str = ""  # report, description, header, table, image (told by its look) or "" where not known
+    pairing: str = (
+        ""  # how the report was found: study, day, day_anatomy, day_time, later_day, table; "" without report
+    )
 
     def row(self) -> dict[str, Any]:
         """The study as one Parquet row."""
@@ -92,6 +97,7 @@ _IMAGE = pa.struct(
         ("view", pa.string()),
         ("laterality", pa.string()),
         ("spacing_mm", pa.float32()),
+        ("view_source", pa.string()),
     ]
 )
 _TEXT_FIELDS = ("indication", "technique", "comparison", "results", "conclusion", "report", "report_hash")
@@ -106,5 +112,7 @@ MANIFEST_SCHEMA = pa.schema(
         ("report_source", pa.string()),
         ("site", pa.string()),
         ("labels", pa.map_(pa.string(), pa.float64())),
+        ("anatomy_source", pa.string()),
+        ("pairing", pa.string()),
     ]
 )

@@ -33,6 +33,16 @@ _VIEWS = {
 }
 
 
+def named(topic: str, texts: Sequence[tuple[str, str]], language: str = "") -> frozenset[str]:
+    """Every value of ``topic`` (anatomy, view, laterality) that the ``(text, language)`` name, not the first alone."""
+    found: set[str] = set()
+    for text, own in texts:
+        plain, code = _plain(text), own or language
+        for pack in (code,) if code else tuple(available()):
+            found.update(value for pattern, value in _patterns(topic, pack) if pattern.search(plain))
+    return frozenset(found)
+
+
 def anatomy_of(body_part: str, texts: Sequence[tuple[str, str]], language: str = "") -> str:
     """One of :data:`vlp.study.ANATOMIES`.
 

@@ -30,12 +30,13 @@ from anonymize.files import fingerprint, read_rows, write_table
 from vlp.corpus.config import PrepareConfig
 from vlp.corpus.crop import cut
 from vlp.corpus.decode import Undecodable, decode, decode_bytes
+from vlp.corpus.duplicates import digest, perceptual_hash
 from vlp.corpus.frame import working_image
-from vlp.corpus.quality import digest, fault, perceptual_hash
+from vlp.corpus.quality import fault, flags, look
 from vlp.corpus.shards import encode_png, shard_path, stored_fingerprint, with_fingerprint, write_shard
 from vlp.corpus.source import ImageFile
 
-VERSION = 2  # raise it when the same file would give other bytes
+VERSION = 3  # raise it when the same file would give other bytes
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class DecodedRow:
     perceptual_hash: str
     mean: float  # of the working image, 0-255
     shard: int
+    flags: str = ""  # of vlp.corpus.quality.FLAGS, separated by blanks
 
 
 _REFUSED = DecodedRow("", -1, "", "", 0, 0, None, 0, "", "", "", "", "", 0.0, 0)
@@ -73,6 +75,7 @@ _SCHEMA = pa.schema(
         *[(n, pa.string()) for n in ("photometric", "window_path", "decoder", "digest", "perceptual_hash")],
         ("mean", pa.float32()),
         ("shard", pa.int32()),
+        ("flags", pa.string()),
     ]
 )
 
@@ -121,7 +124,8 @@ def prepare_image(image: ImageFile, size: int, crop: bool) -> tuple[DecodedRow, 
         path = Path(image.file)
         decoded = decode(path) if image.box is None else decode_bytes(cut(path, image.box))
         pixels, spacing = working_image(decoded.pixels, decoded.spacing_mm or image.spacing_mm, size, crop)
-        wrong = fault(pixels)
+        seen = look(pixels)
+        wrong = fault(seen)
         if wrong:
             raise Undecodable(*wrong)
     except Undecodable as error:
@@ -146,6 +150,7 @@ def prepare_image(image: ImageFile, size: int, crop: bool) -> tuple[DecodedRow, 
         perceptual_hash=perceptual_hash(pixels),
         mean=_single(pixels.mean()),
         shard=0,
+        flags=" ".join(flags(seen)),
     )
     return row, encode_png(pixels)
 

@@ -11,7 +11,7 @@ from vlp.study import SPLITS
 
 
 def official_splits(studies: Sequence[PlannedStudy], config: SplitConfig) -> tuple[dict[str, str], int]:
-    """The split of every study by ``study_id``, and how many studies left the authors' split for their patient's sake.
+    """The split of every patient, and how many studies left the authors' split for their patient's sake.
 
     A patient whom the authors put into several parts goes as a whole to the part held out most (test, then
     validation). A part that the authors do not have is dealt from their training part by the keyed hash; patients of
@@ -32,5 +32,5 @@ def official_splits(studies: Sequence[PlannedStudy], config: SplitConfig) -> tup
         moved += bool(study.split) and study.split != part
         if part in ("", "train"):
             part = split_of(study.patient_id, dealt if part else config)
-        out[study.study_id] = part
+        out[study.patient_id] = part
     return out, moved

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ from anonymize.files import fingerprint, write_json, write_table
 from anonymize.quarantine import Quarantined, count_reasons, write_quarantine
 from vlp.corpus.build import DecodedRow, build_shards
 from vlp.corpus.config import PrepareConfig
+from vlp.corpus.duplicates import ALIKE, groups, likeness, near_duplicates
 from vlp.corpus.official import official_splits
-from vlp.corpus.quality import groups, near_duplicates
+from vlp.corpus.recognise import TABLE, recognise
+from vlp.corpus.shards import ShardReader, decode_png
 from vlp.corpus.source import PlannedStudy, Source, refuse
-from vlp.corpus.split import split_of
+from vlp.corpus.split import group_name, known_patients, split_patients, write_ledger
 from vlp.corpus.text import report_hash
 from vlp.study import MANIFEST_SCHEMA, ImageRef, Study
 
@@ -53,6 +55,7 @@ def build_corpus(
     from vlp.corpus.describe import describe
 
     start = time.monotonic()
+    known = known_patients(out, config.split)
     out.mkdir(parents=True, exist_ok=True)
     (out / "corpus.json").unlink(missing_ok=True)  # an unfinished corpus must not look like a finished one
     dump_config(config, out / "config.yaml")
@@ -62,7 +65,7 @@ def build_corpus(
     decoded = {row.image_id: row for row in rows}
     place = {image.image_id: number for number, image in enumerate(files, 1)}
     patients = {image.image_id: study.patient_id for study in planned for image in study.images}
-    pairs = _pairs(rows, config)
+    pairs = _pairs(rows, out, config)
     refused = [refuse(r.image_id, place[r.image_id], r.reason, r.remedy) for r in rows if r.reason]
     if config.drop_duplicates:
         refused += _duplicates(rows, pairs, patients, place, config)
@@ -77,20 +80,28 @@ def build_corpus(
         if s.report_source == "report"
     ]
     kept = _with_patients(kept, pairs, lost)
+    recognised: dict[str, Any] = {}
+    (out / TABLE).unlink(missing_ok=True)
+    if config.recognise:
+        kept, recognised = recognise(kept, decoded, lost, out, config)
     if describe_labels:
         kept = [study if study.report else describe(study, describe_labels) for study in kept]
     moved = 0
     if config.split.official:
-        official, moved = official_splits(kept, config.split)
-        kept = [dataclasses.replace(study, split=official[study.study_id]) for study in kept]
-    studies = [_finished(study, decoded, lost, config) for study in kept]
+        splits, moved = official_splits(kept, config.split)
+    else:
+        splits = split_patients(kept, config.split, known)
+    studies = [_finished(study, decoded, lost, splits[study.patient_id]) for study in kept]
     images = source.refused_images + refused
     summary = _summary(source, studies, images, reports, empty, start)
     if moved:
         summary["notes"]["moved_to_a_held_out_part"] = moved
     write_quarantine(out / "quarantine.parquet", [*images, *reports])
     write_table(out / "manifest.parquet", [study.row() for study in studies], MANIFEST_SCHEMA)
+    write_ledger(out, studies, known, config.split)
     split_by_image = {ref.image_id: (s.patient_id, s.split) for s in studies for ref in s.images}
+    summary["recognised"] = recognised
+    summary["flags"] = _flag_counts(decoded[ref.image_id] for study in studies for ref in study.images)
     summary["near_duplicates"] = _near_summary(pairs, split_by_image)
     used = [decoded[ref.image_id] for study in studies for ref in study.images]
     mark = fingerprint([s.row() for s in studies], [(row.image_id, row.digest) for row in used])
@@ -109,10 +120,18 @@ def build_corpus(
     return summary
 
 
-def _pairs(rows: Sequence[DecodedRow], config: PrepareConfig) -> list[tuple[str, str, int]]:
+def _pairs(rows: Sequence[DecodedRow], out: Path, config: PrepareConfig) -> list[tuple[str, str, int]]:
+    """Near-duplicates: the hashes propose, the pixels confirm."""
     good = [row for row in rows if not row.reason]
+    reader = ShardReader(out)
+
+    def same(a: DecodedRow, b: DecodedRow) -> bool:
+        if a.digest == b.digest:
+            return True
+        return likeness(*(decode_png(reader.png(row.shard, row.row)) for row in (a, b))) >= ALIKE
+
     found = near_duplicates([row.perceptual_hash for row in good], config.near_duplicate_bits)
-    return [(good[a].image_id, good[b].image_id, distance) for a, b, distance in found]
+    return [(good[a].image_id, good[b].image_id, bits) for a, b, bits in found if same(good[a], good[b])]
 
 
 def _duplicates(
@@ -156,11 +175,11 @@ def _with_patients(
     out = list(studies)
     for number, leader in enumerate(groups(len(unknown), links)):
         study = studies[unknown[number]]
-        out[unknown[number]] = dataclasses.replace(study, patient_id=f"G-{studies[unknown[leader]].study_id}")
+        out[unknown[number]] = dataclasses.replace(study, patient_id=group_name(studies[unknown[leader]].study_id))
     return out
 
 
-def _finished(study: PlannedStudy, decoded: dict[str, DecodedRow], lost: set[str], config: PrepareConfig) -> Study:
+def _finished(study: PlannedStudy, decoded: dict[str, DecodedRow], lost: set[str], split: str) -> Study:
     refs = []
     for image in study.images:
         if image.image_id in lost:
@@ -168,19 +187,29 @@ def _finished(study: PlannedStudy, decoded: dict[str, DecodedRow], lost: set[str
         row = decoded[image.image_id]
         refs.append(
             ImageRef(
-                image.image_id, row.shard, row.row, row.height, row.width, image.view, image.laterality, row.spacing_mm
+                image.image_id,
+                row.shard,
+                row.row,
+                row.height,
+                row.width,
+                image.view,
+                image.laterality,
+                row.spacing_mm,
+                image.view_source if image.view else "",
             )
         )
     same = {f.name: getattr(study, f.name) for f in dataclasses.fields(Study) if f.name not in _MADE}
     return Study(
         **same,
-        split=study.split if config.split.official else split_of(study.patient_id, config.split),
+        split=split,
         images=tuple(refs),
         report_hash=report_hash(study.results, study.conclusion, study.report),
+        anatomy_source=study.anatomy_source if study.anatomy != "unknown" else "",
+        pairing=study.pairing if study.report_source == "report" else "",
     )
 
 
-_MADE = ("split", "images", "report_hash")
+_MADE = ("split", "images", "report_hash", "anatomy_source", "pairing")
 
 
 def _summary(
@@ -207,13 +236,19 @@ def _summary(
         },
         "studies_without_text": sum(not s.report for s in studies),
         "splits": dict(sorted(Counter(s.split for s in studies).items())),
+        "pairing": dict(sorted(Counter(s.pairing for s in studies if s.pairing).items())),
         "anatomies": dict(Counter(s.anatomy for s in studies).most_common()),
+        "anatomy_sources": dict(sorted(Counter(s.anatomy_source or "unknown" for s in studies).items())),
         "refused_images": count_reasons(images),
         "refused_reports": count_reasons(reports),
         "notes": dict(source.notes),
         **({"source": dataclasses.asdict(source.origin)} if source.origin else {}),
         "seconds": round(time.monotonic() - start, 1),
     }
+
+
+def _flag_counts(rows: Iterable[DecodedRow]) -> dict[str, int]:
+    return dict(sorted(Counter(flag for row in rows for flag in row.flags.split()).items()))
 
 
 def _near_summary(pairs: Sequence[tuple[str, str, int]], by_image: dict[str, tuple[str, str]]) -> dict[str, int]:

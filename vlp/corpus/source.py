@@ -19,6 +19,7 @@ class ImageFile:
     laterality: str  # R, L, B or ""
     spacing_mm: float | None = None  # where the index knows it; the file's own spacing goes first
     box: tuple[int, int, int, int] | None = None  # x0, y0, x1, y1 in pixels: only this part of a picture is the image
+    view_source: str = "table"  # counts where ``view`` is known
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class PlannedStudy:
     original: str = ""  # studies of unknown patients with the same value here count as one patient
     split: str = ""  # train, validation or test of the set's authors; used with split.official=true only
     labels: dict[str, float] = field(default_factory=dict)
+    anatomy_source: str = "table"  # counts where ``anatomy`` is known
+    pairing: str = "table"  # counts where there is a report
 
 
 @dataclass(frozen=True)
