@@ -7,8 +7,10 @@ import pytest
 from corpus_factory import make_corpus
 
 from anonymize.console import UserError
+from vlp.corpus.codec import encode
 from vlp.corpus.dataset import Corpus, Key, StudyDataset
-from vlp.corpus.shards import ROW_GROUP, ShardReader, encode_png, shard_path, stored_fingerprint, write_shard
+from vlp.corpus.shards import ROW_GROUP, ParquetShards, shard_path, stored_fingerprint, write_shard
+from vlp.corpus.store import Store
 from vlp.study import ImageRef
 
 
@@ -30,18 +32,18 @@ def test_selects_by_split_anatomy_label_and_text(corpus):
 def test_random_access_equals_what_was_written(tmp_path):
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (5 + i, 9), dtype=np.uint8) for i in range(ROW_GROUP * 2 + 3)]
-    write_shard(shard_path(tmp_path, 7), [(str(i), encode_png(p)) for i, p in enumerate(images)], "abc")
+    write_shard(shard_path(tmp_path, 7), [(str(i), encode(p)) for i, p in enumerate(images)], "abc")
     assert stored_fingerprint(shard_path(tmp_path, 7)) == "abc"
-    reader = pickle.loads(pickle.dumps(ShardReader(tmp_path, groups=1)))  # noqa: S301 - as a worker gets it
+    reader = pickle.loads(pickle.dumps(ParquetShards(Store(tmp_path), groups=1)))  # noqa: S301 - as a worker gets it
     corpus = Corpus(tmp_path, [], {})
     for row in rng.permutation(len(images)).tolist():
         ref = ImageRef(str(row), 7, row, *images[row].shape, "", "", None)
         assert np.array_equal(corpus.pixels(ref), images[row])
-        assert reader.png(7, row) == encode_png(images[row])
+        assert reader.encoded(7, row) == encode(images[row])
     with pytest.raises(IndexError):
-        reader.png(7, len(images))
+        reader.encoded(7, len(images))
     with pytest.raises(FileNotFoundError):
-        reader.png(8, 0)
+        reader.encoded(8, 0)
 
 
 def test_cache_holds_no_more_than_asked(corpus):

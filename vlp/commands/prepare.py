@@ -18,7 +18,9 @@ def register(app: typer.Typer) -> None:
 def prepare(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Safe export, or folder of images with --table.")],
     overrides: Overrides = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the corpus.")] = Path("corpus"),
+    out: Annotated[
+        str, typer.Option("--out", "-o", help="Folder of the corpus, or a location as s3://bucket/corpus.")
+    ] = "corpus",
     config: ConfigFile = None,
     table: Annotated[Path | None, typer.Option("--table", help="CSV with one row per image.")] = None,
     mapping: Annotated[Path | None, typer.Option("--mapping", help="YAML that says what its columns mean.")] = None,
@@ -38,6 +40,7 @@ def prepare(
     \b
         vlp prepare SAFE --out CORPUS
         vlp prepare SAFE --out CORPUS size=128 split.test=0.2 workers=8
+        vlp prepare SAFE --out s3://bucket/corpus store=tar depth=16
         vlp prepare IMAGES --table images.csv --mapping mapping.yaml --out CORPUS
         vlp prepare IMAGES --table images.csv --mapping mapping.yaml \\
             --describe-labels fr --out CORPUS
@@ -49,6 +52,7 @@ def prepare(
         from vlp.corpus.adapters.images_csv import run_prepare_images
         from vlp.corpus.config import PrepareConfig
         from vlp.corpus.prepare import run_prepare
+        from vlp.corpus.store import Store
 
         settings = load_config(PrepareConfig, config, overrides or ())
         if (table is None) != (mapping is None):
@@ -61,4 +65,4 @@ def prepare(
             summary = run_prepare(settings, source, out, console, describe_labels)
         else:
             summary = run_prepare(settings, source, out, console)
-        console.result({**summary, "card": str(out / "card.md")}, f"vlp pretrain {out}")
+        console.result({**summary, "card": Store(out).address("card.md")}, f"vlp pretrain {out}")

@@ -11,19 +11,19 @@ from typing import Any
 
 from anonymize.config import dump_config
 from anonymize.console import Console
-from anonymize.files import fingerprint, write_json, write_table
-from anonymize.quarantine import Quarantined, count_reasons, write_quarantine
+from anonymize.quarantine import Quarantined, count_reasons
 from vlp.corpus.build import DecodedRow, build_shards
 from vlp.corpus.config import PrepareConfig
 from vlp.corpus.quality import groups, near_duplicates
 from vlp.corpus.source import PlannedStudy, Source, refuse
 from vlp.corpus.split import split_of
+from vlp.corpus.store import Store
 from vlp.corpus.text import report_hash
-from vlp.study import MANIFEST_SCHEMA, ImageRef, Study
+from vlp.study import ImageRef, Study
 
 
 def run_prepare(
-    config: PrepareConfig, safe: Path, out: Path, console: Console, describe_labels: str = ""
+    config: PrepareConfig, safe: Path, out: Path | str, console: Console, describe_labels: str = ""
 ) -> dict[str, Any]:
     """Make the corpus ``out`` from the safe export ``safe``.
 
@@ -31,6 +31,7 @@ def run_prepare(
     shards that are done.
 
     Args:
+        out: a folder, or a location that fsspec writes to, such as ``s3://bucket/corpus``.
         describe_labels: language in which studies without a report get a text written from their labels; "" for none.
 
     Returns:
@@ -45,19 +46,19 @@ def run_prepare(
 
 
 def build_corpus(
-    config: PrepareConfig, source: Source, out: Path, console: Console, describe_labels: str = ""
+    config: PrepareConfig, source: Source, out: Path | str, console: Console, describe_labels: str = ""
 ) -> dict[str, Any]:
     """Decode, check, split and write the studies of any source; see :func:`run_prepare`."""
-    from vlp.corpus.card import write_card
     from vlp.corpus.describe import describe
+    from vlp.corpus.finish import put, write_corpus
 
     start = time.monotonic()
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "corpus.json").unlink(missing_ok=True)  # an unfinished corpus must not look like a finished one
-    dump_config(config, out / "config.yaml")
+    store = Store(out)
+    store.remove("corpus.json")  # an unfinished corpus must not look like a finished one
+    put(store, "config.yaml", lambda path: dump_config(config, path))
     planned = sorted(source.studies, key=lambda s: s.study_id)
     files = [image for study in planned for image in study.images]
-    rows = build_shards(files, out, config, console)
+    rows = build_shards(files, store, config, console)
     decoded = {row.image_id: row for row in rows}
     place = {image.image_id: number for number, image in enumerate(files, 1)}
     patients = {image.image_id: study.patient_id for study in planned for image in study.images}
@@ -81,23 +82,11 @@ def build_corpus(
     studies = [_finished(study, decoded, lost, config) for study in kept]
     images = source.refused_images + refused
     summary = _summary(source, studies, images, reports, empty, start)
-    write_quarantine(out / "quarantine.parquet", [*images, *reports])
-    write_table(out / "manifest.parquet", [study.row() for study in studies], MANIFEST_SCHEMA)
     split_by_image = {ref.image_id: (s.patient_id, s.split) for s in studies for ref in s.images}
     summary["near_duplicates"] = _near_summary(pairs, split_by_image)
     used = [decoded[ref.image_id] for study in studies for ref in study.images]
-    mark = fingerprint([s.row() for s in studies], [(row.image_id, row.digest) for row in used])
-    write_card(out, studies, used, summary, mark, config)
-    write_json(out / "summary.json", summary)
-    write_json(
-        out / "corpus.json",
-        {
-            "fingerprint": mark,
-            "size": config.size,
-            "shards": 1 + max((row.shard for row in rows), default=-1),
-            **{key: summary[key] for key in ("studies", "images", "reports", "splits", "anatomies", "near_duplicates")},
-        },
-    )
+    shards = 1 + max((row.shard for row in rows), default=-1)
+    write_corpus(store, studies, used, [*images, *reports], shards, summary, config)
     return summary
 
 
