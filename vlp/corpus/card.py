@@ -32,7 +32,7 @@ def write_card(
     shown: dict[str, str] = {}
     for name, (title, counts) in _plots(studies, images, summary).items():
         shown[name] = ""
-        if counts:
+        if set(counts) - {_UNKNOWN}:
             with store.writing(f"card/{name}.png") as path:
                 bars(path, title, counts)
             shown[name] = f"![{title}](card/{name}.png)"
@@ -148,7 +148,7 @@ def _plots(
         "age": ("Studies by age (years)", by_study(lambda s: _age_band(s.age_months), _BANDS)),
         "site": ("Studies by site", by_study(lambda s: s.site or _UNKNOWN)),
         "year": ("Studies by year (dates are shifted)", by_study(lambda s: s.date[:4] or _UNKNOWN, (*years, _UNKNOWN))),
-        "words": ("Words of a report", by_study(_words, _WORDS, reported)),
+        "words": ("Words of a study's text", by_study(_words, _WORDS, reported)),
         "label": ("Studies where the finding is present", count(present, findings)),
         "bone_age": (
             "Bone age (years)",

@@ -70,12 +70,17 @@ _IMAGE_FIELDS = {
 
 
 def croissant(
-    studies: Sequence[Study], checksums: Mapping[str, str], info: Mapping[str, Any], config: PrepareConfig
+    studies: Sequence[Study],
+    files: Mapping[str, str],
+    shards: Mapping[str, str],
+    info: Mapping[str, Any],
+    config: PrepareConfig,
 ) -> Json:
     """The metadata of a corpus as JSON-LD.
 
     Args:
-        checksums: SHA-256 of the files beside the shards that are to be named, by name.
+        files: SHA-256 of the files beside the shards that are to be named, by name.
+        shards: SHA-256 of the shards, by name.
         info: the content of ``corpus.json``.
     """
     about = config.about
@@ -97,8 +102,8 @@ def croissant(
         "inLanguage": sorted({study.language for study in studies if study.language}),
         "keywords": ["radiograph", *sorted({study.anatomy for study in studies})],
         "distribution": [
-            *(_file(name, checksum) for name, checksum in sorted(checksums.items())),
-            *_shards(config),
+            *(_file(name, checksum) for name, checksum in sorted(files.items())),
+            *_shards(shards, config),
         ],
         "recordSet": [_splits(), _studies(), _images(config)],
         **{f"rai:{name}": value for name, value in rai.items()},
@@ -107,7 +112,7 @@ def croissant(
 
 
 def _file(name: str, checksum: str) -> Json:
-    kinds = {"parquet": _PARQUET, "json": "application/json", "md": "text/markdown"}
+    kinds = {"parquet": _PARQUET, "tar": "application/x-tar", "json": "application/json", "md": "text/markdown"}
     return {
         "@type": "cr:FileObject",
         "@id": name,
@@ -118,27 +123,28 @@ def _file(name: str, checksum: str) -> Json:
     }
 
 
-def _shards(config: PrepareConfig) -> list[Json]:
-    kind, suffix = ("application/x-tar", "tar") if config.store == "tar" else (_PARQUET, "parquet")
-    shards: Json = {
-        "@type": "cr:FileSet",
-        "@id": "shards",
-        "name": "shards",
-        "description": "Images; their SHA-256 stand in checksums.sha256.",
-        "encodingFormat": kind,
-        "includes": f"images/shard-*.{suffix}",
-    }
+def _shards(shards: Mapping[str, str], config: PrepareConfig) -> list[Json]:
+    """Parquet shards as one set; tar shards one by one, for the set of what archives contain must name them."""
     if config.store != "tar":
-        return [shards]
+        return [
+            {
+                "@type": "cr:FileSet",
+                "@id": "shards",
+                "name": "shards",
+                "description": "Images; the SHA-256 of each file stands in checksums.sha256.",
+                "encodingFormat": _PARQUET,
+                "includes": "images/shard-*.parquet",
+            }
+        ]
     members = {
         "@type": "cr:FileSet",
         "@id": "image-files",
         "name": "image-files",
-        "containedIn": {"@id": "shards"},
+        "containedIn": [{"@id": name} for name in shards],
         "encodingFormat": MEDIA_TYPES[config.codec],
         "includes": f"*.{SUFFIXES[config.codec]}",
     }
-    return [shards, members]
+    return [*(_file(name, checksum) for name, checksum in shards.items()), members]
 
 
 def _splits() -> Json:

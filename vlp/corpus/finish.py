@@ -52,10 +52,12 @@ def write_corpus(
         "shards": shards,
         **{key: summary[key] for key in _COUNTED},
     }
-    every = {**checksums, **shard_checksums(store, shards, config)}
-    lines = "".join(f"{checksum}  {name}\n" for name, checksum in every.items())  # `sha256sum --check` reads it
+    images_in = shard_checksums(store, shards, config)
+    lines = "".join(
+        f"{checksum}  {name}\n" for name, checksum in {**checksums, **images_in}.items()
+    )  # `sha256sum --check` reads it
     checksums["checksums.sha256"] = put(store, "checksums.sha256", lambda path: write_text_atomic(path, lines))
-    metadata = croissant(studies, checksums, info, config)
+    metadata = croissant(studies, checksums, images_in, info, config)
     put(store, "croissant.json", lambda path: write_json(path, metadata))
     put(store, "corpus.json", lambda path: write_json(path, info))
 
