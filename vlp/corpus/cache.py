@@ -74,7 +74,7 @@ class SquareCache:
             return
         data = np.ascontiguousarray(pixels)
         try:  # not through the map: a full disk would end the process there
-            done = os.pwrite(self._files[0], data, position * self._bytes)
+            done = os.pwrite(self._files[0], data.data, position * self._bytes)
             if done == self._bytes:
                 os.pwrite(self._files[1], np.uint32(_check(data)).tobytes(), position * 4)
         except OSError:
@@ -90,4 +90,4 @@ class SquareCache:
 
 
 def _check(pixels: npt.NDArray[np.uint8]) -> int:
-    return zlib.crc32(pixels) or 1
+    return zlib.crc32(pixels.data) or 1
