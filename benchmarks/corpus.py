@@ -6,12 +6,21 @@ Films are the phantom's, drawn at 512 px, enlarged to ``--side`` and stored as i
 JPEG lossless, JPEG 2000 lossless; windows and VOI LUTs; MONOCHROME1 and 2). Times are the CPU time of this process, pinned
 to one core where the system allows it, the median of the repeats.
 
-prepare: file to PNG at the working size. Ours is :func:`vlp.corpus.build.prepare_image` (decode, one look-up table, crop,
-resize, quality, hashes, PNG); plain is pydicom's ``pixel_array``, ``apply_modality_lut``, ``apply_voi_lut``, inversion,
-``cv2.resize`` and PNG.
+prepare: file to stored bytes at the working size. Ours is :func:`vlp.corpus.build.prepare_image` (decode, one look-up
+table, crop, resize, quality, hashes, TIFF); plain is pydicom's ``pixel_array``, ``apply_modality_lut``,
+``apply_voi_lut``, inversion, ``cv2.resize`` and PNG. ``prepare_speedup_png`` is ours with ``codec=png``.
 window: stored values of one film to display values, ours (:func:`vlp.corpus.window.display`) and pydicom's two functions.
-loader: batches of 64 squares of 224 px as tensors with the same augmentation, from our shards and from torchvision's
-``ImageFolder`` over the same images as PNG files.
+
+loader: an epoch in random order as batches of 64 tensors of 224 px, beside torchvision's ``ImageFolder`` over the same
+images (long side 512 px) as PNG files, one after the other in one process, as one DataLoader worker does.
+
+``loader_speedup`` has the same transforms on both sides, that is the same functions on the same arrays (a square of 256
+px, then the batch's crop, rotation, exposure, blur and noise, :func:`vlp.corpus.augment.augment`): what differs is the
+way from a file to pixels alone. ``loader_speedup_png``: the same with our images stored as PNG. ``loader_speedup_cached``:
+with squares that an earlier epoch left in the cache folder. ``loader_speedup_crop``: a random crop and no more on both
+sides, on theirs as tutorials write it (torchvision's ``Grayscale``, ``RandomResizedCrop``, ``ToTensor`` on each image), on
+ours as above without the rest; the crops are alike in distribution, not the same (theirs is of the image without the
+square's margin, and averages where it shrinks). Its rates are ``crop_per_second`` and ``crop_imagefolder_per_second``.
 """
 
 from __future__ import annotations
@@ -36,10 +45,12 @@ import pydicom
 import torch
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
-from vlp.corpus.augment import AugmentConfig, augment
+from vlp.corpus.augment import AugmentConfig, augment, crop
 from vlp.corpus.build import prepare_image
+from vlp.corpus.codec import Codec, decode, encode
+from vlp.corpus.dataset import Corpus
 from vlp.corpus.frame import Square, to_square
-from vlp.corpus.shards import ShardReader, decode_png, shard_path, write_shard
+from vlp.corpus.shards import shard_path, write_shard
 from vlp.corpus.source import ImageFile
 from vlp.corpus.window import display
 from vlp.phantom.config import PhantomConfig
@@ -49,6 +60,7 @@ from vlp.phantom.dicom_writer import build_dataset
 from vlp.phantom.facts import Radiograph
 from vlp.phantom.population import make_patient
 from vlp.phantom.render import render
+from vlp.study import ImageRef, Study
 
 SIZE = 512  # working size of the corpus, long side in pixels
 BATCH, SIDE = 64, 224
@@ -95,12 +107,12 @@ def plain_prepare(path: Path) -> bytes:
     return cv2.imencode(".png", small)[1].tobytes()
 
 
-def our_prepare(path: Path) -> bytes:
+def our_prepare(path: Path, codec: Codec = "tiff") -> bytes:
     """``vlp prepare`` of one file."""
-    row, png = prepare_image(ImageFile(path.stem, str(path), "", ""), SIZE, crop=True)
-    if not png:
+    row, data = prepare_image(ImageFile(path.stem, str(path), "", ""), SIZE, crop=True, codec=codec)
+    if not data:
         raise SystemExit(f"{path.name}: {row.reason}")
-    return png
+    return data
 
 
 def timed(work: Callable[[], Any], repeats: int) -> float:
@@ -114,38 +126,70 @@ def timed(work: Callable[[], Any], repeats: int) -> float:
     return statistics.median(times)
 
 
-def loaders(folder: Path, pngs: Sequence[bytes], images: int) -> tuple[Callable[[], None], Callable[[], None]]:
-    """One epoch over ``images`` pictures by our shards, and by ``ImageFolder``."""
+def loaders(folder: Path, films: Sequence[npt.NDArray[Any]], images: int) -> dict[str, Callable[[], None]]:
+    """An epoch over ``images`` pictures by each loader."""
     from torchvision.datasets import ImageFolder
+    from torchvision.transforms import Compose, Grayscale, RandomResizedCrop, ToTensor
 
-    rows = [(f"i{n:05d}", pngs[n % len(pngs)]) for n in range(images)]
-    write_shard(shard_path(folder / "corpus", 0), rows)
+    square, config = Square(SIDE * 8 // 7, "pad"), AugmentConfig()
+    still = AugmentConfig(rotation=0)
+    order = np.random.default_rng(0).permutation(images).tolist()
+    batches = [order[first : first + BATCH] for first in range(0, images, BATCH)]
+    names = [f"i{n:05d}" for n in range(images)]
+    refs = [ImageRef(name, 0, n, *films[n % len(films)].shape, "", "", None) for n, name in enumerate(names)]
+    stored: dict[Codec, list[bytes]] = {"tiff": [encode(f) for f in films], "png": [encode(f, "png") for f in films]}
+    for codec, files in stored.items():
+        write_shard(shard_path(folder / codec, 0), [(name, files[n % len(films)]) for n, name in enumerate(names)])
     target = folder / "folder" / "film"
     target.mkdir(parents=True)
-    for name, png in rows:
-        (target / f"{name}.png").write_bytes(png)
-    square, config = Square(SIDE * 8 // 7, "pad"), AugmentConfig()
+    for n, name in enumerate(names):
+        (target / f"{name}.png").write_bytes(stored["png"][n % len(films)])
 
-    def finished(squares: list[npt.NDArray[np.uint8]]) -> torch.Tensor:
-        batch = torch.from_numpy(np.stack(squares)).unsqueeze(1)
-        return augment(batch, SIDE, config)
+    def batch_of(squares: list[npt.NDArray[np.uint8]]) -> torch.Tensor:
+        return torch.from_numpy(np.stack(squares)).unsqueeze(1)
 
-    def ours() -> None:
-        reader = ShardReader(folder / "corpus")
-        for first in range(0, images, BATCH):
-            chosen = range(first, min(images, first + BATCH))
-            finished([to_square(decode_png(reader.png(0, n)), square) for n in chosen])
+    def ours(codec: Codec, cached: bool = False, whole: bool = True) -> Callable[[], None]:
+        def epoch() -> None:
+            for chosen in batches:
+                batch = batch_of([corpus.square(refs[n], square) for n in chosen])
+                if whole:
+                    augment(batch, SIDE, config)
+                else:
+                    crop(batch, SIDE, still)
+
+        info = {"fingerprint": codec}
+        study = _study(refs) if cached else []
+        corpus = Corpus(folder / codec, study, info, cache_dir=folder / "cache" if cached else None)
+        return epoch
 
     def picture(image: Any) -> npt.NDArray[np.uint8]:
         return to_square(np.asarray(image.convert("L")), square)
 
-    dataset = ImageFolder(str(folder / "folder"), transform=picture)
+    same = ImageFolder(str(folder / "folder"), transform=picture)
+    cut = RandomResizedCrop(SIDE, config.scale, (1 / config.ratio, config.ratio))
+    usual = ImageFolder(str(folder / "folder"), transform=Compose([Grayscale(), cut, ToTensor()]))
 
-    def plain() -> None:
-        for first in range(0, images, BATCH):
-            finished([dataset[n][0] for n in range(first, min(images, first + BATCH))])
+    def imagefolder() -> None:
+        for chosen in batches:
+            augment(batch_of([same[n][0] for n in chosen]), SIDE, config)
 
-    return ours, plain
+    def torchvision() -> None:
+        for chosen in batches:
+            torch.stack([usual[n][0] for n in chosen])
+
+    return {
+        "ours": ours("tiff"),
+        "imagefolder": imagefolder,
+        "png": ours("png"),
+        "cached": ours("tiff", cached=True),
+        "crop": ours("tiff", whole=False),
+        "crop_imagefolder": torchvision,
+    }
+
+
+def _study(refs: Sequence[ImageRef]) -> list[Study]:
+    empty = {field.name: "" for field in dataclasses.fields(Study)}
+    return [Study(**{**empty, "images": tuple(refs), "age_months": None, "labels": {}})]  # type: ignore[arg-type]
 
 
 def main() -> None:
@@ -174,14 +218,14 @@ def main() -> None:
                 pydicom.dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID.name, []
             ).append(path)
         result: dict[str, Any] = {"films": len(films), "side": options.side, "size": SIZE, "by_syntax": {}}
-        totals = np.zeros(2)
+        totals = np.zeros(3)
         for syntax, paths in sorted(syntaxes.items()):
-            pair = [
+            times = [
                 timed(lambda do=do, paths=paths: [do(path) for path in paths], options.repeat)
-                for do in (our_prepare, plain_prepare)
+                for do in (our_prepare, plain_prepare, lambda path: our_prepare(path, "png"))
             ]
-            totals += pair
-            ours, plain = (len(paths) / seconds for seconds in pair)
+            totals += times
+            ours, plain = (len(paths) / seconds for seconds in times[:2])
             row = {
                 "films": len(paths),
                 "prepare": round(ours, 2),
@@ -189,14 +233,22 @@ def main() -> None:
                 "speedup": round(ours / plain, 2),
             }
             result["by_syntax"][syntax] = row
-        result["prepare_per_second"], result["plain_per_second"] = (round(len(films) / total, 2) for total in totals)
+        result["prepare_per_second"], result["plain_per_second"] = (round(len(films) / t, 2) for t in totals[:2])
         result["prepare_speedup"] = round(totals[1] / totals[0], 3)
+        result["prepare_speedup_png"] = round(totals[1] / totals[2], 3)
         windows = _windows(films, options.repeat)
         result |= windows
-        ours, plain = loaders(folder, [our_prepare(path) for path in films], options.images)
-        seconds = [timed(work, options.repeat) for work in (ours, plain)]
-        result["loader_per_second"], result["imagefolder_per_second"] = (round(options.images / s, 1) for s in seconds)
-        result["loader_speedup"] = round(seconds[1] / seconds[0], 3)
+        pixels = [decode(our_prepare(path)) for path in films]
+        works = loaders(folder, pixels, options.images)
+        seconds = {name: timed(work, options.repeat) for name, work in works.items()}
+        rates = {name: round(options.images / value, 1) for name, value in seconds.items()}
+        result["loader_per_second"], result["imagefolder_per_second"] = rates["ours"], rates["imagefolder"]
+        result["crop_per_second"], result["crop_imagefolder_per_second"] = rates["crop"], rates["crop_imagefolder"]
+        result["loader_speedup"] = round(seconds["imagefolder"] / seconds["ours"], 3)
+        for name, theirs in (("png", "imagefolder"), ("cached", "imagefolder"), ("crop", "crop_imagefolder")):
+            result[f"loader_speedup_{name}"] = round(seconds[theirs] / seconds[name], 3)
+        sizes = [sum(len(encode(image, codec)) for image in pixels) for codec in ("tiff", "png")]
+        result["bytes_tiff_per_png"] = round(sizes[0] / sizes[1], 3)
     if options.json:
         print(json.dumps(result))
         return

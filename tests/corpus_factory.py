@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from anonymize.files import fingerprint, write_json, write_table, write_text_atomic
-from vlp.corpus.shards import encode_png, shard_path, write_shard
+from vlp.corpus.codec import encode
+from vlp.corpus.shards import shard_path, write_shard
 from vlp.study import MANIFEST_SCHEMA, ImageRef, Study
 
 ANATOMIES = ("hand", "knee", "forearm", "chest")
@@ -50,7 +51,7 @@ def make_corpus(folder: Path, studies: int = 24, size: int = 32, seed: int = 0, 
             image_id = f"I{number:05d}{image}"
             height, width = pixels.shape
             refs.append(ImageRef(image_id, 0, len(rows), height, width, ("PA", "LAT")[image], "L", 1.0))
-            rows.append((image_id, encode_png(pixels)))
+            rows.append((image_id, encode(pixels)))
         title, finding = TEXTS[anatomy, positive]
         finding = finding.format(years=int(labels.get("bone_age_months", 0)) // 12, kl=int(labels.get("kl_grade", 0)))
         reported = number % 5 != 4

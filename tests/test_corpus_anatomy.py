@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from anonymize.files import read_rows
 from anonymize.languages import available
 from vlp.corpus.anatomy import anatomy_of, laterality_of, named, view_of
-from vlp.corpus.build import _REFUSED
 from vlp.corpus.config import PrepareConfig
 from vlp.corpus.dataset import Corpus
+from vlp.corpus.decoded import REFUSED
 from vlp.corpus.recognise import TABLE, recognise
 from vlp.corpus.shards import shard_path, write_shard
 from vlp.corpus.source import ImageFile, PlannedStudy
+from vlp.corpus.store import Store
 from vlp.corpus.teller import FOLDS, features, fold_of, teach
 
 
@@ -91,7 +92,7 @@ def corpus(tmp_path_factory):
     """Four drawn anatomies, 60 studies each of 30 patients, in two shards."""
     folder = make_corpus(tmp_path_factory.mktemp("corpus") / "c", studies=240)
     rows = pq.ParquetFile(shard_path(folder, 0)).read().to_pylist()
-    pngs = [(row["image_id"], row["png"]) for row in rows]
+    pngs = [(row["image_id"], row["image"]) for row in rows]
     write_shard(shard_path(folder, 0), pngs[:200])
     write_shard(shard_path(folder, 1), pngs[200:])
     return folder
@@ -105,12 +106,12 @@ def planned(corpus):
         studies.append(PlannedStudy(study.study_id, study.patient_id, study.anatomy, images))
         for ref in study.images:
             place = divmod(ref.row, 200)
-            decoded[ref.image_id] = dataclasses.replace(_REFUSED, image_id=ref.image_id, shard=place[0], row=place[1])
+            decoded[ref.image_id] = dataclasses.replace(REFUSED, image_id=ref.image_id, shard=place[0], row=place[1])
     return studies, decoded
 
 
 def run(corpus, studies, decoded, **values):
-    filled, summary = recognise(studies, decoded, set(), corpus, PrepareConfig(**{"workers": 1, **values}))
+    filled, summary = recognise(studies, decoded, set(), Store(corpus), PrepareConfig(**{"workers": 1, **values}))
     return filled, summary, {row["image_id"]: row for row in read_rows(corpus / TABLE)}
 
 

@@ -105,11 +105,11 @@ def test_the_same_bytes_with_any_number_of_workers_and_after_a_kill(tmp_path, mo
 
     original, seen = build.prepare_image, []
 
-    def killed(image, size, crop):
+    def killed(image, *how):
         seen.append(image.image_id)
         if len(seen) == 7:
             raise KeyboardInterrupt
-        return original(image, size, crop)
+        return original(image, *how)
 
     monkeypatch.setattr(build, "prepare_image", killed)
     with pytest.raises(KeyboardInterrupt):
@@ -131,22 +131,22 @@ def test_a_decoder_that_dies_costs_one_image(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "_several", _several_that_die)
     path.write_bytes(b"die")
     files = [build.ImageFile(r["image_id"], str(safe / "images" / r["path"]), "", "") for r in images]
-    rows = [row for row, _ in pool.map(files, 48, True)]
+    rows = [row for row, _ in pool.map(files, config())]
     pool.close()
     assert [row.image_id for row in rows] == [r["image_id"] for r in images]
     assert [row.reason for row in rows] == ["", "", "", "decoder_crashed", "", "", "", ""]
 
 
-def _dies_on_a_mark(image, size, crop):
+def _dies_on_a_mark(image, *how):
     import os
 
     if Path(image.file).read_bytes() == b"die":
         os._exit(9)
-    return _REAL(image, size, crop)
+    return _REAL(image, *how)
 
 
-def _several_that_die(images, size, crop):
-    return [_dies_on_a_mark(image, size, crop) for image in images]
+def _several_that_die(images, config):
+    return [_dies_on_a_mark(image, config.size, config.crop) for image in images]
 
 
 _REAL = build.prepare_image

@@ -7,6 +7,7 @@ from corpus_factory import make_corpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vlp.corpus import sampler as sampler_module
 from vlp.corpus.dataset import Corpus
 from vlp.corpus.sampler import StudyBatchSampler
 
@@ -101,3 +102,34 @@ def test_one_text_in_most_reports_stays_fast(example):
     assert 100 <= len(batches) <= 10_000 // 63 + 1
     free = StudyBatchSampler(studies, 64, unique_reports=False).global_batches(0)
     assert len(free) == 30_000 // 64
+
+
+@pytest.mark.parametrize("drop_last", [True, False])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        lambda i: (0 if i % 2 else i, 0 if i % 2 else i),  # one patient has half of the studies, all with one text
+        lambda i: (0 if i % 2 else i, i),  # one patient has half of the studies
+        lambda i: (i, i % 90),  # 90 texts in all
+        lambda i: (i * 7919 % 300, i * 104729 % 307),  # few patients, few texts, every pair
+    ],
+)
+def test_cost_grows_with_the_studies_however_they_repeat(example, monkeypatch, shape, drop_last):
+    looks = 0
+    original = sampler_module._Batch.blocker
+
+    def counted(self, patient, report):
+        nonlocal looks
+        looks += 1
+        return original(self, patient, report)
+
+    monkeypatch.setattr(sampler_module._Batch, "blocker", counted)
+    costs = []
+    for count in (2_000, 8_000):
+        looks = 0
+        pairs = [shape(i) for i in range(count)]
+        for batch in StudyBatchSampler(studies_of(example, pairs), 256, drop_last=drop_last).global_batches(0):
+            check_unique(batch, pairs)
+        costs.append(looks)
+    assert costs[1] <= 6 * costs[0]
+    assert costs[1] <= 30 * 8_000

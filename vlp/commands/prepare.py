@@ -21,7 +21,9 @@ def prepare(
         Path | None, typer.Argument(metavar="SOURCE", help="Safe export; or folder of images with --table or --set.")
     ] = None,
     overrides: Overrides = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the corpus.")] = Path("corpus"),
+    out: Annotated[
+        str, typer.Option("--out", "-o", help="Folder of the corpus, or a location as s3://bucket/corpus.")
+    ] = "corpus",
     config: ConfigFile = None,
     table: Annotated[Path | None, typer.Option("--table", help="CSV with one row per image.")] = None,
     mapping: Annotated[Path | None, typer.Option("--mapping", help="YAML that says what its columns mean.")] = None,
@@ -47,6 +49,7 @@ def prepare(
         vlp prepare --list-sets
         vlp prepare MURA-v1.1 --set mura --check
         vlp prepare MURA-v1.1 --set mura --out CORPUS split.official=true
+        vlp prepare SAFE --out s3://bucket/corpus store=tar depth=16
         vlp prepare IMAGES --table images.csv --mapping mapping.yaml --out CORPUS
         vlp prepare IMAGES --table images.csv --mapping mapping.yaml \\
             --describe-labels fr --out CORPUS
@@ -57,6 +60,7 @@ def prepare(
         from vlp.corpus.adapters.images_csv import run_prepare_images
         from vlp.corpus.config import PrepareConfig
         from vlp.corpus.prepare import run_prepare
+        from vlp.corpus.store import Store
 
         if list_sets:
             _list_sets(console)
@@ -95,7 +99,7 @@ def prepare(
             summary = run_prepare(settings, source, out, console, describe_labels)
         else:
             summary = run_prepare(settings, source, out, console)
-        console.result({**summary, "card": str(out / "card.md")}, f"vlp pretrain {out}")
+        console.result({**summary, "card": Store(out).address("card.md")}, f"vlp pretrain {out}")
 
 
 def _list_sets(console: Console) -> None:

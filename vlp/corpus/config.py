@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -34,6 +34,18 @@ class SplitConfig(Config):
         return self
 
 
+class AboutConfig(Config):
+    """What the metadata (``croissant.json``, ``card.md``) say of a corpus that its files do not."""
+
+    name: str = Field(default="corpus", min_length=1)
+    description: str = ""  # empty says what the counts say
+    licence: str = ""  # URL or SPDX name; empty: none is granted
+    creator: str = ""  # organisation
+    url: str = ""  # page of the data set
+    published: str = Field(default="", pattern=r"^(\d{4}-\d{2}-\d{2})?$")  # ISO 8601 day
+    citation: str = ""
+
+
 class PrepareConfig(Config):
     """How a safe export, or a folder of images with a table, becomes a corpus."""
 
@@ -45,11 +57,16 @@ class PrepareConfig(Config):
     drop_duplicates: bool = True  # refuse all but the first of images with equal pixels
     near_duplicate_bits: int = Field(default=40, ge=0, le=64)  # of 256 hash bits that a proposed pair may differ in
     drop_near_duplicates: bool = False  # also refuse near-duplicates of an image of another patient
+    depth: Literal[8, 16] = 8  # bits a pixel of the stored images; 16 keeps the shades of the displayed range
+    codec: Literal["tiff", "png"] = "tiff"  # lossless both; png opens in more programs and takes four times as long
+    store: Literal["parquet", "tar"] = "parquet"  # of the shards; tar is what webdataset reads
     shard_images: int = Field(default=512, ge=1)  # images in a shard, which is also what a killed run loses at most
     workers: int = Field(default=0, ge=0)  # processes; 0 takes all cores, 1 stays in this process
+    card_examples: int = Field(default=0, ge=0)  # images of each anatomy that the data card shows
     site: str = ""  # name of the source; empty takes the device family of each study
     language: str = ""  # of words in exam names and descriptions; empty tries every pack
     recognise: bool = True  # learn from known images to name anatomy and view where header and report are silent
     recognise_least: int = Field(default=40, ge=20)  # known images of a class, below which it is not learned
     recognise_confidence: float = Field(default=0.95, ge=0.5, lt=1)  # below, what an image shows stays unknown
     split: SplitConfig = Field(default_factory=SplitConfig)
+    about: AboutConfig = Field(default_factory=AboutConfig)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from anonymize.console import UserError
-from anonymize.files import read_json, read_rows
+from anonymize.files import read_rows
+from vlp.corpus.cache import SquareCache
 from vlp.corpus.frame import Square, to_square
-from vlp.corpus.shards import ShardReader, decode_png
+from vlp.corpus.store import Store
+from vlp.corpus.stored import StoredImages
 from vlp.study import SPLITS, ImageRef, Study
 
 Pixels = npt.NDArray[np.uint8]
@@ -24,32 +27,54 @@ class Corpus:
     """A prepared corpus (docs/architecture.md, "Corpus"). Cheap to open and to pickle; pixels are read when asked for.
 
     Attributes:
-        path: the corpus folder.
+        store: where it lies.
         studies: all studies in manifest order.
         info: the content of ``corpus.json``.
     """
 
-    def __init__(self, path: Path, studies: list[Study], info: dict[str, Any], cache_mb: int = 0) -> None:
-        self.path = path
+    def __init__(
+        self,
+        location: str | Path | Store,
+        studies: list[Study],
+        info: dict[str, Any],
+        cache_mb: int = 0,
+        cache_dir: str | Path | None = None,
+    ) -> None:
+        self.store = location if isinstance(location, Store) else Store(location)
         self.studies = studies
         self.info = info
         self._cache_bytes = cache_mb * 2**20
+        self._cache_dir = Path(cache_dir) if cache_dir is not None and info.get("fingerprint") else None
         self._start()
 
     @classmethod
-    def open(cls, path: str | Path, cache_mb: int = 0) -> Corpus:
-        """Open the corpus in folder ``path``; up to ``cache_mb`` of decoded pixels stay in memory, per process.
+    def open(cls, location: str | Path, cache_mb: int = 0, cache_dir: str | Path | None = None) -> Corpus:
+        """Open the corpus at ``location``: a folder, or what fsspec opens (``s3://bucket/corpus``).
+
+        Args:
+            cache_mb: up to so much of decoded pixels stays in memory, per process.
+            cache_dir: folder on this machine in which decoded squares are kept for all processes and the next runs
+                (:mod:`vlp.corpus.cache`); None takes the environment's ``VLP_CACHE``, and keeps none where that is
+                empty too.
 
         Raises:
-            UserError: the folder is not a finished corpus.
+            UserError: there is no finished corpus.
         """
-        folder = Path(path)
-        if not (folder / "manifest.parquet").is_file() or not (folder / "corpus.json").is_file():
+        store = Store(location)
+        if not (store.exists("manifest.parquet") and store.exists("corpus.json")):
             raise UserError(
-                f"{folder} is not a finished corpus (manifest or corpus.json is missing); run `vlp prepare`"
+                f"{store.location} is not a finished corpus (manifest or corpus.json is missing); run `vlp prepare`"
             )
-        studies = [Study.from_row(row) for row in read_rows(folder / "manifest.parquet")]
-        return cls(folder, studies, read_json(folder / "corpus.json"), cache_mb)
+        with store.reading("manifest.parquet") as manifest:
+            studies = [Study.from_row(row) for row in read_rows(manifest)]
+        return cls(
+            store, studies, store.read_json("corpus.json"), cache_mb, cache_dir or os.environ.get("VLP_CACHE") or None
+        )
+
+    @property
+    def path(self) -> Path | str:
+        """The corpus folder, or the location elsewhere."""
+        return self.store.folder if self.store.folder is not None else self.store.location
 
     @property
     def fingerprint(self) -> str:
@@ -64,8 +89,7 @@ class Corpus:
     @property
     def card(self) -> str:
         """The data card (Markdown)."""
-        path = self.path / "card.md"
-        return path.read_text(encoding="utf-8") if path.is_file() else ""
+        return self.store.read("card.md").decode() if self.store.exists("card.md") else ""
 
     def select(
         self,
@@ -95,31 +119,58 @@ class Corpus:
         """The stored image: uint8 [H, W], 0 is air (MONOCHROME2 sense). Do not write into it."""
         found = self._cache.get((ref.shard, ref.row))
         if found is None:
-            found = decode_png(self._reader.png(ref.shard, ref.row))
+            found = self._images.pixels(ref.shard, ref.row)
             found.flags.writeable = False
             if self._cached + found.nbytes <= self._cache_bytes:
                 self._cache[ref.shard, ref.row] = found
                 self._cached += found.nbytes
         return found
 
+    def deep_pixels(self, ref: ImageRef) -> npt.NDArray[np.uint16]:
+        """The stored image: uint16 [H, W] over 0-65535, air at 0; with 256 levels where the corpus has ``depth`` 8."""
+        return self._images.deep_pixels(ref.shard, ref.row)
+
     def square(self, ref: ImageRef, square: Square) -> Pixels:
         """The image as uint8 [side, side]."""
-        return to_square(self.pixels(ref), square)
+        if self._cache_dir is None:
+            return to_square(self.pixels(ref), square)
+        if square not in self._squares:
+            self._squares[square] = SquareCache(self._cache_dir, self.fingerprint, square, int(self._firsts()[-1]))
+        cache, position = self._squares[square], int(self._firsts()[ref.shard]) + ref.row
+        found = cache.get(position)
+        if found is None:
+            found = to_square(self.pixels(ref), square)
+            cache.put(position, found)
+            return found
+        return np.array(found)  # torch warns of arrays that it may not write to
+
+    def _firsts(self) -> npt.NDArray[np.int64]:
+        """Position of each shard's first image when all are counted through; the last entry is their number."""
+        if self._first is None:
+            places = [(ref.shard, ref.row + 1) for study in self.studies for ref in study.images]
+            shards, rows = np.array(places or [(0, 0)], np.int64).T
+            sizes = np.zeros(int(shards.max()) + 1, np.int64)
+            np.maximum.at(sizes, shards, rows)
+            self._first = np.concatenate([[0], np.cumsum(sizes)])
+        return self._first
 
     def _start(self) -> None:
-        self._reader = ShardReader(self.path)
+        self._images = StoredImages(self.store, self.info.get("store", "parquet"))
         self._cache: dict[tuple[int, int], Pixels] = {}
         self._cached = 0
+        self._squares: dict[Square, SquareCache] = {}
+        self._first: npt.NDArray[np.int64] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "studies": self.studies, "info": self.info, "_cache_bytes": self._cache_bytes}
+        kept = ("store", "studies", "info", "_cache_bytes", "_cache_dir")
+        return {name: getattr(self, name) for name in kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._start()
 
     def __repr__(self) -> str:
-        return f"Corpus({str(self.path)!r}, {len(self.studies)} studies, {self.info.get('fingerprint')})"
+        return f"Corpus({self.store.location!r}, {len(self.studies)} studies, {self.info.get('fingerprint')})"
 
 
 class Key(NamedTuple):

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from vlp.corpus.codec import Gray, to_8bit
+
 Framing = Literal["pad", "squash"]
 
 
@@ -90,12 +92,13 @@ def _border_lines(image: npt.NDArray[np.float32]) -> int:
 
 
 def working_image(
-    pixels: npt.NDArray[Any], spacing_mm: float | None, size: int, crop: bool = True
-) -> tuple[npt.NDArray[np.uint8], float | None]:
-    """uint8 [h, w] with long side ``size`` (smaller images keep their size), aspect kept, and its spacing in mm.
+    pixels: npt.NDArray[Any], spacing_mm: float | None, size: int, crop: bool = True, depth: int = 8
+) -> tuple[Gray, float | None]:
+    """[h, w] with long side ``size`` (smaller images keep their size), aspect kept, and its spacing in mm.
 
     Args:
         pixels: uint8 or uint16 (over 0-65535) [H, W]. Area mean, so that thin fracture lines are dimmed, not skipped.
+        depth: 8 gives uint8; 16 gives uint16 where ``pixels`` are, for what comes with 8 bits gains none.
     """
     if crop:
         top, bottom, left, right = content_box(pixels)
@@ -105,9 +108,9 @@ def working_image(
     if scale < 1:
         shape = (max(1, round(width * scale)), max(1, round(height * scale)))
         pixels = shrunk(pixels, shape)
-    if pixels.dtype == np.uint16:
-        pixels = ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
-    return np.ascontiguousarray(pixels, np.uint8), None if spacing_mm is None else spacing_mm / scale
+    if depth == 8:
+        pixels = to_8bit(pixels)
+    return np.ascontiguousarray(pixels), None if spacing_mm is None else spacing_mm / scale
 
 
 def shrunk(pixels: npt.NDArray[Any], shape: tuple[int, int]) -> npt.NDArray[Any]:

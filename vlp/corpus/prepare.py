@@ -11,22 +11,22 @@ from typing import Any
 
 from anonymize.config import dump_config
 from anonymize.console import Console
-from anonymize.files import fingerprint, write_json, write_table
-from anonymize.quarantine import Quarantined, count_reasons, write_quarantine
+from anonymize.quarantine import Quarantined, count_reasons
 from vlp.corpus.build import DecodedRow, build_shards
 from vlp.corpus.config import PrepareConfig
 from vlp.corpus.duplicates import ALIKE, groups, likeness, near_duplicates
 from vlp.corpus.official import official_splits
 from vlp.corpus.recognise import TABLE, recognise
-from vlp.corpus.shards import ShardReader, decode_png
 from vlp.corpus.source import PlannedStudy, Source, refuse
-from vlp.corpus.split import group_name, known_patients, split_patients, write_ledger
+from vlp.corpus.split import LEDGER, group_name, known_patients, split_patients, write_ledger
+from vlp.corpus.store import Store
+from vlp.corpus.stored import StoredImages
 from vlp.corpus.text import report_hash
-from vlp.study import MANIFEST_SCHEMA, ImageRef, Study
+from vlp.study import ImageRef, Study
 
 
 def run_prepare(
-    config: PrepareConfig, safe: Path, out: Path, console: Console, describe_labels: str = ""
+    config: PrepareConfig, safe: Path, out: Path | str, console: Console, describe_labels: str = ""
 ) -> dict[str, Any]:
     """Make the corpus ``out`` from the safe export ``safe``.
 
@@ -34,6 +34,7 @@ def run_prepare(
     shards that are done.
 
     Args:
+        out: a folder, or a location that fsspec writes to, such as ``s3://bucket/corpus``.
         describe_labels: language in which studies without a report get a text written from their labels; "" for none.
 
     Returns:
@@ -48,24 +49,24 @@ def run_prepare(
 
 
 def build_corpus(
-    config: PrepareConfig, source: Source, out: Path, console: Console, describe_labels: str = ""
+    config: PrepareConfig, source: Source, out: Path | str, console: Console, describe_labels: str = ""
 ) -> dict[str, Any]:
     """Decode, check, split and write the studies of any source; see :func:`run_prepare`."""
-    from vlp.corpus.card import write_card
     from vlp.corpus.describe import describe
+    from vlp.corpus.finish import put, write_corpus
 
     start = time.monotonic()
-    known = known_patients(out, config.split)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "corpus.json").unlink(missing_ok=True)  # an unfinished corpus must not look like a finished one
-    dump_config(config, out / "config.yaml")
+    store = Store(out)
+    known = known_patients(store, config.split)
+    store.remove("corpus.json")  # an unfinished corpus must not look like a finished one
+    put(store, "config.yaml", lambda path: dump_config(config, path))
     planned = sorted(source.studies, key=lambda s: s.study_id)
     files = [image for study in planned for image in study.images]
-    rows = build_shards(files, out, config, console)
+    rows = build_shards(files, store, config, console)
     decoded = {row.image_id: row for row in rows}
     place = {image.image_id: number for number, image in enumerate(files, 1)}
     patients = {image.image_id: study.patient_id for study in planned for image in study.images}
-    pairs = _pairs(rows, out, config)
+    pairs = _pairs(rows, store, config)
     refused = [refuse(r.image_id, place[r.image_id], r.reason, r.remedy) for r in rows if r.reason]
     if config.drop_duplicates:
         refused += _duplicates(rows, pairs, patients, place, config)
@@ -81,9 +82,9 @@ def build_corpus(
     ]
     kept = _with_patients(kept, pairs, lost)
     recognised: dict[str, Any] = {}
-    (out / TABLE).unlink(missing_ok=True)
+    store.remove(TABLE)
     if config.recognise:
-        kept, recognised = recognise(kept, decoded, lost, out, config)
+        kept, recognised = recognise(kept, decoded, lost, store, config)
     if describe_labels:
         kept = [study if study.report else describe(study, describe_labels) for study in kept]
     moved = 0
@@ -96,39 +97,26 @@ def build_corpus(
     summary = _summary(source, studies, images, reports, empty, start)
     if moved:
         summary["notes"]["moved_to_a_held_out_part"] = moved
-    write_quarantine(out / "quarantine.parquet", [*images, *reports])
-    write_table(out / "manifest.parquet", [study.row() for study in studies], MANIFEST_SCHEMA)
-    write_ledger(out, studies, known, config.split)
+    put(store, LEDGER, lambda path: write_ledger(path, studies, known, config.split))
     split_by_image = {ref.image_id: (s.patient_id, s.split) for s in studies for ref in s.images}
     summary["recognised"] = recognised
     summary["flags"] = _flag_counts(decoded[ref.image_id] for study in studies for ref in study.images)
     summary["near_duplicates"] = _near_summary(pairs, split_by_image)
     used = [decoded[ref.image_id] for study in studies for ref in study.images]
-    mark = fingerprint([s.row() for s in studies], [(row.image_id, row.digest) for row in used])
-    write_card(out, studies, used, summary, mark, config)
-    write_json(out / "summary.json", summary)
-    write_json(
-        out / "corpus.json",
-        {
-            "fingerprint": mark,
-            "size": config.size,
-            "shards": 1 + max((row.shard for row in rows), default=-1),
-            **{key: summary[key] for key in ("studies", "images", "reports", "splits", "anatomies", "near_duplicates")},
-            **({"source": dataclasses.asdict(source.origin)} if source.origin else {}),
-        },
-    )
+    shards = 1 + max((row.shard for row in rows), default=-1)
+    write_corpus(store, studies, used, [*images, *reports], shards, summary, config, source.origin)
     return summary
 
 
-def _pairs(rows: Sequence[DecodedRow], out: Path, config: PrepareConfig) -> list[tuple[str, str, int]]:
+def _pairs(rows: Sequence[DecodedRow], store: Store, config: PrepareConfig) -> list[tuple[str, str, int]]:
     """Near-duplicates: the hashes propose, the pixels confirm."""
     good = [row for row in rows if not row.reason]
-    reader = ShardReader(out)
+    stored = StoredImages(store, config.store)
 
     def same(a: DecodedRow, b: DecodedRow) -> bool:
         if a.digest == b.digest:
             return True
-        return likeness(*(decode_png(reader.png(row.shard, row.row)) for row in (a, b))) >= ALIKE
+        return likeness(*(stored.pixels(row.shard, row.row) for row in (a, b))) >= ALIKE
 
     found = near_duplicates([row.perceptual_hash for row in good], config.near_duplicate_bits)
     return [(good[a].image_id, good[b].image_id, bits) for a, b, bits in found if same(good[a], good[b])]

@@ -13,7 +13,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -24,8 +23,9 @@ from anonymize.files import write_table
 from vlp.corpus.build import DecodedRow, _context, _start_worker
 from vlp.corpus.config import PrepareConfig
 from vlp.corpus.pair_day import neighbours
-from vlp.corpus.shards import ShardReader, decode_png
 from vlp.corpus.source import PlannedStudy
+from vlp.corpus.store import Store
+from vlp.corpus.stored import StoredImages
 from vlp.corpus.teller import Features, Teller, Trial, features, fold_of, teach, usable_classes
 
 TABLE = "recognised.parquet"
@@ -78,11 +78,15 @@ class _Tellers:
 
 
 def recognise(
-    studies: Sequence[PlannedStudy], decoded: Mapping[str, DecodedRow], lost: set[str], out: Path, config: PrepareConfig
+    studies: Sequence[PlannedStudy],
+    decoded: Mapping[str, DecodedRow],
+    lost: set[str],
+    store: Store,
+    config: PrepareConfig,
 ) -> tuple[list[PlannedStudy], dict[str, Any]]:
     """``studies`` with anatomies and views filled in where the images tell them, and a summary.
 
-    Writes ``out/recognised.parquet``. The result does not depend on the number of workers.
+    Writes ``recognised.parquet``. The result does not depend on the number of workers.
     """
     items = [
         _Item(
@@ -93,26 +97,27 @@ def recognise(
         if i.image_id not in lost and (row := decoded[i.image_id])
     ]
     summary: dict[str, Any] = {}
-    tellers = _taught(items, out, config, summary)
-    rows = _told(items, tellers, out, config)
+    tellers = _taught(items, store, config, summary)
+    rows = _told(items, tellers, store, config)
     anatomies = _anatomies(items, rows, config)
     views = {r.image_id: r.view for r in rows if r.view and r.view_confidence >= config.recognise_confidence}
     filled = [_filled(study, anatomies.get(n, ""), views) for n, study in enumerate(studies)]
     rows = [dataclasses.replace(r, flags=_flags(r, i, config)) for r, i in zip(rows, items, strict=True)]
-    write_table(out / TABLE, rows, _SCHEMA)
+    with store.writing(TABLE) as path:
+        write_table(path, rows, _SCHEMA)
     summary["anatomies_filled"] = len(anatomies)
     summary["views_filled"] = sum(i.view_source == "image" for s in filled for i in s.images)
     summary["flags"] = dict(sorted(Counter(flag for r in rows for flag in r.flags.split()).items()))
     return filled, summary
 
 
-def _taught(items: Sequence[_Item], out: Path, config: PrepareConfig, summary: dict[str, Any]) -> _Tellers:
-    reader = ShardReader(out)
+def _taught(items: Sequence[_Item], store: Store, config: PrepareConfig, summary: dict[str, Any]) -> _Tellers:
+    stored = StoredImages(store, config.store)
     cache: dict[str, Features] = {}
 
     def seen(item: _Item) -> Features:
         if item.image_id not in cache:
-            cache[item.image_id] = features(decode_png(reader.png(item.shard, item.row)))
+            cache[item.image_id] = features(stored.pixels(item.shard, item.row))
         return cache[item.image_id]
 
     def fit(sample: Sequence[_Item], labels: Sequence[str]) -> tuple[Teller, Trial] | None:
@@ -143,7 +148,7 @@ def _taught(items: Sequence[_Item], out: Path, config: PrepareConfig, summary: d
             summary[f"view_{name}"] = _shown(fitted)
             if summary[f"view_{name}"]["used"]:
                 views[name] = fitted[0]
-    return _Tellers(anatomy, views, _polarity(sample, reader, config) if anatomy else None)
+    return _Tellers(anatomy, views, _polarity(sample, stored, config) if anatomy else None)
 
 
 def _fit(known: Sequence[tuple[_Item, str, Features]], config: PrepareConfig) -> tuple[Teller, Trial]:
@@ -155,9 +160,9 @@ def _fits(teller: Teller, item: _Item, label: str, seen: Callable[[_Item], Featu
     return float(np.exp(teller.tell(seen(item), item.fold)[teller.names.index(label)])) >= _CONTRADICTED
 
 
-def _polarity(sample: Sequence[_Item], reader: ShardReader, config: PrepareConfig) -> Teller | None:
+def _polarity(sample: Sequence[_Item], stored: StoredImages, config: PrepareConfig) -> Teller | None:
     """Tells images with dark bones from the others; nearly all of the corpus must be right for that."""
-    pixels = [decode_png(reader.png(i.shard, i.row)) for i in sample]
+    pixels = [stored.pixels(i.shard, i.row) for i in sample]
     seen = np.stack([features(p) for p in pixels] + [features(255 - p) for p in pixels])
     patients = [i.patient for i in sample] * 2
     labels = ["as_usual"] * len(sample) + ["inverted"] * len(sample)
@@ -201,7 +206,7 @@ def _shown(fitted: tuple[Teller, Trial] | None) -> dict[str, Any]:
     return shown if used else {**shown, "why": "not right often enough on patients it had not seen"}
 
 
-def _told(items: Sequence[_Item], tellers: _Tellers, out: Path, config: PrepareConfig) -> list[Recognised]:
+def _told(items: Sequence[_Item], tellers: _Tellers, store: Store, config: PrepareConfig) -> list[Recognised]:
     if tellers.anatomy is None and not tellers.views:
         return [Recognised(i.image_id) for i in items]
     by_shard: dict[int, list[_Item]] = defaultdict(list)
@@ -211,10 +216,10 @@ def _told(items: Sequence[_Item], tellers: _Tellers, out: Path, config: PrepareC
     workers = config.workers or len(parts)
     if workers > 1 and len(parts) > 1:
         workers = min(workers, len(parts), os.cpu_count() or 1)
-        with ProcessPoolExecutor(workers, _context(), _start, (tellers, out)) as pool:
+        with ProcessPoolExecutor(workers, _context(), _start, (tellers, store, config)) as pool:
             results = list(pool.map(_one_shard, parts))
     else:
-        _start(tellers, out, own=True)
+        _start(tellers, store, config, own=True)
         results = [_one_shard(part) for part in parts]
     found = {row.image_id: row for part in results for row in part}
     return [found[item.image_id] for item in items]
@@ -223,22 +228,22 @@ def _told(items: Sequence[_Item], tellers: _Tellers, out: Path, config: PrepareC
 _worker: dict[str, Any] = {}
 
 
-def _start(tellers: _Tellers, out: Path, own: bool = False) -> None:
+def _start(tellers: _Tellers, store: Store, config: PrepareConfig, own: bool = False) -> None:
     from threadpoolctl import threadpool_limits
 
     if not own:
         _start_worker()
         cv2.setNumThreads(1)
         _worker["limits"] = threadpool_limits(1)
-    _worker.update(tellers=tellers, reader=ShardReader(out))
+    _worker.update(tellers=tellers, stored=StoredImages(store, config.store))
 
 
 def _one_shard(items: Sequence[_Item]) -> list[Recognised]:
     from threadpoolctl import threadpool_limits
 
-    reader: ShardReader = _worker["reader"]
+    stored: StoredImages = _worker["stored"]
     with threadpool_limits(1):
-        return [_one(i, features(decode_png(reader.png(i.shard, i.row))), _worker["tellers"]) for i in items]
+        return [_one(i, features(stored.pixels(i.shard, i.row)), _worker["tellers"]) for i in items]
 
 
 def _one(item: _Item, seen: Features, tellers: _Tellers) -> Recognised:

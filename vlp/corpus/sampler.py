@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ import numpy as np
 from anonymize.files import fingerprint
 from vlp.corpus.dataset import Key
 from vlp.study import Study
+
+_TRIES = 8  # looks at waiting studies, for each place of a batch and for each key
 
 
 class StudyBatchSampler:
@@ -111,28 +114,23 @@ class StudyBatchSampler:
             yield [Key(epoch, index) for index in batches[step][self.rank :: self.world_size]]
 
     def _pack(self, order: list[int]) -> list[list[int]]:
-        """First fit in random order: who does not fit waits and comes first in the next batch."""
+        """First fit in random order: who does not fit waits and comes first in one of the next batches."""
         batches: list[list[int]] = []
-        waiting: dict[int, deque[int]] = {}  # by report, else by patient: at most one of a queue fits into a batch
+        waiting = _Waiting()
         position = 0
         while waiting or position < len(order):
-            batch = _Batch()
-            for key in list(waiting):
-                if len(batch.items) == self.batch_size:
-                    break
-                queue = waiting[key]
-                found = next((i for i in queue if batch.add(i, self._patients[i], self._reports[i])), None)
-                if found is not None:
-                    queue.remove(found)
-                    if not queue:
-                        del waiting[key]
-            while len(batch.items) < self.batch_size and position < len(order):
+            batch = _Batch(self.batch_size)
+            waiting.fill(batch)
+            while not batch.full and position < len(order):
                 index = order[position]
                 patient, report = self._patients[index], self._reports[index]
-                if not batch.add(index, patient, report):
-                    waiting.setdefault(report if report >= 0 else -2 - patient, deque()).append(index)
+                blocker = batch.blocker(patient, report)
+                if blocker is None:
+                    batch.add(index, patient, report)
+                else:
+                    waiting.add(index, patient, report, blocker)
                 position += 1
-            if self.drop_last and len(batch.items) < self.batch_size:
+            if self.drop_last and not batch.full:
                 break  # no new study can come, so what waits waits for the next epoch
             batches.append(batch.items)
         return batches
@@ -147,20 +145,96 @@ class StudyBatchSampler:
 
 
 class _Batch:
-    def __init__(self) -> None:
-        self.items: list[int] = []
-        self._patients: set[int] = set()
-        self._reports: set[int] = set()
+    """One batch being filled. A key is a report's code, or -2 less a patient's."""
 
-    def add(self, index: int, patient: int, report: int) -> bool:
-        if patient in self._patients or report in self._reports:
-            return False
+    def __init__(self, size: int) -> None:
+        self.items: list[int] = []
+        self.size = size
+        self._used: set[int] = set()
+
+    @property
+    def full(self) -> bool:
+        return len(self.items) == self.size
+
+    def blocker(self, patient: int, report: int) -> int | None:
+        """The key that keeps such a study out of this batch; None where it fits."""
+        if report in self._used:
+            return report
+        return -2 - patient if -2 - patient in self._used else None
+
+    def add(self, index: int, patient: int, report: int) -> None:
         self.items.append(index)
         if patient >= 0:
-            self._patients.add(patient)
+            self._used.add(-2 - patient)
         if report >= 0:
-            self._reports.add(report)
-        return True
+            self._used.add(report)
+
+
+@dataclass
+class _Group:
+    """Waiting studies of one patient with one text: which of them comes first makes no difference to what fits."""
+
+    patient: int
+    report: int
+    members: deque[int]
+
+
+class _Waiting:
+    """Studies that did not fit, each parked under the patient or the text that kept it out last.
+
+    Of those under one key at most one fits into a batch, so a batch looks at one of each, not at all. Tries are limited
+    by the batch's size, and keys take turns: an epoch's cost grows with its studies, however they repeat.
+    """
+
+    def __init__(self) -> None:
+        self._parked: dict[int, deque[_Group]] = {}
+        self._groups: dict[tuple[int, int], _Group] = {}
+        self._turns: deque[int] = deque()  # the keys of _parked
+
+    def __bool__(self) -> bool:
+        return bool(self._groups)
+
+    def add(self, index: int, patient: int, report: int, blocker: int) -> None:
+        group = self._groups.get((patient, report))
+        if group is not None:
+            group.members.append(index)
+            return
+        group = self._groups[patient, report] = _Group(patient, report, deque([index]))
+        self._park(group, blocker)
+
+    def fill(self, batch: _Batch) -> None:
+        tries = _TRIES * batch.size
+        for _ in range(len(self._turns)):
+            if batch.full or tries <= 0:
+                return
+            key = self._turns.popleft()
+            queue = self._parked[key]
+            for _ in range(min(_TRIES, len(queue))):
+                tries -= 1
+                group = queue[0]
+                blocker = batch.blocker(group.patient, group.report)
+                if blocker == key:
+                    break
+                queue.popleft()
+                if blocker is not None:
+                    self._park(group, blocker)
+                    continue
+                batch.add(group.members.popleft(), group.patient, group.report)
+                if group.members:
+                    queue.append(group)
+                else:
+                    del self._groups[group.patient, group.report]
+                break
+            if queue:
+                self._turns.append(key)
+            else:
+                del self._parked[key]
+
+    def _park(self, group: _Group, key: int) -> None:
+        if key not in self._parked:
+            self._parked[key] = deque()
+            self._turns.append(key)
+        self._parked[key].append(group)
 
 
 def _codes(values: Sequence[str]) -> list[int]:

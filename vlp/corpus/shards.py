@@ -1,38 +1,56 @@
-"""Image shards: Parquet files with the columns ``image_id`` and ``png`` (8-bit gray, lossless).
+"""Image shards: Parquet files with the columns ``image_id`` and ``image`` (a TIFF or PNG file of one gray image).
 
-Row groups are small, so one image is read without its neighbours. PNG is already compressed, so the columns are stored
-plain. A shard is written whole or not at all; its schema metadata hold the fingerprint of what it was made from, by
-which an interrupted preparation knows the shards that are done.
+Row groups are small, so one image is read without its neighbours, from a disk or by range over a network. The images
+are compressed already, so the columns are stored plain. A shard is written whole or not at all; its schema metadata
+hold the fingerprint of what it was made from, by which an interrupted preparation knows the shards that are done.
+Corpora of other tools may keep them in tar files instead (:mod:`vlp.corpus.tar`).
 """
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import cv2
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from anonymize.files import open_atomic
+from vlp.corpus.store import Store
 
-SCHEMA = pa.schema([("image_id", pa.string()), ("png", pa.binary())])
-ROW_GROUP = 16
+SCHEMA = pa.schema([("image_id", pa.string()), ("image", pa.binary())])
+ROW_GROUP = 4  # images; a random read copies all of a group, and 16 took 2.3 times as long
 _FINGERPRINT = b"vlp.fingerprint"
+
+
+class Shards(Protocol):
+    """Random access to the encoded images of a corpus."""
+
+    def encoded(self, shard: int, row: int) -> bytes:
+        """The bytes of one image file.
+
+        Raises:
+            IndexError: the shard has no such row.
+            FileNotFoundError: there is no such shard.
+        """
+        ...
+
+
+def shard_name(shard: int) -> str:
+    """Name of shard number ``shard`` within its corpus."""
+    return f"images/shard-{shard:05d}.parquet"
 
 
 def shard_path(corpus: Path, shard: int) -> Path:
     """Where shard number ``shard`` of the corpus in folder ``corpus`` lies."""
-    return corpus / "images" / f"shard-{shard:05d}.parquet"
+    return corpus / shard_name(shard)
 
 
 def write_shard(path: Path, rows: Sequence[tuple[str, bytes]], fingerprint: str = "") -> None:
-    """Write ``(image_id, png)`` rows atomically. Equal rows give equal bytes."""
+    """Write ``(image_id, encoded image)`` rows atomically. Equal rows give equal bytes."""
     table = pa.Table.from_arrays(
         [pa.array([r[0] for r in rows], pa.string()), pa.array([r[1] for r in rows], pa.binary())],
         schema=SCHEMA.with_metadata({_FINGERPRINT: fingerprint.encode()}),
@@ -58,70 +76,64 @@ def with_fingerprint(schema: pa.Schema, fingerprint: str) -> pa.Schema:
     return schema.with_metadata({_FINGERPRINT: fingerprint.encode()})
 
 
-def encode_png(pixels: npt.NDArray[np.uint8]) -> bytes:
-    """``pixels`` uint8 [H, W] as PNG; the same pixels give the same bytes."""
-    # run lengths after PNG's filters: on radiographs smaller than level 6 and written in a quarter of its time
-    how = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
-    ok, data = cv2.imencode(".png", pixels, how)
-    if not ok:
-        raise ValueError(f"an image of shape {pixels.shape} cannot be written as PNG")
-    return data.tobytes()
+class ParquetShards:
+    """Random access to Parquet shards.
 
-
-def decode_png(data: bytes) -> npt.NDArray[np.uint8]:
-    """The inverse of :func:`encode_png`: uint8 [H, W]."""
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-    if pixels is None:
-        raise ValueError("a shard holds bytes that are not a PNG image; run `vlp prepare` again")
-    return np.asarray(pixels, np.uint8)
-
-
-class ShardReader:
-    """Random access to the shards of one corpus.
-
-    Files are opened at first use in each process and memory-mapped; a pickled copy holds no open file. The last few row
-    groups stay in memory, so that reading in order is cheap too. Threads may share a reader: pyarrow's file objects crash
-    when two threads read at once, so reads take turns.
+    Files are opened at first use in each process, and memory-mapped where they lie in a folder; a pickled copy holds no
+    open file. The last few row groups stay in memory, so that reading in order is cheap too. Threads may share a
+    reader: pyarrow's file objects crash when two threads read at once, so reads take turns.
     """
 
-    def __init__(self, corpus: Path, open_files: int = 64, groups: int = 32) -> None:
-        self._corpus = corpus
+    def __init__(self, store: Store, open_files: int = 64, groups: int = 32) -> None:
+        self._store = store
         self._limits = (open_files, groups)
-        self._files: OrderedDict[int, pq.ParquetFile] = OrderedDict()
-        self._groups: OrderedDict[tuple[int, int], list[bytes]] = OrderedDict()
-        self._turn = threading.Lock()
+        self._forget()
 
-    def png(self, shard: int, row: int) -> bytes:
-        """The PNG bytes of one row.
+    def _forget(self) -> None:
+        self._files: OrderedDict[int, tuple[pq.ParquetFile, int]] = OrderedDict()
+        self._groups: OrderedDict[tuple[int, int], pa.ChunkedArray] = OrderedDict()
+        self._turn = threading.Lock()
+        self._process = os.getpid()
+
+    def encoded(self, shard: int, row: int) -> bytes:
+        """The bytes of one image file.
 
         Raises:
             IndexError: the shard has no such row.
             FileNotFoundError: there is no such shard.
         """
+        if self._process != os.getpid():
+            self._forget()  # a forked worker must not share positions and connections with its parent
         with self._turn:
             return self._read(shard, row)
 
     def _read(self, shard: int, row: int) -> bytes:
-        group, offset = divmod(row, ROW_GROUP)
+        file, size = self._file(shard)
+        if not 0 <= row < file.metadata.num_rows:
+            raise IndexError(f"shard {shard} has {file.metadata.num_rows} rows, so no row {row}")
+        group, offset = divmod(row, size)
         key = (shard, group)
         if key not in self._groups:
-            file = self._file(shard)
-            if not 0 <= row < file.metadata.num_rows:
-                raise IndexError(f"shard {shard} has {file.metadata.num_rows} rows, so no row {row}")
-            self._groups[key] = file.read_row_group(group, columns=["png"], use_threads=False)["png"].to_pylist()
+            self._groups[key] = file.read_row_group(group, columns=["image"], use_threads=False)["image"]
             if len(self._groups) > self._limits[1]:
                 self._groups.popitem(last=False)
-        return self._groups[key][offset]
+        return self._groups[key][offset].as_py()
 
-    def _file(self, shard: int) -> pq.ParquetFile:
+    def _file(self, shard: int) -> tuple[pq.ParquetFile, int]:
         if shard not in self._files:
-            self._files[shard] = pq.ParquetFile(shard_path(self._corpus, shard), memory_map=True)
+            name = shard_name(shard)
+            if self._store.folder is not None:
+                file = pq.ParquetFile(self._store.folder / name, memory_map=True)
+            else:
+                file = pq.ParquetFile(self._store.open(name))
+            size = file.metadata.row_group(0).num_rows if file.metadata.num_row_groups else 1
+            self._files[shard] = file, size
             if len(self._files) > self._limits[0]:
-                self._files.popitem(last=False)[1].close()
+                self._files.popitem(last=False)[1][0].close(force=True)
         return self._files[shard]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"corpus": self._corpus, "limits": self._limits}
+        return {"store": self._store, "limits": self._limits}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["corpus"], *state["limits"])
+        self.__init__(state["store"], *state["limits"])

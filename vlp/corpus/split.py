@@ -18,6 +18,7 @@ from anonymize.files import fingerprint, read_rows, write_table
 from vlp.corpus.config import SplitConfig
 from vlp.corpus.shards import stored_fingerprint, with_fingerprint
 from vlp.corpus.source import PlannedStudy
+from vlp.corpus.store import Store
 from vlp.study import SPLITS, Study
 
 LEDGER = "splits.parquet"
@@ -81,17 +82,25 @@ def groups_of(studies: Sequence[PlannedStudy]) -> list[tuple[str, ...]]:
     return [("all",), *single, ("stratum", anatomy, sex, age, report)]
 
 
-def read_ledger(path: Path) -> dict[str, str]:
-    """Patients and their parts from a ledger file, or from the one in a corpus folder.
+def read_ledger(location: str | Path) -> dict[str, str]:
+    """Patients and their parts from a ledger file, or from the one of a corpus at any location.
 
     Raises:
         UserError: there is no ledger, or it is not one.
     """
-    file = path / LEDGER if path.is_dir() else path
-    if not file.is_file():
-        raise UserError(f"split.ledger: {file} does not exist; name a corpus that this version made, or its {LEDGER}")
+    file, missing = str(location), f"does not exist; name a corpus that this version made, or its {LEDGER}"
     try:
-        rows = {row["patient_id"]: row["split"] for row in read_rows(file)}
+        if Path(file).is_file():
+            rows = _read(Path(file))
+        else:
+            store = Store(location)
+            file = store.address(LEDGER)
+            with store.reading(LEDGER) as path:
+                if not path.is_file():
+                    raise UserError(f"split.ledger: {file} {missing}")
+                rows = _read(path)
+    except FileNotFoundError:
+        raise UserError(f"split.ledger: {file} {missing}") from None
     except (KeyError, OSError, pa.ArrowException):
         raise UserError(f"split.ledger: {file} is no table with the columns patient_id and split") from None
     if wrong := sorted(set(rows.values()) - set(SPLITS)):
@@ -99,24 +108,30 @@ def read_ledger(path: Path) -> dict[str, str]:
     return rows
 
 
-def known_patients(out: Path, config: SplitConfig) -> dict[str, str]:
+def known_patients(out: Store, config: SplitConfig) -> dict[str, str]:
     """The ledger that the configuration names; else, of a stratified corpus made again in its folder, its own.
 
     Raises:
         UserError: the configuration names a ledger that is not there.
     """
     if config.ledger:
-        return read_ledger(Path(config.ledger))
-    own = out / LEDGER
-    return read_ledger(out) if config.stratify and stored_fingerprint(own) == _mark(config) else {}
+        return read_ledger(config.ledger)
+    if not (config.stratify and out.exists(LEDGER)):
+        return {}
+    with out.reading(LEDGER) as path:
+        return _read(path) if stored_fingerprint(path) == _mark(config) else {}
 
 
-def write_ledger(out: Path, studies: Sequence[Study], known: Mapping[str, str], config: SplitConfig) -> None:
+def write_ledger(path: Path, studies: Sequence[Study], known: Mapping[str, str], config: SplitConfig) -> None:
     """Write where every patient of the corpus is, and those of the former ledger that are not in it now."""
     names = {study.patient_id: study.split for study in studies}
     names |= {group_name(s.study_id): s.split for s in studies if s.patient_id.startswith(group_name(""))}
     rows = [{"patient_id": patient, "split": split} for patient, split in sorted({**known, **names}.items())]
-    write_table(out / LEDGER, rows, with_fingerprint(_SCHEMA, _mark(config)))
+    write_table(path, rows, with_fingerprint(_SCHEMA, _mark(config)))
+
+
+def _read(path: Path) -> dict[str, str]:
+    return {row["patient_id"]: row["split"] for row in read_rows(path)}
 
 
 def group_name(study: str) -> str:

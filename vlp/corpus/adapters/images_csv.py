@@ -24,7 +24,7 @@ def run_prepare_images(
     folder: Path,
     table: Path,
     mapping: Path,
-    out: Path,
+    out: Path | str,
     console: Console,
     describe_labels: str = "",
 ) -> dict[str, Any]:

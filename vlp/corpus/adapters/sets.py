@@ -66,7 +66,7 @@ def set_named(name: str) -> PublicSet:
 
 
 def run_prepare_set(
-    config: PrepareConfig, name: str, folder: Path, out: Path, console: Console, describe_labels: str = ""
+    config: PrepareConfig, name: str, folder: Path, out: Path | str, console: Console, describe_labels: str = ""
 ) -> dict[str, Any]:
     """Make the corpus ``out`` from the public set ``name`` below ``folder``; see vlp.corpus.prepare.
 
