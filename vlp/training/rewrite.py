@@ -112,7 +112,7 @@ class Rewriter:
         mentions = self._mentions(statement)
         found = [rewriting for mention in mentions for rewriting in self._contraries(statement, mention)]
         side = self.sides.only(statement)
-        certain = all(m.value is Value.PRESENT for m in mentions)
+        certain = all(m.value is Value.PRESENT for m in mentions) and not self.sides.is_normal(statement)
         if side and certain and not self._negation.search(fold(statement)):
             swapped = self.sides.swap(statement)
             if swapped is not None:

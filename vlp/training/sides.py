@@ -19,7 +19,7 @@ class Sides:
     ``pairs``: [left, right] forms that stand for each other as they are. ``agree``: where one form of one side stands
     for two of the other, ``{form: [masculine, feminine]}``; ``masculine`` and ``feminine`` are patterns for words
     (nouns, articles, adjectives) that tell which. ``both``: words for both sides. ``not_sides``: wordings that look like
-    a side and are none. ``unclear``: wordings whose side cannot be swapped: organs that have one, single letters.
+    a side and are none. ``normal``: what is said of one side and likely to be true of the other. ``unclear``: wordings whose side cannot be swapped: organs that have one, single letters.
     """
 
     def __init__(self, topic: Mapping[str, Any]) -> None:
@@ -41,6 +41,7 @@ class Sides:
         self._genders = [_full(topic.get(key), plain) for plain in (False, True) for key in ("masculine", "feminine")]
         self._both = compile_patterns(topic.get("both"))
         self._not = compile_patterns(topic.get("not_sides"))
+        self._normal = compile_patterns(topic.get("normal"))
         self._unclear = compile_patterns(topic.get("unclear"))
 
     def _add(self, left: str, right: str) -> None:
@@ -55,6 +56,10 @@ class Sides:
             return ""
         named = {self._side[_key(match)] for match in self._words.finditer(folded)}
         return named.pop() if len(named) == 1 else ""
+
+    def is_normal(self, text: str) -> bool:
+        """Whether ``text`` calls something normal."""
+        return bool(self._normal.search(fold(text)))
 
     def swap(self, text: str) -> str | None:
         """``text`` with every side swapped, as written otherwise; None where a side cannot be."""
