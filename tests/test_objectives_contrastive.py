@@ -25,7 +25,9 @@ def _unit(rows: int, seed: int) -> Tensor:
     return nn.functional.normalize(torch.randn(rows, 4, generator=generator, dtype=torch.float64), dim=-1)
 
 
-def _slow_nce(images: Tensor, texts: Tensor, scale: float, by_image: list[list[float]], by_text: list[list[float]]) -> float:
+def _slow_nce(
+    images: Tensor, texts: Tensor, scale: float, by_image: list[list[float]], by_text: list[list[float]]
+) -> float:
     rows, total = len(images), 0.0
     for i in range(rows):
         for a, others, share in ((images[i], texts, by_image[i]), (texts[i], images, by_text[i])):
@@ -40,7 +42,10 @@ def _shares(wanted: list[list[bool]], texts: Tensor, soft: float, sharpness: flo
     for i, row in enumerate(wanted):
         likeness = [math.exp(sharpness * float(texts[i] @ other)) for other in texts]
         out.append(
-            [(1 - soft) * good / sum(row) + soft * like / sum(likeness) for good, like in zip(row, likeness, strict=True)]
+            [
+                (1 - soft) * good / sum(row) + soft * like / sum(likeness)
+                for good, like in zip(row, likeness, strict=True)
+            ]
         )
     return out
 

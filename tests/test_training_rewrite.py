@@ -38,7 +38,9 @@ def _sentences(language: str) -> list[str]:
 
 
 LANGUAGES = [code for code in available() if rewriter(code) is not None]
-texts_of = {code: st.lists(st.sampled_from(_sentences(code)), min_size=1, max_size=4).map("\n".join) for code in LANGUAGES}
+texts_of = {
+    code: st.lists(st.sampled_from(_sentences(code)), min_size=1, max_size=4).map("\n".join) for code in LANGUAGES
+}
 in_any_language = st.sampled_from(LANGUAGES).flatmap(lambda code: st.tuples(st.just(code), texts_of[code]))
 
 
@@ -59,7 +61,7 @@ def test_every_pack_can_be_rewritten() -> None:
         ("fr", "Pas d'hydarthrose.", "Hydarthrose."),
         ("fr", "ÉPANCHEMENT PLEURAL", "PAS D'ÉPANCHEMENT PLEURAL"),
         ("fr", "Cœur de taille normale.", "Cœur augmenté de taille."),
-        ("fr", "Interligne fémoro-tibial conservé.", "Interligne fémoro-tibial pincé."),
+        ("fr", "Interligne conservé.", "Interligne pincé."),
         ("en", "There is no pleural effusion or pneumothorax.", "There is a pleural effusion and pneumothorax."),
         ("en", "Fracture of the distal radius.", "No fracture of the distal radius."),
         ("es", "No hay derrame pleural ni infiltrado.", "Hay derrame pleural e infiltrado."),
@@ -81,7 +83,11 @@ def test_negation(language: str, true: str, false: str) -> None:
     [
         ("fr", "Fracture du radius gauche.", "Fracture du radius droit."),
         ("fr", "Radiographie de la main gauche de face.", "Radiographie de la main droite de face."),
-        ("fr", "Fracture de la côte gauche, douleur du côté gauche.", "Fracture de la côte droite, douleur du côté droit."),
+        (
+            "fr",
+            "Fracture de la côte gauche, douleur du côté gauche.",
+            "Fracture de la côte droite, douleur du côté droit.",
+        ),
         ("fr", "Mains droite et gauche.", "Mains gauche et droite."),
         ("fr", "Épanchement pleural droit de moyenne abondance.", "Épanchement pleural gauche de moyenne abondance."),
         ("fr", "OPACITÉ DE LA BASE GAUCHE", "OPACITÉ DE LA BASE DROITE"),
@@ -95,7 +101,11 @@ def test_negation(language: str, true: str, false: str) -> None:
         ("en", "Left-sided effusion, right lung clear.", "Right-sided effusion, left lung clear."),
         ("en", "The hardware was left in place.", "The hardware was left in place."),
         ("es", "Fractura de la muñeca izquierda.", "Fractura de la muñeca derecha."),
-        ("de", "Fraktur des linken Handgelenks, rechts unauffällig.", "Fraktur des rechten Handgelenks, links unauffällig."),
+        (
+            "de",
+            "Fraktur des linken Handgelenks, rechts unauffällig.",
+            "Fraktur des rechten Handgelenks, links unauffällig.",
+        ),
         ("it", "Ginocchio sinistro, base dx.", "Ginocchio destro, base sx."),
         ("nl", "Linker pols, rechts geen fractuur.", "Rechter pols, links geen fractuur."),
     ],
@@ -194,7 +204,9 @@ def test_a_mirrored_study_has_mirrored_images_text_and_keys(tmp_path: Path) -> N
     studies = corpus.select(split="train", reported=True)
     # one in four names a side that cannot be swapped
     studies = [
-        dataclasses.replace(s, conclusion="Genou G.") if i % 4 == 0 else dataclasses.replace(s, conclusion="Main gauche.")
+        dataclasses.replace(s, conclusion="Genou G.")
+        if i % 4 == 0
+        else dataclasses.replace(s, conclusion="Main gauche.")
         for i, s in enumerate(studies)
     ]
     only = TextSampling(results=0, whole=0, sentences=0)

@@ -27,7 +27,9 @@ class AugmentConfig(Config):
     scale: tuple[float, float] = (0.6, 1.0)  # area of the crop as a share of the image
     ratio: float = Field(default=1.15, ge=1)  # stretch of width against height, either way
     rotation: float = Field(default=10.0, ge=0, le=180)  # degrees, either way
-    flip: Share = 0.0  # chance of a mirror image; in `vlp align` the text's sides are swapped; keep 0 where labels have sides
+    flip: Share = (
+        0.0  # chance of a mirror image; in `vlp align` the text's sides are swapped; keep 0 where labels have sides
+    )
     brightness: float = Field(default=0.1, ge=0)  # shift, of the full range, either way
     contrast: float = Field(default=0.25, ge=0)  # log factor, either way
     gamma: float = Field(default=0.25, ge=0)  # log exponent, either way

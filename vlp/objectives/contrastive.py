@@ -110,7 +110,9 @@ class ContrastiveObjective(nn.Module):
             contrastive = self._contrastive(studies, texts, scale, batch)
             if config.local and by is not None:
                 words = mask.bool() & ~torch.isin(ids, ids.new_tensor(self.dual.text.tokenizer.special_ids))
-                terms["local"] = sparc(LocalFeatures(*by, tokens[0], words), scale.new_tensor(1 / config.local_temperature))
+                terms["local"] = sparc(
+                    LocalFeatures(*by, tokens[0], words), scale.new_tensor(1 / config.local_temperature)
+                )
             if config.hard_negatives:
                 false, present = others["negatives"], torch.tensor([bool(t) for t in batch["negatives"]])
                 present = present.to(texts.device)

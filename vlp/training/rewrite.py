@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -220,5 +220,3 @@ def rewritable(languages: Sequence[str]) -> tuple[list[str], list[str]]:
     """Of ``languages``, those that can be rewritten and those that cannot."""
     known = sorted({language for language in languages if language and rewriter(language) is not None})
     return known, sorted(set(languages) - set(known))
-
-

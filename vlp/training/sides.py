@@ -16,10 +16,11 @@ _REACH = 8  # words before a side that are asked for its gender
 class Sides:
     """The side words of one language, from ``sides`` of rewrite.yaml.
 
-    ``pairs``: [left, right] forms that stand for each other as they are. ``agree``: where one form of one side stands
-    for two of the other, ``{form: [masculine, feminine]}``; ``masculine`` and ``feminine`` are patterns for words
-    (nouns, articles, adjectives) that tell which. ``both``: words for both sides. ``not_sides``: wordings that look like
-    a side and are none. ``normal``: what is said of one side and likely to be true of the other. ``unclear``: wordings whose side cannot be swapped: organs that have one, single letters.
+    ``pairs``: [left, right] forms that stand for each other as they are. ``agree``: where one form of a side stands for
+    two of the other, ``{form: [masculine, feminine]}``, and ``left`` the forms among them that mean left; ``masculine``
+    and ``feminine`` are patterns for words (nouns, articles, adjectives) that tell which. ``both``: words for both sides.
+    ``not_sides``: wordings that look like a side and are none. ``normal``: what is said of one side and likely to be
+    true of the other. ``unclear``: wordings whose side cannot be swapped: organs that have one, single letters.
     """
 
     def __init__(self, topic: Mapping[str, Any]) -> None:
