@@ -119,4 +119,4 @@ def test_a_caption_looks_at_its_own_study_and_at_no_later_word() -> None:
     mask = torch.tensor([[1, 1, 1, 1, 0, 0], [1, 1, 0, 0, 0, 0]])
     total, count = captioning_rows(before, ids, mask)
     assert count.tolist() == [3, 1]
-    assert captioning_loss(before, ids, mask).item() == pytest.approx(float(total.sum() / 4))
+    assert captioning_loss(before, ids, mask).item() == pytest.approx(total.sum().item() / 4)
