@@ -413,6 +413,41 @@ class Describe(Config):
     labels: dict[str, Any]
 
 
+class Rule(Config):
+    """What stands before a finding, and what is written there in the contrary."""
+
+    before: str
+    write: str
+
+
+class SideWords(Config):
+    """``sides`` of ``rewrite.yaml``."""
+
+    pairs: Annotated[list[tuple[str, str]], Field(min_length=1)]
+    left: Words = Field(default_factory=list)
+    agree: dict[str, tuple[str, str]] = Field(default_factory=dict)
+    masculine: list[str] = Field(default_factory=list)
+    feminine: list[str] = Field(default_factory=list)
+    both: list[str]
+    not_sides: list[str]
+    normal: Annotated[list[str], few(3)]
+    unclear: list[str]
+
+
+class Rewrite(Config):
+    """``rewrite.yaml``: a statement turned into its contrary, and left into right."""
+
+    capital_nouns: bool = False
+    negate: Annotated[list[Rule], few(2)]
+    affirm: Annotated[list[Rule], few(2)]
+    affirm_joins: list[tuple[str, str]] = Field(default_factory=list)
+    opposites: list[tuple[str, str]] = Field(default_factory=list)
+    elisions: dict[str, tuple[str, str]] = Field(default_factory=dict)
+    vowels: str = ""
+    articles: dict[Literal["m", "f", "plural"], str] = Field(default_factory=dict)
+    sides: SideWords
+
+
 TOPICS: dict[str, tuple[type[Config], str]] = {
     "pack": (PackTopic, "reports"),
     "detectors": (Detectors, "reports"),
@@ -426,6 +461,7 @@ TOPICS: dict[str, tuple[type[Config], str]] = {
     "describe": (Describe, "described labels"),
     "prompts": (PromptWords, "prompts"),
     "templates": (Templates, "trained names"),
+    "rewrite": (Rewrite, "rewritten texts"),
 }
 """Topic to its model and to what it is needed for."""
 
@@ -443,6 +479,7 @@ WITHOUT = {
     "labels": "vlp prepare mines no labels from reports in this language",
     "described labels": "vlp prepare --describe-labels does not run in this language",
     "prompts": "vlp evaluate makes no zero-shot prediction in this language",
+    "rewritten texts": "vlp align makes no hard negatives and no mirror images in this language",
     "trained names": "anonymize train-ner cannot write training text in this language",
 }
 """What does not work where a topic is missing."""

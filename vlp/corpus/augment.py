@@ -1,6 +1,7 @@
 """Augmentation of radiographs, whole batches at a time on whatever device they are.
 
-Nothing here mirrors an image unless asked: sides carry meaning, and reports name them. All draws come from torch's
+Nothing here mirrors an image unless asked: sides carry meaning, and reports name them. Where images have texts, the
+caller says which are mirrored, and swaps the sides of their texts. All draws come from torch's
 generator of the batch's device, which the training loop reseeds before every step.
 """
 
@@ -28,7 +29,9 @@ class AugmentConfig(Config):
     scale: tuple[float, float] = (0.6, 1.0)  # area of the crop as a share of the image
     ratio: float = Field(default=1.15, ge=1)  # stretch of width against height, either way
     rotation: float = Field(default=10.0, ge=0, le=180)  # degrees, either way
-    flip: Share = 0.0  # chance of a mirror image; keep 0 where texts or labels have sides
+    flip: Share = (
+        0.0  # chance of a mirror image; in `vlp align` the text's sides are swapped; keep 0 where labels have sides
+    )
     brightness: float = Field(default=0.1, ge=0)  # shift, of the full range, either way
     contrast: float = Field(default=0.25, ge=0)  # log factor, either way
     gamma: float = Field(default=0.25, ge=0)  # log exponent, either way
@@ -50,15 +53,20 @@ def resize(images: Tensor, size: int) -> Tensor:
     return torch.nn.functional.interpolate(pixels, size=(size, size), mode=mode)
 
 
-def augment(images: Tensor, size: int, config: AugmentConfig) -> Tensor:
-    """A random crop of each of ``images`` [B, 1, S, S] (uint8 or float 0-1) with its own changes: float [B, 1, size, size]."""
+def augment(images: Tensor, size: int, config: AugmentConfig, mirrored: Tensor | None = None) -> Tensor:
+    """A random crop of each of ``images`` [B, 1, S, S] (uint8 or float 0-1) with its own changes: float [B, 1, size, size].
+
+    ``mirrored`` [B] bool says which become mirror images; None draws them with ``config.flip``.
+    """
     # on a CPU a few at a time, which stay in its cache from one operation to the next
-    parts = images.split(_AT_ONCE) if images.device.type == "cpu" else (images,)
-    done = [intensity(crop(part, size, config), config) for part in parts]
+    at_once = _AT_ONCE if images.device.type == "cpu" else max(1, len(images))
+    parts = images.split(at_once)
+    told = mirrored.split(at_once) if mirrored is not None else (None,) * len(parts)
+    done = [intensity(crop(part, size, config, said), config) for part, said in zip(parts, told, strict=True)]
     return done[0] if len(done) == 1 else torch.cat(done)
 
 
-def crop(images: Tensor, size: int, config: AugmentConfig) -> Tensor:
+def crop(images: Tensor, size: int, config: AugmentConfig, mirrored: Tensor | None = None) -> Tensor:
     """Random place, size, stretch, rotation and (if asked) mirror image. What lies outside the image is 0 (air)."""
     pixels = to_float(images)
     count, device = pixels.shape[0], pixels.device
@@ -66,7 +74,8 @@ def crop(images: Tensor, size: int, config: AugmentConfig) -> Tensor:
     side = _uniform(count, low, high, device).sqrt()
     stretch = _log_uniform(count, math.log(config.ratio) / 2, device)
     angle = _uniform(count, -1, 1, device) * math.radians(config.rotation)
-    mirror = torch.where(torch.rand(count, device=device) < config.flip, -1.0, 1.0)
+    drawn = torch.rand(count, device=device) < config.flip  # drawn in any case: the numbers that follow stay the same
+    mirror = torch.where(drawn if mirrored is None else mirrored, -1.0, 1.0)
     wide, high_side = side * stretch, side / stretch
     shift_x = _uniform(count, -1, 1, device) * (1 - wide).clamp(min=0)
     shift_y = _uniform(count, -1, 1, device) * (1 - high_side).clamp(min=0)

@@ -73,8 +73,13 @@ class TextEncoder(nn.Module):
         return encoder
 
     def forward(self, texts: Sequence[str]) -> Tensor:
-        """[B] texts to [B, width]. On a CPU, texts of like length go together: else half of a batch is padding."""
+        """[B] texts to [B, width]."""
         ids, mask = (part.to(self.device) for part in self.tokenizer(texts))
+        return self.pooled(ids, mask)
+
+    def pooled(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Ids and attention mask [B, T] int64 to [B, width]. On a CPU, texts of like length go together: else half of a
+        batch is padding."""
         if self.device.type != "cpu":
             return self.encode_ids(ids, mask)
         lengths = mask.sum(dim=1)
@@ -86,7 +91,10 @@ class TextEncoder(nn.Module):
 
     def encode_ids(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Ids and attention mask [B, T] int64 to [B, width]."""
-        tokens = self.tokens(ids, mask)
+        return self.pool(self.tokens(ids, mask), mask)
+
+    def pool(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Hidden states [B, T, width] and attention mask [B, T] to [B, width]."""
         if self.config.pooling == "cls":
             return tokens[:, 0]
         weights = mask.unsqueeze(-1).to(tokens.dtype)

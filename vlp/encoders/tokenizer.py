@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -90,6 +91,11 @@ class Tokenizer:
     def id(self, token: str) -> int | None:
         """The id of a token, None where the vocabulary lacks it."""
         return self._rust.token_to_id(token)
+
+    @cached_property
+    def special_ids(self) -> tuple[int, ...]:
+        """Ids of tokens that are no part of a text: padding, beginning, end, mask."""
+        return tuple(sorted(number for number, token in self._rust.get_added_tokens_decoder().items() if token.special))
 
     def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Ids [B, T] int64 and attention mask [B, T] int64, padded to the longest of ``texts``."""

@@ -1,119 +1,75 @@
-"""Image-text contrastive losses that are exact over several processes, and the objective that trains a dual encoder.
-
-Radiology reports repeat themselves: "no fracture" is true of half a batch. A text is a positive of every study whose
-report says all that the text says, not of its own study alone.
-"""
+"""The objective that trains a dual encoder: one contrastive loss, and terms beside it that the configuration weighs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import log_softmax, logsigmoid, normalize
-from torch.utils.checkpoint import checkpoint
+from torch.nn.functional import normalize
 
 from anonymize.config import Config
 from vlp.corpus.augment import AugmentConfig, augment, resize
 from vlp.encoders.dual import DualEncoder, study_mean
+from vlp.objectives.captioning import CaptionHead, captioning_rows
+from vlp.objectives.crosslingual import decorrelation
+from vlp.objectives.gradcache import chunked
+from vlp.objectives.hardnegative import hard_negative
+from vlp.objectives.infonce import info_nce
+from vlp.objectives.local import LocalFeatures, by_study, sparc
+from vlp.objectives.masked_language import MaskedLanguageHead, hide, mask_id, masked_rows
+from vlp.objectives.siglip import siglip, siglip_bias
+from vlp.objectives.targets import Keys, Targets, matches
 from vlp.training.config import LoopConfig
-from vlp.training.distributed import gather, rank, world_size
+from vlp.training.distributed import mean_of_all
 from vlp.training.optim import parameter_groups
 
 
 class ContrastiveConfig(Config):
-    """What ``vlp align`` minimises."""
+    """What ``vlp align`` minimises: ``loss`` + the terms whose weight is not 0."""
 
     loss: Literal["infonce", "siglip"] = "infonce"
     multi_positive: bool = True  # a text matches every study it is true of; off: only its own, as in CLIP
-    chunk: int = Field(default=0, ge=0)  # studies whose activations are in memory at once; 0 for all
+    same_labels: bool = False  # a text also matches studies whose labels equal its own study's
+    soft_targets: float = Field(default=0.0, ge=0, lt=1)  # share of an InfoNCE target that goes by likeness of texts
+    soft_sharpness: float = Field(default=10.0, gt=0)  # of that likeness: softmax(sharpness x cosine)
+    local: float = Field(default=0.0, ge=0)  # weight: words against patches (SPARC)
+    local_temperature: float = Field(default=0.1, gt=0)
+    hard_negatives: float = Field(default=0.0, ge=0)  # weight: the text against its rewriting that is false
+    cross_lingual: float = Field(default=0.0, ge=0)  # weight: text against text, features decorrelated (Med-UniC)
+    captioning: float = Field(default=0.0, ge=0)  # weight: write the text from the patches (CoCa)
+    masked_language: float = Field(default=0.0, ge=0)  # weight: hidden words of the text (BERT)
+    chunk: int = Field(default=0, ge=0)  # images or texts whose activations are in memory at once; 0 for all
     image_lr_scale: float = Field(default=1.0, ge=0)  # rate of a pretrained image tower against the rest; 0 locks it
     text_lr_scale: float = Field(default=1.0, ge=0)
     augment: AugmentConfig = AugmentConfig(scale=(0.7, 1.0))
 
-
-def matches(studies: Tensor, texts: Tensor) -> Tensor:
-    """Which texts are true of which studies: bool [b, B].
-
-    Args:
-        studies: [b, Ks] int64, the keys of every statement in a study's report, padded with 0.
-        texts: [B, Kt] int64, the keys of the statements in a text, padded with 0.
-
-    Returns:
-        True where every statement of the text stands in the study's report; false for a text without statements.
-    """
-    found = (texts != 0).any(dim=1).expand(studies.shape[0], -1)
-    for column in texts.t():
-        found = found & ((studies.unsqueeze(1) == column.view(1, -1, 1)).any(dim=-1) | (column == 0))
-    return found
-
-
-Keys = tuple[Tensor, Tensor]
-"""Statement keys of this rank's studies [b, Ks] and texts [b, Kt]; see :func:`matches`."""
-
-
-def info_nce(images: Tensor, texts: Tensor, scale: Tensor, keys: Keys | None = None) -> Tensor:
-    """Symmetric InfoNCE over all ranks (van den Oord et al. 2018; Radford et al. 2021), several positives a row allowed.
-
-    Args:
-        images, texts: [b, E] L2-normalised, row i of one matches row i of the other; equal b on every rank.
-        scale: [1], the inverse temperature.
-        keys: where given, a text also matches other studies that it is true of; the matches of a row share its target
-            evenly (Khosla et al. 2020, arXiv 2004.11362).
-
-    Returns:
-        [], whose mean over ranks is the loss of the whole batch, and whose averaged gradient is that loss's gradient.
-    """
-    every_image, every_text = gather(images), gather(texts)
-    by_image, by_text = _wanted(images, keys)
-    forward = -(_share(by_image) * log_softmax(scale * images @ every_text.t(), dim=1)).sum(dim=1)
-    backward = -(_share(by_text) * log_softmax(scale * texts @ every_image.t(), dim=1)).sum(dim=1)
-    return (forward + backward).mean() / 2
-
-
-def siglip(images: Tensor, texts: Tensor, scale: Tensor, bias: Tensor, keys: Keys | None = None) -> Tensor:
-    """Sigmoid loss (Zhai et al. 2023, arXiv 2303.15343): every pair is its own yes-or-no question.
-
-    Arguments and result as :func:`info_nce`; ``bias`` is [1].
-    """
-    every_text = gather(texts)
-    wanted, _ = _wanted(images, keys)
-    logits = scale * images @ every_text.t() + bias
-    return -logsigmoid(torch.where(wanted, logits, -logits)).sum(dim=1).mean()
-
-
-def siglip_bias(batch: int) -> float:
-    """The bias that starts SigLIP at the rate of positives in a batch, ``log(p / (1 - p))`` with p = 1 / batch."""
-    return -math.log(max(batch - 1, 1))
-
-
-def chunked(encode: Callable[..., Tensor], inputs: Sequence[Any], chunk: int, count: int) -> Tensor:
-    """``encode`` over slices of ``inputs``, holding one slice's activations at a time: [count, E].
-
-    The gradient cache of Gao et al. 2021 (arXiv 2101.06983) by recomputation: embeddings of all slices enter one loss,
-    and each slice is run again in the backward pass with the random numbers of its first run, so dropout agrees.
-    """
-    if not chunk or chunk >= count:
-        return encode(*inputs)
-    parts = []
-    for start in range(0, count, chunk):
-        piece = [value[start : start + chunk] for value in inputs]
-        parts.append(checkpoint(encode, *piece, use_reentrant=False, preserve_rng_state=True))
-    return torch.cat(parts)
+    @property
+    def needs_patches(self) -> bool:
+        """Whether a term reads patches, so that they are kept beside the pooled embeddings."""
+        return self.local > 0 or self.captioning > 0
 
 
 class ContrastiveObjective(nn.Module):
     """Trains ``dual``.
 
-    A batch holds ``images`` uint8 or float 0-1 [M, 1, S, S], ``study_index`` [M] int64, ``texts`` (B strings) and
-    ``study_keys`` and ``text_keys`` (see :func:`matches`); every rank needs the same B.
+    A batch holds ``images`` uint8 or float 0-1 [M, 1, S, S], ``study_index`` [M] int64, ``texts`` (B strings),
+    ``study_keys`` and ``text_keys`` (see :func:`vlp.objectives.targets.matches`); every rank needs the same B, M may
+    differ. Optional: ``mirrored`` [M] bool (default: none is), ``label_keys`` [B] int64 (for ``same_labels``) and
+    ``negatives`` (B strings, "" for none; for ``hard_negatives``).
+
+    Attributes:
+        caption, masked: heads of their terms, None where off. They are trained, and no part of the model that is saved.
     """
 
     def __init__(self, dual: DualEncoder, config: ContrastiveConfig, batch_size: int) -> None:
-        """``batch_size`` is the number of studies over all ranks; it sets SigLIP's first bias and temperature."""
+        """``batch_size`` is the number of studies over all ranks; it sets SigLIP's first bias and temperature.
+
+        Raises:
+            ValueError: ``masked_language`` with a tokenizer that has no mask token.
+        """
         super().__init__()
         self.dual = dual
         self.config = config
@@ -127,51 +83,126 @@ class ContrastiveObjective(nn.Module):
         for tower, scale in ((dual.image, config.image_lr_scale), (dual.text, config.text_lr_scale)):
             if scale == 0:
                 tower.requires_grad_(False)
+        tokenizer = dual.text.tokenizer
+        self.caption = CaptionHead(dual.width, len(tokenizer), tokenizer.max_length) if config.captioning else None
+        self.masked = MaskedLanguageHead(dual.text.width, len(tokenizer)) if config.masked_language else None
+        if self.masked is not None:
+            mask_id(dual.text)
 
     def forward(self, batch: dict[str, Any], step: int) -> tuple[Tensor, dict[str, Tensor | float]]:
-        dual, config = self.dual, self.config
-        count = len(batch["texts"])
-        images = self.embed_images(batch["images"])
-        studies = normalize(study_mean(images, batch["study_index"], count), dim=-1)
-        texts = chunked(dual.encode_texts, [batch["texts"]], config.chunk, count)
-        scale = dual.logit_scale.exp().clamp(max=100)
-        keys = (batch["study_keys"], batch["text_keys"]) if config.multi_positive else None
-        if config.loss == "siglip":
-            loss = siglip(studies, texts, scale, dual.logit_bias, keys)
-        else:
-            loss = info_nce(studies, texts, scale, keys)
+        config, index, count = self.config, batch["study_index"], len(batch["texts"])
+        ids, mask = self._tokens(batch["texts"])
+        mirrored = batch.get("mirrored", torch.zeros(len(index), dtype=torch.bool, device=index.device))
+        embedded, *patches = chunked(self._see, [batch["images"], mirrored], config.chunk)
+        texts, *tokens = chunked(self._read, [ids, mask], config.chunk)
+        others = self._others(batch)
+        terms: dict[str, Tensor] = {}
+        logs: dict[str, Tensor | float] = {}
+        scale = self.dual.logit_scale.exp().clamp(max=100)
+        by = by_study(patches[0], index, count) if patches else None
+        if self.masked is not None:
+            terms["masked_language"] = self._masked_language(ids, mask)
+        if self.caption is not None and by is not None:
+            terms["captioning"] = self._captioning(ids, mask, *by)
+        # products of bfloat16 are off by 0.004, times an inverse temperature of up to 100
+        with torch.autocast(texts.device.type, enabled=False):
+            studies = normalize(study_mean(embedded, index, count), dim=-1)
+            contrastive = self._contrastive(studies, texts, scale, batch)
+            if config.local and by is not None:
+                words = mask.bool() & ~torch.isin(ids, ids.new_tensor(self.dual.text.tokenizer.special_ids))
+                terms["local"] = sparc(
+                    LocalFeatures(*by, tokens[0], words), scale.new_tensor(1 / config.local_temperature)
+                )
+            if config.hard_negatives:
+                false, present = others["negatives"], torch.tensor([bool(t) for t in batch["negatives"]])
+                present = present.to(texts.device)
+                terms["hard_negatives"] = hard_negative(studies, texts, false, present, scale)
+                with torch.no_grad():
+                    right = ((studies * (texts - false)).sum(dim=1) > 0).to(texts.dtype)
+                    logs["true_over_false_text"] = mean_of_all(right, present)
+            if config.cross_lingual:
+                second = others["second"]
+                same = Targets.of(count, texts.device, Keys(batch["text_keys"], batch["text_keys"]))
+                terms["cross_lingual"] = decorrelation(texts, second) + info_nce(texts, second, scale.detach(), same)
+        loss = contrastive + sum(getattr(config, name) * term for name, term in terms.items())
         with torch.no_grad():
             wanted = matches(batch["study_keys"], batch["text_keys"])
             wanted.fill_diagonal_(True)
             hits = wanted.gather(1, (studies @ texts.t()).argmax(dim=1, keepdim=True)).float().mean()
-        return loss, {"temperature": 1 / scale.detach(), "batch_recall_at_1": hits}
-
-    def embed_images(self, images: Tensor) -> Tensor:
-        """Augmented (in training) embeddings [M, E]."""
-        size = self.dual.image.image_size
-        pixels = augment(images, size, self.config.augment) if self.training else resize(images, size)
-        return chunked(self.dual.encode_images, [self.dual.image.normalise(pixels)], self.config.chunk, len(pixels))
+        if terms:
+            logs |= {name: term.detach() for name, term in {"contrastive": contrastive, **terms}.items()}
+        return loss, {"temperature": 1 / scale.detach(), "batch_recall_at_1": hits, **logs}
 
     def parameter_groups(self, config: LoopConfig) -> list[dict[str, Any]]:
         """Towers at their own rates."""
         scales = {"dual.image.": self.config.image_lr_scale, "dual.text.": self.config.text_lr_scale}
         return parameter_groups(self, config, scales)
 
+    def _contrastive(self, studies: Tensor, texts: Tensor, scale: Tensor, batch: dict[str, Any]) -> Tensor:
+        config = self.config
+        said = (batch["study_keys"], batch["text_keys"]) if config.multi_positive else (None, None)
+        keys = Keys(*said, batch["label_keys"] if config.same_labels else None)
+        goal = Targets.of(len(texts), texts.device, keys, texts, config.soft_targets, config.soft_sharpness)
+        if config.loss == "siglip":
+            return siglip(studies, texts, scale, self.dual.logit_bias, goal)
+        return info_nce(studies, texts, scale, goal)
 
-def _wanted(images: Tensor, keys: Keys | None) -> tuple[Tensor, Tensor]:
-    """The targets of this rank's image rows and of its text rows, each bool [b, B]; a row always matches its own."""
-    rows = torch.arange(images.shape[0], device=images.device)
-    own = rows + rank() * len(rows)
-    if keys is None:
-        alone = torch.zeros(len(rows), len(rows) * world_size(), dtype=torch.bool, device=images.device)
-        alone[rows, own] = True
-        return alone, alone
-    studies, texts = keys
-    by_image, by_text = matches(studies, gather(texts)), matches(gather(studies), texts).t().clone()
-    by_image[rows, own] = True
-    by_text[rows, own] = True
-    return by_image, by_text
+    def _see(self, images: Tensor, mirrored: Tensor) -> tuple[Tensor, ...]:
+        """Augmented (in training) images [m, 1, S, S] to embeddings [m, E] and, where a term asks, patches [m, N, E]."""
+        dual, size = self.dual, self.dual.image.image_size
+        pixels = augment(images, size, self.config.augment, mirrored) if self.training else resize(images, size)
+        found = dual.image(dual.image.normalise(pixels))
+        pooled = _unit(dual.image_projection(found.pooled))
+        return (pooled, _unit(dual.image_projection(found.patches))) if self.config.needs_patches else (pooled,)
+
+    def _read(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        """Ids [n, T] to embeddings [n, E] and, where a term asks, tokens [n, T, E]."""
+        dual = self.dual
+        if not self.config.local:
+            return self._embed(ids, mask)
+        tokens = dual.text.tokens(ids, mask)
+        return _unit(dual.text_projection(dual.text.pool(tokens, mask))), _unit(dual.text_projection(tokens))
+
+    def _embed(self, ids: Tensor, mask: Tensor) -> tuple[Tensor]:
+        return (_unit(self.dual.text_projection(self.dual.text.pooled(ids, mask))),)
+
+    def _others(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Embeddings [B, E] of the texts' rewritings (of "" where there is none) and of the texts once more."""
+        wanted = {"negatives": batch["negatives"]} if self.config.hard_negatives else {}
+        if self.config.cross_lingual:
+            wanted["second"] = batch["texts"]
+        if not wanted:
+            return {}
+        ids, mask = self._tokens([text for texts in wanted.values() for text in texts])
+        (found,) = chunked(self._embed, [ids, mask], self.config.chunk)
+        return dict(zip(wanted, found.chunk(len(wanted)), strict=True))
+
+    def _masked_language(self, ids: Tensor, mask: Tensor) -> Tensor:
+        head, text = self.masked, self.dual.text
+        assert head is not None
+
+        def rows(*parts: Tensor) -> tuple[Tensor, ...]:
+            return masked_rows(text, head, *parts)
+
+        hidden, chosen = hide(ids, mask, text)
+        total, count = chunked(rows, [hidden, mask, ids, chosen], self.config.chunk)
+        return mean_of_all(total / count.clamp(min=1), count)
+
+    def _captioning(self, ids: Tensor, mask: Tensor, patches: Tensor, patch_mask: Tensor) -> Tensor:
+        head = self.caption
+        assert head is not None
+
+        def rows(ids: Tensor, mask: Tensor, patches: Tensor, patch_mask: Tensor) -> tuple[Tensor, ...]:
+            return captioning_rows(head(ids, patches, patch_mask), ids, mask)
+
+        total, count = chunked(rows, [ids, mask, patches, patch_mask], self.config.chunk)
+        return mean_of_all(total / count.clamp(min=1), count)
+
+    def _tokens(self, texts: list[str]) -> tuple[Tensor, Tensor]:
+        ids, mask = self.dual.text.tokenizer(texts)
+        return ids.to(self.dual.text.device), mask.to(self.dual.text.device)
 
 
-def _share(wanted: Tensor) -> Tensor:
-    return wanted.float() / wanted.sum(dim=1, keepdim=True)
+def _unit(rows: Tensor) -> Tensor:
+    """L2-normalised, in float32 at least."""
+    return normalize(rows.to(torch.promote_types(rows.dtype, torch.float32)), dim=-1)

@@ -29,6 +29,7 @@ from vlp.training.data import DataConfig, Images, StudyBatches, source_square
 from vlp.training.distributed import rank, reseed, world_size
 from vlp.training.loop import Hook, barrier, fit, start_processes
 from vlp.training.monitor import retrieval
+from vlp.training.rewrite import rewritable
 from vlp.training.texts import TextSampling, whole
 
 
@@ -60,19 +61,26 @@ def run_align(config: AlignConfig, corpus: Path, out: Path, encoder: Path | None
         UserError: no corpus, too few reports, settings that do not fit; see also :func:`vlp.training.loop.fit`.
     """
     start_processes(config)
-    if config.contrastive.augment.flip:
-        console.warn("contrastive.augment.flip mirrors images whose reports name sides; set it to 0")
     data = Corpus.open(corpus)
     studies = [study for study in data.select(split="train", reported=True) if study.images and whole(study).strip()]
     if not studies:
         raise UserError(f"{corpus} has no training studies with both images and a report; see `vlp prepare --help`")
+    flip, negatives = config.contrastive.augment.flip, config.contrastive.hard_negatives > 0
+    if flip or negatives:
+        _, mute = rewritable([study.language for study in studies])
+        if mute:
+            names = ", ".join(language or "unknown" for language in mute)
+            console.warn(f"no rewrite.yaml for reports in: {names}; those are not mirrored and have no hard negatives")
     reseed(config.seed, 0, 0)
     dual = DualEncoder(_image_tower(config, encoder), _text_tower(config, studies, out), config.dual)
     objective = ContrastiveObjective(dual, config.contrastive, config.data.batch_size)
     square = source_square(dual.image.config, config.data.source_size)
     shown = console if rank() == 0 else Console("quiet")
     seed = config.seed
-    batches = StudyBatches(data, studies, config.data, config.sampling, square, seed, rank(), world_size(), shown)
+    me, world = rank(), world_size()
+    batches = StudyBatches(
+        data, studies, config.data, config.sampling, square, seed, me, world, shown, flip=flip, negatives=negatives
+    )
     hooks = []
     checked = [
         study for study in data.select(split="validation", reported=True) if study.images and whole(study).strip()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ from vlp.corpus.frame import Square
 from vlp.corpus.sampler import StudyBatchSampler
 from vlp.encoders.image import ImageConfig
 from vlp.study import ImageRef, Study
-from vlp.training.texts import TextSampling, keys, sample, whole
+from vlp.training.rewrite import Facts, rewriter
+from vlp.training.texts import TextSampling, key, keys, sample, whole
 
 
 class DataConfig(Config):
@@ -103,9 +105,18 @@ class StudyBatches:
         rank: int,
         world: int,
         console: Console,
+        *,
+        flip: float = 0.0,
+        negatives: bool = False,
     ) -> None:
-        """Raises:
-        UserError: the batch does not divide by the processes, or no batch of different patients can be made.
+        """
+        Args:
+            flip: chance that a study is shown as its mirror image, with the sides of its text swapped; a study whose
+                report names a side that cannot be swapped is never mirrored.
+            negatives: whether each text comes with a rewriting that is false of its study.
+
+        Raises:
+            UserError: the batch does not divide by the processes, or no batch of different patients can be made.
         """
         _check_batch(config.batch_size, world, len({s.patient_id for s in studies}), "patients")
         self.studies, self.config, self.sampling, self.seed = list(studies), config, sampling, seed
@@ -115,6 +126,9 @@ class StudyBatches:
         self._first = np.cumsum([0, *(len(study.images) for study in self.studies)])
         self._sampler = StudyBatchSampler(self.studies, config.batch_size, seed=seed, unique_reports=False)
         self._keys = keys([whole(study) for study in self.studies])
+        self._labels = torch.tensor([key(repr(sorted(s.labels.items()))) if s.labels else 0 for s in self.studies])
+        self.flip, self.negatives = flip, negatives
+        self._facts: dict[int, Facts] = {}
         self._starts = [0]  # index of the first batch of each epoch
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -125,7 +139,7 @@ class StudyBatches:
         chosen = self._sampler.global_batches(epoch)[index - self._starts[epoch]][self.rank :: self.world]
         rows: list[int] = []
         owner: list[int] = []
-        texts: list[str] = []
+        shown: list[Shown] = []
         for position, number in enumerate(chosen):
             study = self.studies[number]
             rng = np.random.default_rng([self.seed, index, number])
@@ -133,15 +147,49 @@ class StudyBatches:
             drawn = sorted(rng.choice(len(study.images), count, replace=False))
             rows += [int(self._first[number] + i) for i in drawn]
             owner += [position] * count
-            texts.append(sample(study, self.sampling, rng))
+            shown.append(self._shown(number, rng))
+        texts = [item.text for item in shown]
+        index_of = torch.tensor(owner, dtype=torch.int64)
         return {
             "images": self.images[rows],
-            "study_index": torch.tensor(owner, dtype=torch.int64),
+            "study_index": index_of,
+            "mirrored": torch.tensor([item.mirrored for item in shown])[index_of],
             "texts": texts,
-            "study_keys": self._keys[torch.tensor(chosen)],
+            "negatives": [item.negative for item in shown],
+            "study_keys": torch.stack([item.keys for item in shown]),
             "text_keys": keys(texts),
+            "label_keys": self._labels[torch.tensor(chosen)],
             "ids": [self.studies[i].study_id for i in chosen],
         }
+
+    def _shown(self, number: int, rng: np.random.Generator) -> Shown:
+        """What is read of a study, and whether its images are mirrored."""
+        study = self.studies[number]
+        text = sample(study, self.sampling, rng)
+        rewrite = rewriter(study.language) if study.language and (self.flip or self.negatives) else None
+        if rewrite is None:
+            return Shown(text, "", self._keys[number], False)
+        negative = ""
+        if self.negatives:
+            if number not in self._facts:
+                self._facts[number] = rewrite.facts(study.report)
+            negative = rewrite.false(text, self._facts[number], rng)
+        if rng.random() < self.flip:
+            swapped = [rewrite.mirror(part) for part in (text, negative, whole(study))]
+            if None not in swapped:
+                text, negative, full = (str(part) for part in swapped)
+                return Shown(text, negative, keys([full])[0], True)
+        return Shown(text, negative, self._keys[number], False)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a batch holds of one study: a text, its contrary ("" for none), the keys of the whole, whether mirrored."""
+
+    text: str
+    negative: str
+    keys: Tensor
+    mirrored: bool
 
 
 def _check_batch(batch_size: int, world: int, available: int, what: str) -> None:

@@ -1,4 +1,4 @@
-"""How many processes run, and sums and gathers over them. The only file, with the contrastive loss, that knows.
+"""How many processes run, and sums and gathers over them. The only file, with the objectives, that knows.
 
 Start processes with ``torchrun --nproc_per_node N -m vlp.cli ...`` (gloo on a CPU, nccl on GPUs) or, on GPUs,
 ``accelerate launch``. ``accelerate launch --cpu --num_processes 2`` starts one process only.
@@ -83,6 +83,27 @@ def sum_over_ranks(values: Tensor) -> Tensor:
     total = values.clone()
     dist.all_reduce(total)
     return total
+
+
+def mean_of_all(values: Tensor, counted: Tensor) -> Tensor:
+    """The mean of ``values`` [n] where ``counted`` [n] (0 or 1, or a weight) over every rank's rows; n may differ by rank.
+
+    Returns:
+        [], this rank's share: its mean over ranks is the mean of all counted values, so that averaged gradients are
+        exact however the rows are spread. 0 where nothing is counted anywhere.
+    """
+    weights = counted.to(values.dtype)
+    total = sum_over_ranks(weights.sum().detach())
+    return (values * weights).sum() * world_size() / total.clamp(min=1)
+
+
+def most_over_ranks(count: int, device: torch.device) -> int:
+    """The largest ``count`` of any rank."""
+    if world_size() == 1:
+        return count
+    found = torch.tensor([count], device=device)
+    dist.all_reduce(found, op=dist.ReduceOp.MAX)
+    return int(found.item())
 
 
 def any_rank(flag: bool, device: torch.device) -> bool:

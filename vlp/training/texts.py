@@ -30,9 +30,22 @@ class TextSampling(Config):
     most: int = Field(default=3, ge=1)
 
 
+def split_statements(text: str) -> list[tuple[int, int]]:
+    """Where the sentences of ``text`` stand, in order, without empty ones and without the blanks around them."""
+    found: list[tuple[int, int]] = []
+    start = 0
+    for stop, after in [*(match.span() for match in _SENTENCE_END.finditer(text)), (len(text), len(text))]:
+        part = text[start:stop]
+        if any(c.isalnum() for c in part):
+            left = start + len(part) - len(part.lstrip())
+            found.append((left, left + len(part.strip())))
+        start = after
+    return found
+
+
 def statements(text: str) -> list[str]:
     """The sentences of ``text``, in order, without empty ones."""
-    return [part.strip() for part in _SENTENCE_END.split(text) if any(c.isalnum() for c in part)]
+    return [text[start:end] for start, end in split_statements(text)]
 
 
 def whole(study: Study) -> str:

@@ -1,0 +1,122 @@
+"""The terms beside the contrastive loss against slow references: words and patches, rewritten texts, languages."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from vlp.objectives.captioning import CaptionHead, captioning_loss, captioning_rows
+from vlp.objectives.crosslingual import decorrelation
+from vlp.objectives.hardnegative import hard_negative
+from vlp.objectives.local import LocalFeatures, by_study, sparc
+
+
+def _slow_sparc(patches: Tensor, tokens: Tensor, scale: float) -> float:
+    """One study: its patches [P, E] and the words [T, E] of its text, all real."""
+    views = []
+    for word in tokens:
+        likeness = [float(word @ patch) for patch in patches]
+        low, high = min(likeness), max(likeness)
+        spread = [(v - low) / max(high - low, 1e-6) for v in likeness]
+        kept = [v if v >= 1 / len(patches) else 0.0 for v in spread]
+        total = max(sum(kept), 1e-6)
+        views.append(sum(v / total * patch for v, patch in zip(kept, patches, strict=True)))
+    a, b = normalize(torch.stack(views), dim=-1), normalize(tokens, dim=-1)
+    loss = 0.0
+    for t in range(len(tokens)):
+        for x, others in ((a[t], b), (b[t], a)):
+            logits = [scale * float(x @ y) for y in others]
+            loss -= logits[t] - math.log(sum(math.exp(v) for v in logits))
+    return loss / (2 * len(tokens))
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data(), seed=st.integers(0, 999))
+def test_words_and_patches_equal_a_slow_reference_whatever_is_padding(data: st.DataObject, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    studies = data.draw(st.integers(1, 4))
+    images = [data.draw(st.integers(0, 3)) for _ in range(studies)]
+    words = [data.draw(st.integers(0, 4)) for _ in range(studies)]
+    owner = torch.tensor([i for i, count in enumerate(images) for _ in range(count)], dtype=torch.int64)
+    owner = owner[torch.randperm(len(owner), generator=generator)]
+    patches = torch.randn(len(owner), 5, 3, generator=generator).double()
+    tokens = torch.randn(studies, 4, 3, generator=generator).double()
+    mask = torch.arange(4) < torch.tensor(words).unsqueeze(1)
+    held, seen = by_study(patches, owner, studies)
+    assert seen.sum(dim=1).tolist() == [5 * count for count in images]
+    found = sparc(LocalFeatures(held, seen, tokens, mask), torch.tensor([7.0]).double())
+    each = [
+        _slow_sparc(patches[owner == i].flatten(0, 1), tokens[i, : words[i]], 7.0)
+        for i in range(studies)
+        if words[i] and images[i]
+    ]
+    assert found.item() == pytest.approx(sum(each) / len(each) if each else 0.0, abs=1e-9)
+
+
+def test_padding_gets_no_gradient_and_makes_none_infinite() -> None:
+    patches = torch.randn(3, 4, 6, requires_grad=True)
+    tokens = torch.randn(3, 5, 6, requires_grad=True)
+    held, seen = by_study(patches, torch.tensor([0, 0, 2]), 3)  # study 1 has no image
+    mask = torch.tensor([[1, 1, 0, 0, 0], [1, 1, 1, 1, 1], [0, 0, 0, 0, 0]]).bool()  # study 2 has no word
+    sparc(LocalFeatures(held, seen, tokens, mask), torch.tensor([10.0])).backward()
+    assert patches.grad is not None
+    assert tokens.grad is not None
+    assert torch.isfinite(patches.grad).all()
+    assert torch.isfinite(tokens.grad).all()
+    assert patches.grad[:2].abs().sum() > 0
+    assert patches.grad[2].abs().sum() == 0
+    assert tokens.grad[0, 2:].abs().sum() == tokens.grad[1:].abs().sum() == 0
+
+
+def test_a_rewritten_text_that_is_nearer_costs_more_than_log_2() -> None:
+    images, true = torch.tensor([[1.0, 0.0]] * 3), torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    false, scale = torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]]), torch.tensor([2.0])
+    only = [hard_negative(images, true, false, torch.arange(3) == i, scale).item() for i in range(2)]
+    assert only == pytest.approx([math.log(1 + math.exp(-2)), math.log(1 + math.exp(2))])
+    assert hard_negative(images, true, true, torch.ones(3).bool(), scale).item() == pytest.approx(math.log(2))
+    both = hard_negative(images, true, false, torch.tensor([True, True, False]), scale)
+    assert both.item() == pytest.approx(sum(only) / 2)
+    assert hard_negative(images, true, false, torch.zeros(3).bool(), scale).item() == 0
+
+
+def test_decorrelation_equals_a_slow_reference_and_falls_with_agreement() -> None:
+    torch.manual_seed(0)
+    first, second = torch.randn(20, 5).double(), torch.randn(20, 5).double()
+
+    def correlation(i: int, j: int) -> float:
+        a, b = first[:, i] - first[:, i].mean(), second[:, j] - second[:, j].mean()
+        return float((a * b).mean() / ((a.pow(2).mean() + 1e-5).sqrt() * (b.pow(2).mean() + 1e-5).sqrt()))
+
+    slow = sum(
+        (correlation(i, j) - 1) ** 2 if i == j else 0.0051 * correlation(i, j) ** 2 for i in range(5) for j in range(5)
+    )
+    assert decorrelation(first, second).item() == pytest.approx(slow / 5, rel=1e-9)
+    repeated = first[:, :1].expand(-1, 5)  # one direction in every feature, as a language would be
+    assert decorrelation(first, first) < 0.1 * decorrelation(first, second)
+    assert decorrelation(repeated, repeated) > 4 * decorrelation(first, first)
+
+
+def test_a_caption_looks_at_its_own_study_and_at_no_later_word() -> None:
+    torch.manual_seed(0)
+    head = CaptionHead(16, 20, 6, dropout=0.0).eval()
+    ids = torch.randint(1, 20, (2, 6))
+    patches, seen = torch.randn(2, 4, 16), torch.tensor([[1, 1, 0, 0], [0, 0, 0, 0]]).bool()
+    before = head(ids, patches, seen)
+    assert torch.isfinite(before).all()
+    later, hidden = ids.clone(), patches.clone()
+    later[:, 4:] = 1
+    hidden[:, 2:] += 1
+    torch.testing.assert_close(head(later, patches, seen)[:, :4], before[:, :4])
+    torch.testing.assert_close(head(ids, hidden, seen)[0], before[0])
+    hidden[:, 0] += 1
+    assert (head(ids, hidden, seen)[0] - before[0]).abs().max() > 1e-3
+    mask = torch.tensor([[1, 1, 1, 1, 0, 0], [1, 1, 0, 0, 0, 0]])
+    total, count = captioning_rows(before, ids, mask)
+    assert count.tolist() == [3, 1]
+    assert captioning_loss(before, ids, mask).item() == pytest.approx(total.sum().item() / 4)
