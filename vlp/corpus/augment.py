@@ -19,7 +19,7 @@ from torch.nn.functional import avg_pool2d, grid_sample
 from anonymize.config import Config
 
 Share = Annotated[float, Ge(0), Le(1)]
-_AT_ONCE = 8
+_AT_ONCE = 8 * 224**2  # pixels
 
 
 class AugmentConfig(Config):
@@ -52,8 +52,8 @@ def resize(images: Tensor, size: int) -> Tensor:
 
 def augment(images: Tensor, size: int, config: AugmentConfig) -> Tensor:
     """A random crop of each of ``images`` [B, 1, S, S] (uint8 or float 0-1) with its own changes: float [B, 1, size, size]."""
-    # on a CPU a few at a time, which stay in its cache from one operation to the next
-    parts = images.split(_AT_ONCE) if images.device.type == "cpu" else (images,)
+    # on a CPU a few at a time, which stay in its cache from one operation to the next; small images all at once
+    parts = images.split(max(1, _AT_ONCE // size**2)) if images.device.type == "cpu" else (images,)
     done = [intensity(crop(part, size, config), config) for part in parts]
     return done[0] if len(done) == 1 else torch.cat(done)
 
