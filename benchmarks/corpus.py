@@ -1,6 +1,7 @@
 """Speed of images: ``vlp prepare`` and the training loader beside plain loops, same files, same core, same run.
 
     python benchmarks/corpus.py [--quick] [--json] [--films 24] [--side 1760]
+    python benchmarks/corpus.py --corpus CORPUS        # random reads of a corpus that `vlp prepare` wrote, and no more
 
 Films are the phantom's, drawn at 512 px, enlarged to ``--side`` and stored as its devices store them (uncompressed, RLE,
 JPEG lossless, JPEG 2000 lossless; windows and VOI LUTs; MONOCHROME1 and 2). Times are the CPU time of this process, pinned
@@ -192,6 +193,22 @@ def _study(refs: Sequence[ImageRef]) -> list[Study]:
     return [Study(**{**empty, "images": tuple(refs), "age_months": None, "labels": {}})]  # type: ignore[arg-type]
 
 
+def random_reads(path: str, repeats: int, count: int = 1000) -> dict[str, float]:
+    """Images a second of a corpus in random order: as stored, as squares of 256 px, and those from the cache."""
+    square = Square(SIDE * 8 // 7, "pad")
+    with tempfile.TemporaryDirectory() as cache:
+        corpus, kept = Corpus.open(path), Corpus.open(path, cache_dir=cache)
+        every = [ref for study in corpus.studies for ref in study.images]
+        chosen = np.random.default_rng(0).permutation(len(every))[:count].tolist()
+        refs = [every[n] for n in chosen]
+        works: dict[str, Callable[[], Any]] = {
+            "reads_per_second": lambda: [corpus.pixels(ref) for ref in refs],
+            "squares_per_second": lambda: [corpus.square(ref, square) for ref in refs],
+            "cached_squares_per_second": lambda: [kept.square(ref, square) for ref in refs],
+        }
+        return {name: round(len(refs) / timed(work, repeats), 1) for name, work in works.items()}
+
+
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -199,6 +216,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=1760, help="long side of a film in pixels")
     parser.add_argument("--images", type=int, default=1024, help="pictures of an epoch of the loaders")
     parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--corpus", help="measure random reads of this corpus instead")
     parser.add_argument("--quick", action="store_true", help="8 films, 256 pictures, 3 repeats")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
@@ -208,6 +226,9 @@ def main() -> None:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
+    if options.corpus:
+        print(json.dumps(random_reads(options.corpus, options.repeat)))
+        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         print("drawing films", file=sys.stderr)

@@ -20,7 +20,7 @@ from torch.nn.functional import avg_pool2d, grid_sample
 from anonymize.config import Config
 
 Share = Annotated[float, Ge(0), Le(1)]
-_AT_ONCE = 8
+_AT_ONCE = 8 * 224**2  # pixels
 
 
 class AugmentConfig(Config):
@@ -58,8 +58,8 @@ def augment(images: Tensor, size: int, config: AugmentConfig, mirrored: Tensor |
 
     ``mirrored`` [B] bool says which become mirror images; None draws them with ``config.flip``.
     """
-    # on a CPU a few at a time, which stay in its cache from one operation to the next
-    at_once = _AT_ONCE if images.device.type == "cpu" else max(1, len(images))
+    # on a CPU a few at a time, which stay in its cache from one operation to the next; small images all at once
+    at_once = max(1, _AT_ONCE // size**2 if images.device.type == "cpu" else len(images))
     parts = images.split(at_once)
     told = mirrored.split(at_once) if mirrored is not None else (None,) * len(parts)
     done = [intensity(crop(part, size, config, said), config) for part, said in zip(parts, told, strict=True)]

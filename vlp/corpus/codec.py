@@ -1,8 +1,8 @@
 """Lossless coding of a working image, 8 or 16 bits: TIFF for speed, PNG for the last byte of reach.
 
 ``tiff`` is one strip of horizontal differences (TIFF 6.0, section 14) compressed with Zstandard (libtiff's scheme
-50000). Pillow, imagecodecs, tifffile and libtiff open it: ``Image.open(io.BytesIO(data))``. It takes a sixth of
-the time of PNG to decode and a fifth more space (docs/prepare.md). ``png`` opens everywhere.
+50000). Pillow, imagecodecs, tifffile and libtiff open it: ``Image.open(io.BytesIO(data))``. It takes a
+quarter of the time of PNG to decode and a quarter more space (docs/prepare.md). ``png`` opens everywhere.
 """
 
 from __future__ import annotations
