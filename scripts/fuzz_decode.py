@@ -37,7 +37,7 @@ import pydicom
 
 from anonymize.dicom.config import DicomConfig
 from anonymize.dicom.frames import stored_frames
-from anonymize.dicom.instance import Refused, process, quiet
+from anonymize.dicom.instance import process, quiet
 from anonymize.keys import Keys
 from vlp.corpus.decode import Undecodable, decode_bytes
 from vlp.corpus.frame import working_image
@@ -82,7 +82,9 @@ class Target:
                 self._file.write_bytes(data)
                 try:
                     process(self._file, self._folder, f"out-{os.getpid()}", self._config, self._keys)
-                except Refused:
+                except OSError:
+                    raise  # it would stop the batch
+                except Exception:  # the batch puts the file into quarantine
                     pass
         return outcome
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 _FRAME_STARTS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC} | {0xF7}  # SOF0-15 without DHT, JPG, DAC; JPEG-LS SOF55
 _ALONE = {0x01, *range(0xD0, 0xD9)}
+_J2K_START = b"\xff\x4f\xff\x51"  # SOC and SIZ
 _MOST_TILES = 65535  # ISO 15444-1 A.5.1
 
 
@@ -22,12 +23,12 @@ class CodedSize(NamedTuple):
 
 def coded_size(frame: bytes) -> CodedSize | None:
     """The size in the first frame header of JPEG, JPEG-LS or the SIZ segment of JPEG 2000; None where there is none."""
-    if frame[:4] == b"\xff\x4f\xff\x51":
-        return _siz(frame, 4)
-    if frame[4:8] == b"jP  ":  # JP2 boxes, which DICOM forbids and exporters write
-        start = frame.find(b"\xff\x4f\xff\x51")
-        return _siz(frame, start + 4) if start > 0 else None
-    return _sof(frame)
+    return _siz(frame, 4) if frame[:4] == _J2K_START else _sof(frame)
+
+
+def bare_stream(frame: bytes) -> bytes:
+    """``frame`` without the JP2 boxes around JPEG 2000, which DICOM forbids (PS3.5 A.4.4) and some exporters write."""
+    return frame[max(0, frame.find(_J2K_START)) :] if frame[4:8] == b"jP  " else frame
 
 
 def _siz(frame: bytes, at: int) -> CodedSize | None:

@@ -23,7 +23,8 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
-from anonymize.dicom.codestream import coded_size
+from anonymize.dicom.codestream import bare_stream, coded_size
+from anonymize.dicom.watched import within
 
 MAX_PIXELS = 1 << 26  # of a frame; the largest film scans and stitched spines have a third of it
 _MAX_TOTAL = 1 << 28  # of all frames that are held at once
@@ -46,9 +47,12 @@ _CODECS: dict[str, Callable[[bytes], Any]] = {
     "1.2.840.10008.1.2.4.203": imagecodecs.jpeg2k_decode,
 }
 _LOSSY_JPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
+# CharLS counts to 2^31 on some damaged frames (a shift that overflows in the run mode's Golomb parameter)
+_MAY_SPIN = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
+_LEAST_SPEED = 4e6  # samples a second of processor time, a tenth of what CharLS needs on films
 _SIGNED = {1: np.int8, 2: np.int16, 4: np.int32}
-# pydicom's plug-ins behind imagecodecs; left out are those that hang (pyjpegls) or panic (pylibjpeg's RLE) on damaged frames
-_PLUGINS = ("gdcm", "pylibjpeg", "pillow")
+# pydicom's plug-ins behind imagecodecs; on damaged frames gdcm aborts the process, pyjpegls hangs, pylibjpeg-rle panics
+_PLUGINS = ("pylibjpeg", "pillow")
 
 
 class BadFrame(ValueError):
@@ -184,6 +188,7 @@ def _native_bytes(ds: Dataset, sizes: Layout, index: int) -> int:
 
 def _decoded(frame: bytes, ds: Dataset, syntax: UID, sizes: Layout) -> tuple[npt.NDArray[Any], str]:
     """One compressed frame."""
+    frame = bare_stream(frame)
     _check(frame, syntax, sizes)
     if syntax == RLELossless:
         return _by_rle(frame, sizes), "imagecodecs"
@@ -233,6 +238,9 @@ def _check(frame: bytes, syntax: UID, sizes: Layout) -> None:
 def _by_imagecodecs(frame: bytes, syntax: UID, sizes: Layout) -> npt.NDArray[Any]:
     if sizes.samples > 1 and syntax in _LOSSY_JPEG:  # equal spaces: no conversion
         array = np.asarray(imagecodecs.jpeg8_decode(frame, colorspace="YCBCR", outcolorspace="YCBCR"))
+    elif syntax in _MAY_SPIN:
+        budget = 1.0 + sizes.rows * sizes.columns * sizes.samples / _LEAST_SPEED
+        array = np.asarray(within(budget, lambda: _CODECS[syntax](frame)))
     else:
         array = np.asarray(_CODECS[syntax](frame))
     if array.shape != sizes.shape or not np.issubdtype(array.dtype, np.integer):

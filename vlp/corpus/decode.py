@@ -24,7 +24,10 @@ from pydicom.dataset import FileDataset
 from anonymize.dicom.frames import MAX_PIXELS, BadFrame, TooLarge, stored_frame, transfer_syntax
 from vlp.corpus.window import display, spread
 
-_MOST_BANDS = 2  # times MAX_PIXELS: what the channels of a picture may hold together
+_SMALL = 1 << 20  # samples that any file may hold
+# samples that one byte may stand for: deflate makes 1,032 bytes of one and a JPEG block needs two bits; LZW runs are longer
+_MOST_PER_BYTE = {"TIFF": 4096}
+_MOST_PER_BYTE_ELSE = 1100
 _COLOUR_STEP = 24  # difference between channels that compression of a gray image does not make
 _COLOUR_PART = 0.02  # of the pixels: more is a colour image, less a coloured mark on a radiograph
 
@@ -197,10 +200,12 @@ def _picture(data: bytes) -> Decoded:
         warnings.simplefilter("ignore")
         try:
             with Image.open(io.BytesIO(data)) as image:
-                if image.width * image.height * max(1, len(image.getbands()) // _MOST_BANDS) > MAX_PIXELS:
+                if _claims_too_much(image, len(data)):
                     raise _too_large()
                 if _has_second_picture(image):
                     raise Undecodable("multi_frame", "The file holds several pictures; split it or leave it out.")
+                if image.format == "TIFF" and _covered(image) < image.width * image.height:
+                    raise ValueError("strips are missing")  # Pillow would leave them black
                 image.load()
                 mode = image.mode
                 upright = ImageOps.exif_transpose(image)
@@ -219,7 +224,14 @@ def _picture(data: bytes) -> Decoded:
 
 
 def _too_large() -> Undecodable:
-    return Undecodable("image_too_large", f"The header claims more than {MAX_PIXELS} pixels.")
+    return Undecodable("image_too_large", f"The header claims more than {MAX_PIXELS} pixels, or than the file can hold.")
+
+
+def _claims_too_much(image: Image.Image, size: int) -> bool:
+    """Whether the picture has more pixels than a radiograph, or more than a file of ``size`` bytes can hold."""
+    pixels, bands = image.width * image.height, len(image.getbands())
+    most = _MOST_PER_BYTE.get(image.format or "", _MOST_PER_BYTE_ELSE)
+    return pixels * (1 if bands < 3 else 2) > MAX_PIXELS or pixels * bands > max(_SMALL, most * size)
 
 
 def _has_second_picture(image: Image.Image) -> bool:
@@ -228,6 +240,12 @@ def _has_second_picture(image: Image.Image) -> bool:
     except EOFError:
         return False
     return True
+
+
+def _covered(image: Image.Image) -> int:
+    """Pixels for which the directory names a place in the file."""
+    boxes = [tile[1] for tile in image.tile]
+    return sum((box[2] - box[0]) * (box[3] - box[1]) for box in boxes if box)
 
 
 def _numpy(data: bytes) -> Decoded:
@@ -264,6 +282,8 @@ def _plain(array: npt.NDArray[Any], photometric: str, decoder: str) -> Decoded:
         raise _too_large()
     if array.dtype == np.uint8:
         return Decoded(array, None, photometric, "stored", decoder, 8)
-    if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
-        raise Undecodable("undecodable", "The file's values are not finite numbers.")
-    return Decoded(spread(array), None, photometric, "percentile", decoder, array.dtype.itemsize * 8)
+    try:
+        pixels = spread(array)
+    except ValueError:
+        raise Undecodable("undecodable", "The file's values are not finite numbers.") from None
+    return Decoded(pixels, None, photometric, "percentile", decoder, array.dtype.itemsize * 8)

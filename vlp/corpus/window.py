@@ -16,6 +16,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_modality_lut, apply_voi
 
 FULL = 65535
+_SAMPLE = 1 << 20  # pixels from which the percentiles of a large image of fractions are taken
 PERCENTILES = (0.5, 99.5)
 # below this part of the pixels strictly between black and white, a window says nothing about this image
 _LEAST_INSIDE = 0.03
@@ -65,10 +66,29 @@ def _counts(index: npt.NDArray[Any], size: int) -> npt.NDArray[np.int64]:
 
 
 def spread(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
-    """Any real-valued image [H, W] without window over 0-65535 by percentiles, borders left out."""
-    values, inverse = np.unique(pixels, return_inverse=True)
-    table = _percentile(values.astype(np.float64), np.bincount(inverse.ravel()))
-    return np.round(table * FULL).astype(np.uint16)[inverse].reshape(pixels.shape)
+    """Any real-valued image [H, W] without window over 0-65535 by percentiles, borders left out.
+
+    Raises:
+        ValueError: not numbers, or some that are not finite or too far apart to subtract.
+    """
+    if pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= 2:
+        low = int(np.iinfo(pixels.dtype).min)
+        index = pixels if not low else (pixels.astype(np.int32) - low).astype(np.uint16)
+        size = 1 << 8 * pixels.dtype.itemsize
+        table = _percentile(np.arange(low, low + size, dtype=np.float64), _counts(index, size))
+        return np.round(table * FULL).astype(np.uint16)[index]
+    if pixels.dtype.kind not in "iuf" or not np.isfinite(pixels).all():
+        raise ValueError("not finite numbers")
+    step = max(1, pixels.size // _SAMPLE) | 1  # odd: an even step would see every second column only
+    values, counts = np.unique(pixels.ravel()[::step].astype(np.float64), return_counts=True)
+    ends = _ends(values, counts)
+    if ends is None:
+        return np.zeros(pixels.shape, np.uint16)
+    with np.errstate(over="ignore"):
+        width = ends[1] - ends[0]
+        if not math.isfinite(width):
+            raise ValueError("numbers too far apart")
+        return np.round(np.clip((pixels.astype(np.float64) - ends[0]) / width, 0, 1) * FULL).astype(np.uint16)
 
 
 def window(values: npt.NDArray[np.float64], centre: float, width: float, function: str) -> npt.NDArray[np.float64]:
@@ -122,10 +142,16 @@ def _inside(table: npt.NDArray[np.float64], counts: npt.NDArray[np.int64]) -> fl
 
 
 def _percentile(values: npt.NDArray[np.float64], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Values to 0-1 between two percentiles of the exposed area: runs of equal pixels at both ends do not count."""
+    """Values to 0-1 between :func:`_ends`."""
+    ends = _ends(values, counts)
+    return np.zeros(len(values)) if ends is None else np.clip((values - ends[0]) / (ends[1] - ends[0]), 0, 1)
+
+
+def _ends(values: npt.NDArray[np.float64], counts: npt.NDArray[np.int64]) -> tuple[float, float] | None:
+    """Two percentiles of the exposed area: runs of equal pixels at both ends do not count. None for one shade."""
     used = np.flatnonzero(counts)
     if len(used) < 2:
-        return np.zeros(len(values))
+        return None
     counts = counts.copy()
     total = counts.sum()
     for end in (used[0], used[-1]):
@@ -136,7 +162,7 @@ def _percentile(values: npt.NDArray[np.float64], counts: npt.NDArray[np.int64]) 
     low, high = (values[order[np.searchsorted(cumulated, p)]] for p in PERCENTILES)
     if high <= low:
         low, high = values[used].min(), values[used].max()
-    return np.clip((values - low) / (high - low), 0, 1) if high > low else np.zeros(len(values))
+    return (float(low), float(high)) if high > low else None
 
 
 def _padding(ds: Dataset, low: int, bits: int) -> slice:
