@@ -20,7 +20,6 @@ import os
 import resource
 import signal
 import struct
-import sys
 import tempfile
 import time
 import traceback
@@ -28,8 +27,6 @@ import warnings
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parent.parent)]
 
 import cv2
 import fuzz_inputs

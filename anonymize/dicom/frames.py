@@ -239,7 +239,7 @@ def _by_imagecodecs(frame: bytes, syntax: UID, sizes: Layout) -> npt.NDArray[Any
     if sizes.samples > 1 and syntax in _LOSSY_JPEG:  # equal spaces: no conversion
         array = np.asarray(imagecodecs.jpeg8_decode(frame, colorspace="YCBCR", outcolorspace="YCBCR"))
     elif syntax in _MAY_SPIN:
-        budget = 1.0 + sizes.rows * sizes.columns * sizes.samples / _LEAST_SPEED
+        budget = 0.3 + sizes.rows * sizes.columns * sizes.samples / _LEAST_SPEED
         array = np.asarray(within(budget, lambda: _CODECS[syntax](frame)))
     else:
         array = np.asarray(_CODECS[syntax](frame))

@@ -34,7 +34,7 @@ from vlp.corpus.quality import digest, fault, perceptual_hash
 from vlp.corpus.shards import encode_png, shard_path, stored_fingerprint, with_fingerprint, write_shard
 from vlp.corpus.source import ImageFile
 
-VERSION = 2  # raise it when the same file would give other bytes
+VERSION = 3  # raise it when the same file would give other bytes
 
 
 @dataclass(frozen=True)

@@ -224,7 +224,9 @@ def _picture(data: bytes) -> Decoded:
 
 
 def _too_large() -> Undecodable:
-    return Undecodable("image_too_large", f"The header claims more than {MAX_PIXELS} pixels, or than the file can hold.")
+    return Undecodable(
+        "image_too_large", f"The header claims more than {MAX_PIXELS} pixels, or than the file can hold."
+    )
 
 
 def _claims_too_much(image: Image.Image, size: int) -> bool:
