@@ -111,16 +111,14 @@ def working_image(
 
 
 def shrunk(pixels: npt.NDArray[Any], shape: tuple[int, int]) -> npt.NDArray[Any]:
-    """``pixels`` [H, W] at (width, height) ``shape``, not larger: the area mean, first by the whole number that fits.
+    """``pixels`` [H, W] at (width, height) ``shape``, not larger: the area mean, first by halves as often as they fit.
 
-    OpenCV takes means over whole pixels five times as fast as over parts of them. Up to a factor less one line at the
-    right and the lower edge falls off the grid of whole pixels.
+    OpenCV takes means of two by two pixels ten times as fast as over parts of pixels. A last line without a partner at
+    the right or the lower edge is left out.
     """
     height, width = pixels.shape
-    whole = min(width // max(1, shape[0]), height // max(1, shape[1]))
-    if whole > 1:
-        pixels = pixels[: height // whole * whole, : width // whole * whole]
-        pixels = cv2.resize(pixels, (width // whole, height // whole), interpolation=cv2.INTER_AREA)
+    while (width := width // 2) >= shape[0] and (height := height // 2) >= shape[1]:
+        pixels = cv2.resize(pixels[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(pixels, shape, interpolation=cv2.INTER_AREA))
 
 

@@ -57,7 +57,7 @@ def display(stored: Stored, ds: Dataset, bits: int) -> tuple[npt.NDArray[np.uint
     if gray.inverse:
         table = 1.0 - table
     table[padding] = 0.0
-    return np.round(table * FULL).astype(np.uint16)[index], path
+    return _looked_up(np.round(table * FULL).astype(np.uint16), index), path
 
 
 def _counts(index: npt.NDArray[Any], size: int) -> npt.NDArray[np.int64]:
@@ -66,6 +66,16 @@ def _counts(index: npt.NDArray[Any], size: int) -> npt.NDArray[np.int64]:
         found = cv2.calcHist([np.ascontiguousarray(index)], [0], None, [size], [0, size])
         return found.ravel().astype(np.int64)
     return np.bincount(index.ravel(), minlength=size)
+
+
+def _looked_up(table: npt.NDArray[np.uint16], index: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
+    """``table[index]`` for ``index`` of 8 or 16 bits within the table."""
+    whole = np.zeros(1 << 8 * index.dtype.itemsize, np.uint16)
+    whole[: len(table)] = table
+    try:
+        return np.asarray(cv2.LUT(np.ascontiguousarray(index), whole))
+    except cv2.error:  # OpenCV before 5 looks up 8 bits only
+        return whole.take(index)
 
 
 def spread(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
@@ -79,7 +89,7 @@ def spread(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
         index = pixels if not low else (pixels.astype(np.int32) - low).astype(np.uint16)
         size = 1 << 8 * pixels.dtype.itemsize
         table = _percentile(np.arange(low, low + size, dtype=np.float64), _counts(index, size))
-        return np.round(table * FULL).astype(np.uint16)[index]
+        return _looked_up(np.round(table * FULL).astype(np.uint16), index)
     if pixels.dtype.kind not in "iuf" or not np.isfinite(pixels).all():
         raise ValueError("not finite numbers")
     step = max(1, pixels.size // _SAMPLE) | 1  # odd: an even step would see every second column only
