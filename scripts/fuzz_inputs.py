@@ -327,8 +327,8 @@ def _png_chunk(data: bytes, rng: random.Random, others: list[Source]) -> bytes:
     chosen = rng.choice(chunks)
     if chosen[0] == b"IDAT" and rng.randrange(2):
         try:
-            plain = rng.choice(_BYTES)(zlib.decompress(chosen[1]), rng, others)
-            chosen[1] = zlib.compress(plain * rng.choice((1, 1, 1000)))
+            plain = rng.choice(_BYTES)(zlib.decompress(chosen[1])[:LARGEST], rng, others)
+            chosen[1] = zlib.compress(plain * rng.choice((1, 1, 100)), 1)
         except zlib.error:
             pass
     else:
