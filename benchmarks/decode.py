@@ -7,8 +7,8 @@ where it is there, and every FOLDER. A file counts when it has Pixel Data that p
 stored frames come out (:func:`anonymize.dicom.frames.stored_frames`), and what a corpus of radiographs makes of the file
 (:func:`vlp.corpus.decode.decode`), which refuses colour and series of frames by name.
 
-Second decoders: gdcm, pylibjpeg and Pillow through pydicom's plug-ins for the first frame of compressed files; gdcm's own reader for
-uncompressed ones. Values are compared within Bits Stored, on lossy files too.
+Second decoders: gdcm, pylibjpeg and Pillow through pydicom's plug-ins for the first frame of compressed files; gdcm's own
+reader for uncompressed ones. Values are compared within Bits Stored, on lossy files too.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from anonymize.dicom.codestream import bare_stream, coded_size
-from anonymize.dicom.watched import within
+from anonymize.dicom.watched import TookTooLong, within
 
 MAX_PIXELS = 1 << 26  # of a frame; the largest film scans and stitched spines have a third of it
 _MAX_TOTAL = 1 << 28  # of all frames that are held at once
@@ -60,8 +60,10 @@ _LOSSY_JPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 _MAY_SPIN = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
 _LEAST_SPEED = 4e6  # samples a second of processor time, a tenth of what CharLS needs on films
 _SIGNED = {1: np.int8, 2: np.int16, 4: np.int32}
-# pydicom's plug-ins behind imagecodecs; on damaged frames gdcm aborts the process, pyjpegls hangs, pylibjpeg-rle panics
-_PLUGINS = ("pylibjpeg", "pillow")
+# pydicom's plug-ins behind imagecodecs. On damaged frames gdcm aborts the process, pyjpegls spins and pylibjpeg-rle panics;
+# pylibjpeg reads JPEG through a package under the GPL, if somebody has installed that.
+_PLUGINS = ("pillow",)
+_PLUGINS_JPEG2000 = ("pylibjpeg", "pillow")
 
 
 class BadFrame(ValueError):
@@ -204,6 +206,8 @@ def _decoded(frame: bytes, ds: Dataset, syntax: UID, sizes: Layout) -> tuple[npt
     if syntax in _CODECS:
         try:
             return _by_imagecodecs(frame, syntax, sizes), "imagecodecs"
+        except TookTooLong:
+            raise
         except Exception:  # every codec raises its own types; pydicom's plug-ins may read what this one refuses
             pass
     single = Dataset()
@@ -280,7 +284,7 @@ def _by_pydicom(ds: Dataset, syntax: UID, sizes: Layout, index: int) -> npt.NDAr
     if not syntax.is_encapsulated:
         return np.asarray(pixel_array(ds, index=index, raw=True, correct_unused_bits=sizes.signed))
     refusal: Exception = BadFrame("no decoder for this transfer syntax")
-    for plugin in _PLUGINS:
+    for plugin in _PLUGINS_JPEG2000 if _CODECS.get(syntax) is imagecodecs.jpeg2k_decode else _PLUGINS:
         if plugin in get_decoder(syntax).available_plugins:
             try:
                 return np.asarray(
