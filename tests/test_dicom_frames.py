@@ -105,6 +105,7 @@ def _check_values(path: Path) -> None:
     whole = stored_frames(ds)
     assert np.array_equal(whole[0], found)
     assert len(whole) == int(ds.get("NumberOfFrames") or 1)
+    assert found.dtype.isnative
     mask = (1 << int(ds.BitsStored)) - 1
     for name, expected in _second(ds):
         assert np.array_equal(found.astype(np.int64) & mask, expected.astype(np.int64) & mask), name

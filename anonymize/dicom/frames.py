@@ -282,7 +282,8 @@ def _by_pydicom(ds: Dataset, syntax: UID, sizes: Layout, index: int) -> npt.NDAr
         named.file_meta.TransferSyntaxUID = syntax
         ds = named
     if not syntax.is_encapsulated:
-        return np.asarray(pixel_array(ds, index=index, raw=True, correct_unused_bits=sizes.signed))
+        array = np.asarray(pixel_array(ds, index=index, raw=True, correct_unused_bits=sizes.signed))
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
     refusal: Exception = BadFrame("no decoder for this transfer syntax")
     for plugin in _PLUGINS_JPEG2000 if _CODECS.get(syntax) is imagecodecs.jpeg2k_decode else _PLUGINS:
         if plugin in get_decoder(syntax).available_plugins:

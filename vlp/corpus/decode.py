@@ -266,7 +266,7 @@ def _numpy(data: bytes) -> Decoded:
         raise
     except Exception:  # the header is Python source, and a damaged one raises what its parser raises
         raise Undecodable("truncated_image", "The NPY file is damaged or holds objects; write plain numbers.") from None
-    return _plain(np.ascontiguousarray(array), "array", "numpy")
+    return _plain(np.ascontiguousarray(array, dtype.newbyteorder("=")), "array", "numpy")
 
 
 def _plain(array: npt.NDArray[Any], photometric: str, decoder: str) -> Decoded:
