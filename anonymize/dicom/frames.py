@@ -33,20 +33,12 @@ _MOST_PER_BYTE = 4096  # samples that a byte of a compressed frame may stand for
 _MOST_PER_RLE_BYTE = 64  # PS3.5 G.3: two bytes make 128 at most
 _ALLOCATED = (1, 8, 16, 32, 64)
 
-
-def _lossless_jpeg(frame: bytes) -> Any:
-    """libjpeg-turbo is a third faster than liblj92 and lacks some of its predictors and precisions."""
-    try:
-        return imagecodecs.jpeg8_decode(frame)
-    except imagecodecs.Jpeg8Error:
-        return imagecodecs.ljpeg_decode(frame)
-
-
+# not imagecodecs.jpeg_decode or ljpeg_decode: liblj92 behind them writes past its memory on damaged frames
 _CODECS: dict[str, Callable[[bytes], Any]] = {
-    "1.2.840.10008.1.2.4.50": imagecodecs.jpeg_decode,
-    "1.2.840.10008.1.2.4.51": imagecodecs.jpeg_decode,
-    "1.2.840.10008.1.2.4.57": _lossless_jpeg,
-    "1.2.840.10008.1.2.4.70": _lossless_jpeg,
+    "1.2.840.10008.1.2.4.50": imagecodecs.jpeg8_decode,
+    "1.2.840.10008.1.2.4.51": imagecodecs.jpeg8_decode,
+    "1.2.840.10008.1.2.4.57": imagecodecs.jpeg8_decode,
+    "1.2.840.10008.1.2.4.70": imagecodecs.jpeg8_decode,
     "1.2.840.10008.1.2.4.80": imagecodecs.jpegls_decode,
     "1.2.840.10008.1.2.4.81": imagecodecs.jpegls_decode,
     "1.2.840.10008.1.2.4.90": imagecodecs.jpeg2k_decode,
