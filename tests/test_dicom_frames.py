@@ -313,3 +313,23 @@ def test_nothing_under_the_gpl_and_no_plugin_that_crashes_is_used(monkeypatch: p
             stored_frame(encapsulated(syntax, [frame], (30, 26)))
         assert set(asked) <= ({"pylibjpeg", "pillow"} if jpeg_2000 else {"pillow"})
         asked.clear()
+
+
+@pytest.mark.parametrize("bits", range(2, 17))
+def test_lossless_jpeg_of_every_precision_and_predictor(bits: int) -> None:
+    pixels = np.random.default_rng(bits).integers(0, 2**bits, (33, 29)).astype(np.uint8 if bits <= 8 else np.uint16)
+    for predictor in range(1, 8):
+        frame = imagecodecs.jpeg8_encode(pixels, lossless=True, predictor=predictor, bitspersample=bits)
+        found, decoder = stored_frame(encapsulated("1.2.840.10008.1.2.4.57", [bytes(frame)], (33, 29), bits))
+        assert np.array_equal(found, pixels)
+        assert decoder == "imagecodecs"
+
+
+def test_a_lossless_jpeg_with_a_damaged_table_does_not_end_the_process() -> None:
+    """liblj92, which imagecodecs asks where libjpeg refuses, writes past its memory on it (scripts/fuzz_decode.py)."""
+    path = Path(pydicom.__file__).parent / "data" / "test_files" / "SC_rgb_jpeg_gdcm.dcm"
+    ds = pydicom.dcmread(path)
+    frame = next(generate_frames(ds.PixelData, number_of_frames=1))
+    ds.PixelData = encapsulate([frame[:36] + frame[37:]], has_bot=False)
+    with pytest.raises(Exception):  # noqa: B017, PT011 - of whoever was asked last
+        stored_frame(ds)
