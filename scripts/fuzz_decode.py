@@ -30,6 +30,7 @@ from pathlib import Path
 
 import cv2
 import fuzz_inputs
+import fuzz_sources
 import pydicom
 
 from anonymize.dicom.config import DicomConfig
@@ -92,7 +93,7 @@ class Target:
             return
 
 
-def _child(worker: Worker, start: int, options: argparse.Namespace, sources: list[fuzz_inputs.Source]) -> None:
+def _child(worker: Worker, start: int, options: argparse.Namespace, sources: list[fuzz_sources.Source]) -> None:
     """Run the inputs ``start``, ``start + workers`` and so on."""
     resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, _ADDRESS_SPACE))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -140,7 +141,7 @@ def _found(options: argparse.Namespace, index: int, name: str, what: str, detail
         stream.write("\n")
 
 
-def _start(worker: Worker, start: int, options: argparse.Namespace, sources: list[fuzz_inputs.Source]) -> None:
+def _start(worker: Worker, start: int, options: argparse.Namespace, sources: list[fuzz_sources.Source]) -> None:
     worker.since, worker.seen = time.monotonic(), -1
     worker.pid = os.fork()
     if not worker.pid:
@@ -157,7 +158,7 @@ def _busy_seconds(pid: int) -> float:
 
 def run(options: argparse.Namespace) -> dict[str, object]:
     """The whole run; returns its counts."""
-    sources = fuzz_inputs.sources()
+    sources = fuzz_sources.sources()
     Path(options.findings).write_text("")
     began = time.monotonic()
     workers = []
@@ -196,7 +197,7 @@ def run(options: argparse.Namespace) -> dict[str, object]:
     return _counts(workers, began, options)
 
 
-def _name(sources: list[fuzz_inputs.Source], seed: int, index: int) -> str:
+def _name(sources: list[fuzz_sources.Source], seed: int, index: int) -> str:
     return fuzz_inputs.make(sources, seed, index)[0].name
 
 
@@ -230,11 +231,11 @@ def main() -> int:
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     if options.write:
-        data = fuzz_inputs.make(fuzz_inputs.sources(), options.seed, int(options.write[0]))[1]
+        data = fuzz_inputs.make(fuzz_sources.sources(), options.seed, int(options.write[0]))[1]
         Path(options.write[1]).write_bytes(data)
         return 0
     if options.again is not None:
-        source, data = fuzz_inputs.make(fuzz_inputs.sources(), options.seed, options.again)
+        source, data = fuzz_inputs.make(fuzz_sources.sources(), options.seed, options.again)
         print(source.name, len(data), "bytes", flush=True)
         faulthandler.enable()
         with tempfile.TemporaryDirectory() as folder:

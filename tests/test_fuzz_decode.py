@@ -58,8 +58,9 @@ def test_an_input_is_made_again_from_its_numbers(tmp_path: Path) -> None:
     sys.path.insert(0, str(SCRIPTS))
     try:
         import fuzz_inputs
+        import fuzz_sources
     finally:
         sys.path.remove(str(SCRIPTS))
-    sources = fuzz_inputs.sources()
+    sources = fuzz_sources.sources()
     assert {s.kind for s in sources} == {"dicom", "png", "jpeg", "tiff", "npy"}
     assert [fuzz_inputs.make(sources, 1, n) for n in range(30)] == [fuzz_inputs.make(sources, 1, n) for n in range(30)]

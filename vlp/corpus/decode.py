@@ -246,7 +246,7 @@ def _has_second_picture(image: Image.Image) -> bool:
 
 def _covered(image: Image.Image) -> int:
     """Pixels for which the directory names a place in the file."""
-    boxes = [tile[1] for tile in image.tile]
+    boxes = [tile[1] for tile in getattr(image, "tile", ())]
     return sum((box[2] - box[0]) * (box[3] - box[1]) for box in boxes if box)
 
 

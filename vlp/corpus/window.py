@@ -73,7 +73,7 @@ def _looked_up(table: npt.NDArray[np.uint16], index: npt.NDArray[Any]) -> npt.ND
     whole = np.zeros(1 << 8 * index.dtype.itemsize, np.uint16)
     whole[: len(table)] = table
     try:
-        return np.asarray(cv2.LUT(np.ascontiguousarray(index), whole))
+        return np.asarray(cv2.LUT(np.ascontiguousarray(index), whole), np.uint16)
     except cv2.error:  # OpenCV before 5 looks up 8 bits only
         return whole.take(index)
 
