@@ -78,7 +78,7 @@ def _films() -> list[Source]:
             ds = _object(pixels, bits, str(ExplicitVRLittleEndian), 1)
             ds.PixelData = pixels.astype("<u2").tobytes() if bits > 8 else pixels.astype(np.uint8).tobytes()
             if syntax == RLELossless:
-                ds.compress(RLELossless)
+                ds.compress(RLELossless, generate_instance_uid=False)
             ds.file_meta.TransferSyntaxUID = pydicom.uid.UID(syntax)
             found.append(Source(f"film-{syntax}-{bits}", "dicom", _content(ds)))
     return found
