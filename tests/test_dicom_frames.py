@@ -196,6 +196,16 @@ def test_a_file_without_meta_information_is_read_by_its_encoding() -> None:
     assert np.array_equal(stored_frame(bare)[0], expected)
 
 
+def test_single_bits_run_on_from_frame_to_frame() -> None:
+    """Three frames of 5 x 5 bits are 75 bits: 10 bytes, not 12."""
+    bits = np.random.default_rng(0).integers(0, 2, (3, 5, 5)).astype(np.uint8)
+    ds = instance(pixels=film((5, 5)))
+    ds.NumberOfFrames, ds.BitsAllocated, ds.BitsStored, ds.HighBit = 3, 1, 1, 0
+    ds.PixelData = np.packbits(bits.ravel(), bitorder="little").tobytes()
+    assert len(ds.PixelData) == 10
+    assert np.array_equal(stored_frames(ds), bits)
+
+
 def test_a_frame_states_its_size() -> None:
     pixels = film((30, 26))
     for encode in ENCODERS.values():

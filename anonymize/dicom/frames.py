@@ -83,10 +83,9 @@ class Layout:
         """Of one frame as an array."""
         return (self.rows, self.columns, self.samples) if self.samples > 1 else (self.rows, self.columns)
 
-    @property
-    def frame_bytes(self) -> int:
-        """Of one native frame; bits packed where Bits Allocated is 1."""
-        return -(-self.rows * self.columns * self.samples * self.allocated // 8)
+    def native_bytes(self, frames: int) -> int:
+        """Of so many uncompressed frames, which follow each other without a gap, single bits too (PS3.5 8.1.1)."""
+        return -(-self.rows * self.columns * self.samples * self.allocated * frames // 8)
 
 
 def layout(ds: Dataset) -> Layout:
@@ -185,7 +184,7 @@ def _native(ds: Dataset, syntax: UID, sizes: Layout, index: int) -> npt.NDArray[
 
 def _native_bytes(ds: Dataset, sizes: Layout, index: int) -> int:
     """Bytes that must be there for frame ``index``; 4:2:2 holds two of three samples (PS3.3 C.7.6.3.1.2)."""
-    size = sizes.frame_bytes * (index + 1)
+    size = sizes.native_bytes(index + 1)
     return size // 3 * 2 if ds.get("PhotometricInterpretation") == "YBR_FULL_422" else size
 
 
