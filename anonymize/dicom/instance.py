@@ -18,7 +18,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from anonymize.dicom import bitstream, header, ocr, pixels
 from anonymize.dicom.config import DicomConfig
-from anonymize.dicom.frames import stored_frame
+from anonymize.dicom.frames import stored_frames
 from anonymize.dicom.mapping import Pair, pairs_of
 from anonymize.files import open_atomic
 from anonymize.keys import Keys
@@ -146,7 +146,7 @@ def _decode(ds: Dataset) -> npt.NDArray[Any]:
             expected = ds.Rows * ds.Columns * (ds.BitsAllocated // 8) * count
             if len(ds.PixelData) < expected:
                 raise Refused("truncated_dicom")
-        found = _decoded(ds)
+        found = stored_frames(ds)
     except Refused:
         raise
     except EOFError:
@@ -154,12 +154,6 @@ def _decode(ds: Dataset) -> npt.NDArray[Any]:
     except Exception:
         raise Refused("corrupt_pixels") from None
     return found
-
-
-def _decoded(ds: Dataset) -> npt.NDArray[Any]:
-    """All frames [N, H, W]."""
-    count = int(ds.get("NumberOfFrames", 1) or 1)
-    return np.stack([stored_frame(ds, index, count=count)[0] for index in range(count)])
 
 
 def _judge(ds: Dataset, frames: npt.NDArray[Any], config: DicomConfig) -> tuple[str, list[tuple[pixels.Box, ...]]]:

@@ -1,13 +1,14 @@
 """Bytes to pixels: DICOM, PNG, JPEG, TIFF and NPY. What a file is follows from its content, not from its name.
 
-Compressed DICOM goes to imagecodecs first, then to pydicom with every plug-in installed (gdcm, pylibjpeg, pyjpegls); see
-:mod:`anonymize.dicom.frames` and docs/prepare.md for figures.
+Compressed DICOM goes to imagecodecs first, then to pydicom's plug-ins; see :mod:`anonymize.dicom.frames` and docs/prepare.md
+for figures. Sizes are checked against the data before anything is allocated.
 """
 
 from __future__ import annotations
 
 import io
 import logging
+import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +21,13 @@ import pydicom
 from PIL import Image, ImageOps, UnidentifiedImageError
 from pydicom.dataset import FileDataset
 
-from anonymize.dicom.frames import stored_frame
+from anonymize.dicom.frames import MAX_PIXELS, BadFrame, TooLarge, stored_frame, transfer_syntax
 from vlp.corpus.window import display, spread
 
-MAX_PIXELS = 200_000_000  # more is a broken header or an attack, not a radiograph
+_SMALL = 1 << 20  # samples that any file may hold
+# samples that one byte may stand for: deflate makes 1,032 bytes of one and a JPEG block needs two bits; LZW runs are longer
+_MOST_PER_BYTE = {"TIFF": 4096}
+_MOST_PER_BYTE_ELSE = 1100
 _COLOUR_STEP = 24  # difference between channels that compression of a gray image does not make
 _COLOUR_PART = 0.02  # of the pixels: more is a colour image, less a coloured mark on a radiograph
 
@@ -53,8 +57,8 @@ def decode(path: Path) -> Decoded:
     """Read one image file.
 
     Raises:
-        Undecodable: with reason missing_file, empty_file, not_an_image, no_pixels, truncated_image, undecodable,
-            multi_frame, colour_image or image_too_large.
+        Undecodable: with reason missing_file, empty_file, not_an_image, no_pixels, float_pixels, truncated_image,
+            undecodable, multi_frame, colour_image or image_too_large.
     """
     try:
         data = path.read_bytes()
@@ -93,6 +97,8 @@ def _read_dicom(data: bytes, force: bool) -> Decoded:
     rows, columns = int(ds.get("Rows") or 0), int(ds.get("Columns") or 0)
     if force and not ds.get("SOPClassUID") and not rows:
         raise Undecodable("not_an_image", "The file is neither DICOM nor PNG, JPEG, TIFF or NPY.")
+    if "FloatPixelData" in ds or "DoubleFloatPixelData" in ds:
+        raise Undecodable("float_pixels", "The pixels are fractions, as of a measured map; leave it out of the export.")
     if "PixelData" not in ds:
         if rows and columns:
             raise Undecodable("truncated_image", "The file has no pixels where its header says so; export it again.")
@@ -114,15 +120,16 @@ def _check_shape(ds: FileDataset, rows: int, columns: int) -> None:
     if rows < 1 or columns < 1:
         raise Undecodable("undecodable", "The header gives no image size; export the file again.")
     if rows * columns > MAX_PIXELS:
-        raise Undecodable("image_too_large", f"The header claims more than {MAX_PIXELS} pixels.")
+        raise _too_large()
 
 
 def _frame(ds: FileDataset) -> tuple[npt.NDArray[Any], str]:
     try:
         return stored_frame(ds)
+    except TooLarge:
+        raise Undecodable("image_too_large", "The header claims more pixels than the data can hold.") from None
     except Exception as error:  # every plug-in raises its own types
-        short = not ds.file_meta.get("TransferSyntaxUID") or not ds.file_meta.TransferSyntaxUID.is_encapsulated
-        if short and isinstance(error, ValueError):
+        if isinstance(error, BadFrame) and not transfer_syntax(ds).is_encapsulated:
             raise Undecodable("truncated_image", "The file has fewer pixels than it claims; export it again.") from None
         raise Undecodable("undecodable", "No decoder can read the pixels; export the file uncompressed.") from None
 
@@ -133,6 +140,9 @@ def _within_bits(stored: npt.NDArray[Any], ds: FileDataset) -> tuple[npt.NDArray
         raise Undecodable("undecodable", "The pixels are not whole numbers, which no radiograph in clinical use has.")
     bits = int(ds.get("BitsStored") or stored.dtype.itemsize * 8)
     signed = np.issubdtype(stored.dtype, np.signedinteger)
+    shift = int(ds.get("HighBit") or 0) + 1 - bits
+    if not signed and 0 < shift < 16 and not (stored & ((1 << shift) - 1)).any():
+        stored = stored >> shift  # values at the upper end of the word, as the standard allowed before 1998
     if not signed and _has_embedded_overlay(ds):
         stored = stored & np.array((1 << bits) - 1, stored.dtype)
     high, low = int(stored.max()), int(stored.min())
@@ -190,29 +200,73 @@ def _picture(data: bytes) -> Decoded:
         warnings.simplefilter("ignore")
         try:
             with Image.open(io.BytesIO(data)) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise Undecodable("image_too_large", f"The header claims more than {MAX_PIXELS} pixels.")
-                if getattr(image, "n_frames", 1) > 1:
+                if _claims_too_much(image, len(data)):
+                    raise _too_large()
+                if _has_second_picture(image):
                     raise Undecodable("multi_frame", "The file holds several pictures; split it or leave it out.")
+                if image.format == "TIFF" and _covered(image) < image.width * image.height:
+                    raise ValueError("strips are missing")  # Pillow would leave them black
                 image.load()
                 mode = image.mode
                 upright = ImageOps.exif_transpose(image)
                 if mode in ("P", "PA", "LA", "RGBA", "CMYK", "YCbCr", "1"):
                     upright = upright.convert("L" if mode in ("1", "LA") else "RGB")
                 array = np.asarray(upright)
-        except (UnidentifiedImageError, Image.DecompressionBombError):
+        except (Undecodable, MemoryError):
+            raise
+        except Image.DecompressionBombError:
+            raise _too_large() from None
+        except UnidentifiedImageError:
             raise Undecodable("undecodable", "The picture's header is damaged; export it again.") from None
-        except (OSError, SyntaxError, ValueError, EOFError):
+        except Exception:  # Pillow's readers raise OSError and SyntaxError, and on damaged tags whatever they hit first
             raise Undecodable("truncated_image", "The picture is damaged or cut off; export it again.") from None
     return _plain(array, mode, "pillow")
 
 
-def _numpy(data: bytes) -> Decoded:
+def _too_large() -> Undecodable:
+    return Undecodable(
+        "image_too_large", f"The header claims more than {MAX_PIXELS} pixels, or than the file can hold."
+    )
+
+
+def _claims_too_much(image: Image.Image, size: int) -> bool:
+    """Whether the picture has more pixels than a radiograph, or more than a file of ``size`` bytes can hold."""
+    pixels, bands = image.width * image.height, len(image.getbands())
+    most = _MOST_PER_BYTE.get(image.format or "", _MOST_PER_BYTE_ELSE)
+    return pixels * (1 if bands < 3 else 2) > MAX_PIXELS or pixels * bands > max(_SMALL, most * size)
+
+
+def _has_second_picture(image: Image.Image) -> bool:
     try:
-        array = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OSError):
+        image.seek(1)
+    except EOFError:
+        return False
+    return True
+
+
+def _covered(image: Image.Image) -> int:
+    """Pixels for which the directory names a place in the file."""
+    boxes = [tile[1] for tile in getattr(image, "tile", ())]
+    return sum((box[2] - box[0]) * (box[3] - box[1]) for box in boxes if box)
+
+
+def _numpy(data: bytes) -> Decoded:
+    stream = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, by_column, dtype = read(stream)
+        count = math.prod(shape)
+        if dtype.hasobject or count < 1 or min(shape, default=0) < 1:
+            raise ValueError("no plain numbers")
+        if count > 3 * MAX_PIXELS:
+            raise _too_large()
+        array = np.frombuffer(data, dtype, count, stream.tell()).reshape(shape, order="F" if by_column else "C")
+    except Undecodable:
+        raise
+    except Exception:  # the header is Python source, and a damaged one raises what its parser raises
         raise Undecodable("truncated_image", "The NPY file is damaged or holds objects; write plain numbers.") from None
-    return _plain(np.asarray(array), "array", "numpy")
+    return _plain(np.ascontiguousarray(array, dtype.newbyteorder("=")), "array", "numpy")
 
 
 def _plain(array: npt.NDArray[Any], photometric: str, decoder: str) -> Decoded:
@@ -227,9 +281,11 @@ def _plain(array: npt.NDArray[Any], photometric: str, decoder: str) -> Decoded:
     if array.ndim != 2 or not array.size:
         raise Undecodable("multi_frame", "The file holds no single plane of pixels; split it or leave it out.")
     if array.size > MAX_PIXELS:
-        raise Undecodable("image_too_large", f"The file has more than {MAX_PIXELS} pixels.")
+        raise _too_large()
     if array.dtype == np.uint8:
         return Decoded(array, None, photometric, "stored", decoder, 8)
-    if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
-        raise Undecodable("undecodable", "The file's values are not finite numbers.")
-    return Decoded(spread(array), None, photometric, "percentile", decoder, array.dtype.itemsize * 8)
+    try:
+        pixels = spread(array)
+    except ValueError:
+        raise Undecodable("undecodable", "The file's values are not finite numbers.") from None
+    return Decoded(pixels, None, photometric, "percentile", decoder, array.dtype.itemsize * 8)

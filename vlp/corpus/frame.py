@@ -26,7 +26,9 @@ class Square(NamedTuple):
 
 _THUMBNAIL = 256  # border search runs on an image this large
 _FLAT = 10.0  # of 255: the range within a line that counts as flat (noise of an area-averaged border)
-_NEAR = 14.0  # of 255: how near a border line must be to black, to white or to the outermost line
+_NEAR = 14.0  # of 255: how near a border line must be to the darkest or to the brightest of the image
+_PENUMBRA = 0.1  # of a side: the widest soft edge of a white border
+_NOISE = 4.0  # of 255: by how much a pixel of a soft edge may be brighter than its neighbour on the border's side
 _BODY_LINE = 0.05  # of a line that must be bright for it to be body
 _KEPT_BODY = 0.05  # of the area: less than this is no body but a spot
 _KEPT_PART = 0.2  # of the area: less left than this, and the "border" was the image
@@ -35,25 +37,26 @@ _KEPT_PART = 0.2  # of the area: less left than this, and the "border" was the i
 def content_box(pixels: npt.NDArray[Any]) -> tuple[int, int, int, int]:
     """The image without flat border: ``top, bottom, left, right`` as slice ends.
 
-    A border line is flat from end to end and black or white, as shutter, collimator or unexposed film leave it. A line
-    that a lead marker crosses is not flat, so markers stay. Lines are taken off the four sides in turn until none is
-    flat; nothing is cut where hardly anything would be left. Only whole lines of a thumbnail are cut,
-    and one more where a white border ends.
+    A border line is flat from end to end and as dark or as bright as the image gets, as shutter, collimator or unexposed
+    film leave it. A line that a lead marker crosses is not flat, so markers stay. Lines are taken off the four sides in
+    turn until none is flat; nothing is cut where hardly anything would be left. Only whole lines of a thumbnail are cut,
+    and with a white border its soft edge, which would frame the image.
     """
     height, width = pixels.shape
     step = max(1.0, max(height, width) / _THUMBNAIL)
     small = shrunk(pixels, (max(1, round(width / step)), max(1, round(height / step)))).astype(np.float32)
     small *= 255.0 / (65535.0 if pixels.dtype == np.uint16 else 255.0)
+    ends = float(small.min()), float(small.max())
     top, bottom, left, right = 0, small.shape[0], 0, small.shape[1]
     moved = True
     while moved and bottom - top > 2 and right - left > 2:
         moved = False
         inside = small[top:bottom, left:right]
         counts = (
-            _border_lines(inside),
-            _border_lines(inside[::-1]),
-            _border_lines(inside.T),
-            _border_lines(inside.T[::-1]),
+            _border_lines(inside, ends),
+            _border_lines(inside[::-1], ends),
+            _border_lines(inside.T, ends),
+            _border_lines(inside.T[::-1], ends),
         )
         for side, count in enumerate(counts):
             # one side at a time: its border can hide that of the others
@@ -64,11 +67,6 @@ def content_box(pixels: npt.NDArray[Any]) -> tuple[int, int, int, int]:
                 break
     if (bottom - top) * (right - left) < _KEPT_PART * small.size:
         return 0, height, 0, width
-    # the line where a white border ends is part border: left in, it would frame the image
-    top += bool(top and small[top - 1, left:right].mean() > 127)
-    bottom -= bool(bottom < small.shape[0] and small[bottom, left:right].mean() > 127)
-    left += bool(left and small[top:bottom, left - 1].mean() > 127)
-    right -= bool(right < small.shape[1] and small[top:bottom, right].mean() > 127)
     scale_y, scale_x = height / small.shape[0], width / small.shape[1]
     return (
         int(top * scale_y),
@@ -78,17 +76,32 @@ def content_box(pixels: npt.NDArray[Any]) -> tuple[int, int, int, int]:
     )
 
 
-def _border_lines(image: npt.NDArray[np.float32]) -> int:
-    """How many rows from the first on are border.
+def _border_lines(image: npt.NDArray[np.float32], ends: tuple[float, float]) -> int:
+    """How many rows from the first on are border; ``ends`` are the darkest and the brightest of the whole image.
 
     Where a black border meets a white one, the area mean makes one flat gray row between them; it counts too.
     """
-    low, high = image.min(axis=1), image.max(axis=1)
+    inner = image[:, 2:-2] if image.shape[1] > 4 else image  # in its corners a border meets those of other sides
+    low, high = inner.min(axis=1), inner.max(axis=1)
     flat = high - low <= _FLAT
-    border = flat & ((high <= _NEAR) | (low >= 255 - _NEAR))
+    border = flat & ((high <= ends[0] + _NEAR) | (low >= ends[1] - _NEAR))
     between = flat[1:-1] & border[:-2] & border[2:]
     border[1:-1] |= between
-    return int(np.argmin(border)) if not border.all() else 0
+    count = int(np.argmin(border)) if not border.all() else 0
+    return count + (_soft_edge(image, count) if count and low[count - 1] > 127 else 0)
+
+
+def _soft_edge(image: npt.NDArray[np.float32], first: int) -> int:
+    """How many rows from ``first`` on fade from white: most of it darker than the row before and nothing brighter."""
+    widest = min(len(image) - 1, first + max(1, round(_PENUMBRA * len(image))))
+    for row in range(first, widest):
+        before, line = image[row - 1], image[row]
+        fall = float(np.median(before - line))
+        if fall < 0.5 or (line > before + _NOISE).any():
+            return row - first
+        if line.mean() < 127:  # down to middle gray
+            return row - first + (fall > 2 * _FLAT)  # the row in which a sharp edge lies
+    return widest - first
 
 
 def working_image(
@@ -114,16 +127,14 @@ def working_image(
 
 
 def shrunk(pixels: npt.NDArray[Any], shape: tuple[int, int]) -> npt.NDArray[Any]:
-    """``pixels`` [H, W] at (width, height) ``shape``, not larger: the area mean, first by the whole number that fits.
+    """``pixels`` [H, W] at (width, height) ``shape``, not larger: the area mean, first by halves as often as they fit.
 
-    OpenCV takes means over whole pixels five times as fast as over parts of them. Up to a factor less one line at the
-    right and the lower edge falls off the grid of whole pixels.
+    OpenCV takes means of two by two pixels ten times as fast as over parts of pixels. A last line without a partner at
+    the right or the lower edge is left out.
     """
     height, width = pixels.shape
-    whole = min(width // max(1, shape[0]), height // max(1, shape[1]))
-    if whole > 1:
-        pixels = pixels[: height // whole * whole, : width // whole * whole]
-        pixels = cv2.resize(pixels, (width // whole, height // whole), interpolation=cv2.INTER_AREA)
+    while (width := width // 2) >= shape[0] and (height := height // 2) >= shape[1]:
+        pixels = cv2.resize(pixels[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(pixels, shape, interpolation=cv2.INTER_AREA))
 
 

@@ -13,12 +13,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
-from pydicom.pixels.processing import apply_modality_lut, apply_voi
+
+from vlp.corpus.grayscale import Grayscale, Values, grayscale
 
 FULL = 65535
+_SAMPLE = 1 << 20  # pixels from which the percentiles of a large image of fractions are taken
 PERCENTILES = (0.5, 99.5)
 # below this part of the pixels strictly between black and white, a window says nothing about this image
 _LEAST_INSIDE = 0.03
+_LEAST_RANGE = 0.05  # of black to white: a window that leaves less to all values together was never meant
 # one stored value held by more than this part of the pixels is border, shutter or air, not anatomy
 _BORDER_PART = 0.03
 
@@ -30,30 +33,31 @@ def display(stored: Stored, ds: Dataset, bits: int) -> tuple[npt.NDArray[np.uint
 
     Args:
         stored: [H, W] integers, the values as stored.
-        ds: its data set; only look-up tables, windows, padding and photometric interpretation are read.
+        ds: its data set; only what :func:`vlp.corpus.grayscale.grayscale` names is read.
         bits: of a stored value; values are within them.
 
     Returns:
         uint16 [H, W] over 0-65535 with air at 0, and the path taken: voi_lut, window_linear, window_linear_exact,
-        window_sigmoid, percentile (no window in the file) or percentile_bad_window.
+        window_sigmoid, percentile (no window in the file), percentile_bad_window (one that says nothing of this image)
+        or percentile_bad_rescale (modality values that cannot be known).
     """
     signed = np.issubdtype(stored.dtype, np.signedinteger)
+    gray = grayscale(ds, signed)
     low = -(1 << (bits - 1)) if signed else 0
     index = stored if not signed and bits <= 16 else (stored.astype(np.int32) - low).astype(np.uint16)
     counts = _counts(index, 1 << bits)
-    padding = _padding(ds, low, bits)
+    padding = slice(0, 0)
+    if gray.padding is not None:
+        padding = slice(*(max(0, min(1 << bits, end)) for end in (gray.padding[0] - low, gray.padding[1] - low + 1)))
     counts[padding] = 0
-    values = np.arange(low, low + (1 << bits), dtype=np.int16 if signed and bits <= 16 else np.int32)
-    modality = np.asarray(apply_modality_lut(values, ds), np.float64)
-    table, path = _voi(modality, ds)
-    if table is not None and _inside(table, counts) < _LEAST_INSIDE:
-        table, path = None, "percentile_bad_window"
+    modality = gray.to_modality(np.arange(low, low + (1 << bits), dtype=np.float64))
+    table, path = _voi(modality, gray, counts)
     if table is None:
         table = _percentile(modality, counts)
-    if ds.get("PhotometricInterpretation") == "MONOCHROME1":
+    if gray.inverse:
         table = 1.0 - table
     table[padding] = 0.0
-    return np.round(table * FULL).astype(np.uint16)[index], path
+    return _looked_up(np.round(table * FULL).astype(np.uint16), index), path
 
 
 def _counts(index: npt.NDArray[Any], size: int) -> npt.NDArray[np.int64]:
@@ -64,14 +68,43 @@ def _counts(index: npt.NDArray[Any], size: int) -> npt.NDArray[np.int64]:
     return np.bincount(index.ravel(), minlength=size)
 
 
+def _looked_up(table: npt.NDArray[np.uint16], index: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
+    """``table[index]`` for ``index`` of 8 or 16 bits within the table."""
+    whole = np.zeros(1 << 8 * index.dtype.itemsize, np.uint16)
+    whole[: len(table)] = table
+    try:
+        return np.asarray(cv2.LUT(np.ascontiguousarray(index), whole), np.uint16)
+    except cv2.error:  # OpenCV before 5 looks up 8 bits only
+        return whole.take(index)
+
+
 def spread(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
-    """Any real-valued image [H, W] without window over 0-65535 by percentiles, borders left out."""
-    values, inverse = np.unique(pixels, return_inverse=True)
-    table = _percentile(values.astype(np.float64), np.bincount(inverse.ravel()))
-    return np.round(table * FULL).astype(np.uint16)[inverse].reshape(pixels.shape)
+    """Any real-valued image [H, W] without window over 0-65535 by percentiles, borders left out.
+
+    Raises:
+        ValueError: not numbers, or some that are not finite or too far apart to subtract.
+    """
+    if pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= 2:
+        low = int(np.iinfo(pixels.dtype).min)
+        index = pixels if not low else (pixels.astype(np.int32) - low).astype(np.uint16)
+        size = 1 << 8 * pixels.dtype.itemsize
+        table = _percentile(np.arange(low, low + size, dtype=np.float64), _counts(index, size))
+        return _looked_up(np.round(table * FULL).astype(np.uint16), index)
+    if pixels.dtype.kind not in "iuf" or not np.isfinite(pixels).all():
+        raise ValueError("not finite numbers")
+    step = max(1, pixels.size // _SAMPLE) | 1  # odd: an even step would see every second column only
+    values, counts = np.unique(pixels.ravel()[::step].astype(np.float64), return_counts=True)
+    ends = _ends(values, counts)
+    if ends is None:
+        return np.zeros(pixels.shape, np.uint16)
+    with np.errstate(over="ignore"):
+        width = ends[1] - ends[0]
+        if not math.isfinite(width):
+            raise ValueError("numbers too far apart")
+        return np.round(np.clip((pixels.astype(np.float64) - ends[0]) / width, 0, 1) * FULL).astype(np.uint16)
 
 
-def window(values: npt.NDArray[np.float64], centre: float, width: float, function: str) -> npt.NDArray[np.float64]:
+def window(values: Values, centre: float, width: float, function: str) -> Values:
     """Window ``values`` into 0-1 after PS3.3 C.11.2.1.2 (LINEAR) and C.11.2.1.3 (LINEAR_EXACT, SIGMOID).
 
     Raises:
@@ -92,40 +125,50 @@ def window(values: npt.NDArray[np.float64], centre: float, width: float, functio
     raise ValueError("unknown window function")
 
 
-def _voi(modality: npt.NDArray[np.float64], ds: Dataset) -> tuple[npt.NDArray[np.float64] | None, str]:
-    """The table in 0-1, or None where the file has no usable VOI."""
-    if ds.get("VOILUTSequence"):
-        try:
-            table = np.asarray(apply_voi(np.round(modality).astype(np.int32), ds), np.float64)
-        except (AttributeError, IndexError, KeyError, NotImplementedError, TypeError, ValueError):
-            return None, "percentile_bad_window"
+def _voi(modality: Values, gray: Grayscale, counts: npt.NDArray[np.int64]) -> tuple[Values | None, str]:
+    """The table in 0-1, or None where the file has no usable VOI: the first that shows something of this image."""
+    if not gray.modality_usable:
+        return None, "percentile_bad_rescale"
+    if gray.voi is not None:
+        table = gray.voi(modality)
         # vendors declare 16 bits and fill 12: scale by what the table really holds
         low, high = table.min(), table.max()
-        return ((table - low) / (high - low), "voi_lut") if high > low else (None, "percentile_bad_window")
-    if ds.get("WindowCenter") is None or ds.get("WindowWidth") is None:
-        return None, "percentile"
-    function = str(ds.get("VOILUTFunction") or "LINEAR").strip().upper()
-    try:
-        centre, width = _first(ds.WindowCenter), _first(ds.WindowWidth)
-        return window(modality, centre, width, function), f"window_{function.lower()}"
-    except (IndexError, TypeError, ValueError):
-        return None, "percentile_bad_window"
+        if high > low and _shows(table := (table - low) / (high - low), counts):
+            return table, "voi_lut"
+    for centre, width in gray.windows:
+        try:
+            table = window(modality, centre, width, gray.function)
+        except ValueError:
+            continue
+        if _shows(table, counts):
+            return table, f"window_{gray.function.lower()}"
+    return None, "percentile_bad_window" if gray.states_voi else "percentile"
 
 
-def _first(value: Any) -> float:
-    return float(value[0]) if isinstance(value, (list, tuple)) or hasattr(value, "append") else float(value)
+def _shows(table: Values, counts: npt.NDArray[np.int64]) -> bool:
+    """Whether the table tells the values apart, and some of this image's pixels lie between black and white.
+
+    A blank image under a good window stays blank: the range is that of all values, not of those that occur.
+    """
+    return float(np.ptp(table)) >= _LEAST_RANGE and _inside(table, counts) >= _LEAST_INSIDE
 
 
-def _inside(table: npt.NDArray[np.float64], counts: npt.NDArray[np.int64]) -> float:
+def _inside(table: Values, counts: npt.NDArray[np.int64]) -> float:
     total = counts.sum()
     return float(counts[(table > 0.005) & (table < 0.995)].sum() / total) if total else 0.0
 
 
-def _percentile(values: npt.NDArray[np.float64], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Values to 0-1 between two percentiles of the exposed area: runs of equal pixels at both ends do not count."""
+def _percentile(values: Values, counts: npt.NDArray[np.int64]) -> Values:
+    """Values to 0-1 between :func:`_ends`."""
+    ends = _ends(values, counts)
+    return np.zeros(len(values)) if ends is None else np.clip((values - ends[0]) / (ends[1] - ends[0]), 0, 1)
+
+
+def _ends(values: Values, counts: npt.NDArray[np.int64]) -> tuple[float, float] | None:
+    """Two percentiles of the exposed area: runs of equal pixels at both ends do not count. None for one shade."""
     used = np.flatnonzero(counts)
     if len(used) < 2:
-        return np.zeros(len(values))
+        return None
     counts = counts.copy()
     total = counts.sum()
     for end in (used[0], used[-1]):
@@ -136,17 +179,4 @@ def _percentile(values: npt.NDArray[np.float64], counts: npt.NDArray[np.int64]) 
     low, high = (values[order[np.searchsorted(cumulated, p)]] for p in PERCENTILES)
     if high <= low:
         low, high = values[used].min(), values[used].max()
-    return np.clip((values - low) / (high - low), 0, 1) if high > low else np.zeros(len(values))
-
-
-def _padding(ds: Dataset, low: int, bits: int) -> slice:
-    """Table entries of the Pixel Padding Value (C.7.5.1.1.2)."""
-    first = ds.get("PixelPaddingValue")
-    if first is None:
-        return slice(0, 0)
-    last = ds.get("PixelPaddingRangeLimit")
-    try:
-        ends = sorted((int(first), int(last if last is not None else first)))
-    except (TypeError, ValueError):
-        return slice(0, 0)
-    return slice(max(0, ends[0] - low), max(0, min(1 << bits, ends[1] - low + 1)))
+    return (float(low), float(high)) if high > low else None
