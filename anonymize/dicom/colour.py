@@ -1,0 +1,56 @@
+"""Images in colour (secondary captures): decoded to RGB, searched by their luminance, written as RGB."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.dataset import Dataset
+from pydicom.pixels.processing import apply_color_lut
+from pydicom.pixels.utils import pixel_array
+
+COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR")
+_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in PS3.3 C.7.6.3.1.2
+
+
+def colour_frames(ds: Dataset) -> npt.NDArray[np.uint8]:
+    """All frames [N, H, W, 3] as RGB of 8 bits.
+
+    Raises:
+        ValueError: a sample has another width than 8 bits, or a palette another depth than 8 or 16 bits.
+        Exception: of any type: whatever a decoder raises on a damaged frame.
+    """
+    if str(ds.PhotometricInterpretation) == "PALETTE COLOR":
+        array = apply_color_lut(pixel_array(ds, raw=True), ds)
+        if array.dtype == np.uint16:
+            array = (array >> 8).astype(np.uint8)
+    else:
+        array = pixel_array(ds)  # pydicom makes RGB of YBR
+    if array.dtype != np.uint8 or array.shape[-1] != 3:
+        raise ValueError("no colour of 8 bits")
+    return array.reshape(-1, *array.shape[-3:])
+
+
+def luminance(frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """[N, H, W] of [N, H, W, 3], 0 to 255."""
+    return np.rint(frames @ _WEIGHTS).clip(0, 255).astype(np.uint8)
+
+
+def put_colour(safe: Dataset, frames: npt.NDArray[np.uint8], boxes: Sequence[Sequence[Any]]) -> None:
+    """Write frames [N, H, W, 3] uncompressed as RGB; what lies in ``boxes`` (with x0, y0, x1, y1) becomes black."""
+    clean = frames.copy()
+    for frame, found in zip(clean, boxes, strict=True):
+        for box in found:
+            frame[box.y0 : box.y1, box.x0 : box.x1] = 0
+    safe.PhotometricInterpretation, safe.SamplesPerPixel, safe.PlanarConfiguration = "RGB", 3, 0
+    safe.BitsAllocated = safe.BitsStored = 8
+    safe.HighBit, safe.PixelRepresentation = 7, 0
+    for name in ("Red", "Green", "Blue"):
+        for part in ("Data", "Descriptor"):
+            keyword = f"{name}PaletteColorLookupTable{part}"
+            if keyword in safe:
+                del safe[keyword]
+    data = clean.tobytes()
+    safe.add_new("PixelData", "OB", data + b"\0" * (len(data) % 2))
