@@ -402,7 +402,13 @@ def test_a_changed_source_or_configuration_leaves_nothing_stale(tmp_path: Path) 
     run_dicom(config, tmp_path / "in", tmp_path / "safe", KEYS, QUIET)
     (tmp_path / "in/3.dcm").unlink()
     (tmp_path / "in/2.dcm").unlink()
-    run_dicom(DicomConfig(workers=1, shard_size=2, retain_device_identity="none"), tmp_path / "in", tmp_path / "safe", KEYS, QUIET)
+    run_dicom(
+        DicomConfig(workers=1, shard_size=2, retain_device_identity="none"),
+        tmp_path / "in",
+        tmp_path / "safe",
+        KEYS,
+        QUIET,
+    )
     rows = read_rows(tmp_path / "safe/images/index")
     assert len(rows) == 2 == len(list((tmp_path / "safe/images").rglob("*.dcm")))
     assert {row["manufacturer"] for row in rows} == {""}

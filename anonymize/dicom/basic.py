@@ -16,7 +16,7 @@ from pydicom.tag import BaseTag
 
 from anonymize.dicom import values
 from anonymize.dicom.keeping import plain_vr
-from anonymize.dicom.parts import Parts, trim_tables
+from anonymize.dicom.parts import TIME_ZONE, Parts, tidy
 from anonymize.dicom.private import safe_elements
 from anonymize.dicom.profile import Keep, keep_list, rules
 
@@ -54,7 +54,7 @@ class BasicCleaner:
                 safe.add(DataElement(number, vr, [] if value is None and vr == "SQ" else value))
             elif number in self.keep.required:
                 safe.add(DataElement(number, vr, [] if vr == "SQ" else None))
-        trim_tables(safe)
+        tidy(safe)
         if self.config.retain_safe_private:
             for element in safe_elements(ds, self.parts):
                 safe.add(element)
@@ -83,7 +83,7 @@ class BasicCleaner:
         """What an option leaves of a listed attribute; None where the profile's own action takes over."""
         if vr == "SQ":
             return self._items(value) or None
-        if action == "K":
+        if action == "K" or tag == TIME_ZONE:
             return self.parts.kept(tag, vr, value)
         if vr in values.TEXT_VRS:
             return self.parts.descriptor(vr, value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,20 +15,21 @@ _WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in PS
 
 
 def colour_frames(ds: Dataset) -> npt.NDArray[np.uint8]:
-    """All frames [N, H, W, 3] as RGB of 8 bits.
+    """All frames [N, H, W, 3] as RGB, of deeper samples the upper 8 bits.
 
     Raises:
-        ValueError: a sample has another width than 8 bits, or a palette another depth than 8 or 16 bits.
+        ValueError: a sample is no unsigned integer.
         Exception: of any type: whatever a decoder raises on a damaged frame.
     """
     if str(ds.PhotometricInterpretation) == "PALETTE COLOR":
         array = apply_color_lut(pixel_array(ds, raw=True), ds)
-        if array.dtype == np.uint16:
-            array = (array >> 8).astype(np.uint8)
+        bits = 8 * array.dtype.itemsize
     else:
-        array = pixel_array(ds)  # pydicom makes RGB of YBR
-    if array.dtype != np.uint8 or array.shape[-1] != 3:
-        raise ValueError("no colour of 8 bits")
+        array, bits = pixel_array(ds), int(ds.BitsStored)  # pydicom makes RGB of YBR
+    if array.dtype.kind != "u" or array.shape[-1] != 3:
+        raise ValueError("no colour")
+    if bits > 8:
+        array = (array >> (bits - 8)).astype(np.uint8)
     return array.reshape(-1, *array.shape[-3:])
 
 
@@ -38,12 +38,14 @@ def luminance(frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return np.rint(frames @ _WEIGHTS).clip(0, 255).astype(np.uint8)
 
 
-def put_colour(safe: Dataset, frames: npt.NDArray[np.uint8], boxes: Sequence[Sequence[Any]]) -> None:
-    """Write frames [N, H, W, 3] uncompressed as RGB; what lies in ``boxes`` (with x0, y0, x1, y1) becomes black."""
+def put_colour(
+    safe: Dataset, frames: npt.NDArray[np.uint8], boxes: Sequence[Sequence[tuple[int, int, int, int]]]
+) -> None:
+    """Write frames [N, H, W, 3] uncompressed as RGB; what lies in ``boxes`` (x0, y0, x1, y1) becomes black."""
     clean = frames.copy()
     for frame, found in zip(clean, boxes, strict=True):
-        for box in found:
-            frame[box.y0 : box.y1, box.x0 : box.x1] = 0
+        for x0, y0, x1, y1 in found:
+            frame[y0:y1, x0:x1] = 0
     safe.PhotometricInterpretation, safe.SamplesPerPixel, safe.PlanarConfiguration = "RGB", 3, 0
     safe.BitsAllocated = safe.BitsStored = 8
     safe.HighBit, safe.PixelRepresentation = 7, 0

@@ -13,7 +13,7 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
 from anonymize.dicom.codes import standard_code
-from anonymize.dicom.parts import Parts, trim_tables
+from anonymize.dicom.parts import Parts, tidy
 from anonymize.dicom.private import safe_elements
 from anonymize.dicom.profile import Keep, keep_list, rules
 from anonymize.dicom.values import NUMBER_VRS, is_numeric, is_valid, joined, values_of
@@ -46,7 +46,7 @@ class KeepListCleaner:
                 safe.add(DataElement(number, plain_vr(number, vr, ds), value))
             elif number in self.keep.required:
                 safe.add(DataElement(number, vr, [] if vr == "SQ" else None))
-        trim_tables(safe)
+        tidy(safe)
         if self.config.retain_safe_private:
             for element in safe_elements(ds, self.parts):
                 safe.add(element)

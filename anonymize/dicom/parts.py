@@ -19,6 +19,7 @@ from anonymize.dicom.words import identity_tokens, is_plain, tokens, vocabulary
 from anonymize.keys import Keys, normalise_identifier
 
 _AGE = re.compile(r"(\d{3})([DWMY])")
+TIME_ZONE = 0x00080201
 _UNIT = re.compile(r"[A-Za-z%µ0-9./*^{}\[\]'()-]{1,16}")
 _UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
 
@@ -127,6 +128,8 @@ class Parts:
 
     def kept(self, tag: int, vr: str, value: Any) -> Any:
         """A value that an option keeps (K of table E.1-1), as far as it is valid and names nobody."""
+        if tag == TIME_ZONE:
+            return self.zone(value)
         if vr in values.DATE_VRS:
             return self.moment(vr, value)
         if vr == "UI":
@@ -145,13 +148,23 @@ class Parts:
             return self.term(tag, value) if vr == "CS" else self.descriptor(vr, value)
         return None
 
+    def zone(self, value: Any) -> str | None:
+        """The offset from UTC where times stay."""
+        keeps_times = self.config.retain_longitudinal == "full" or self.config.times == "keep"
+        return str(value) if keeps_times and re.fullmatch(r"[+-]\d{4}", str(value)) else None
+
     def sex(self, value: Any) -> str | None:
         """F, M or O."""
         return str(value) if self.config.retain_patient_characteristics and str(value) in ("F", "M", "O") else None
 
 
-def trim_tables(safe: Dataset) -> None:
-    """Cut the look-up tables of ``safe`` to the number of entries that their descriptors state (PS3.3 C.7.6.3.1.5, C.11.1)."""
+def tidy(safe: Dataset) -> None:
+    """Cut the look-up tables of ``safe`` to the number of entries that their descriptors state (PS3.3 C.7.6.3.1.5, C.11.1), and
+    take away a pointer to an attribute that went."""
+    if "FrameIncrementPointer" in safe:
+        pointed = values.values_of(safe.FrameIncrementPointer)
+        if not pointed or not all(tag in safe for tag in pointed):
+            del safe.FrameIncrementPointer
     for name, descriptor in _TABLES.items():
         stated = values.values_of(safe.get(descriptor))
         if name not in safe:
