@@ -21,7 +21,7 @@ from test_anonymize_dicom import plant
 from anonymize.config import ConfigError, load_config
 from anonymize.dicom import header, texts, values, words
 from anonymize.dicom.config import DicomConfig
-from anonymize.dicom.profile import OPTIONS, Rule, rules, safe_private, terms
+from anonymize.dicom.profile import OPTIONS, Rule, keep_list, rules, safe_private, terms
 
 BARE: dict[str, Any] = {
     "profile": "basic",
@@ -110,8 +110,10 @@ def expected(rule: Rule, enabled: frozenset[str], tag: int) -> set[str]:
         return {"K"} if is_kind and not is_term else expected(rule, frozenset(), tag)
     if action == "U":
         return {"K", "changed"} if vr == "SQ" else {"K"} if "retain_uids" in enabled else {"changed"}
+    if vr == "SQ":  # without items it stays where its type is 2
+        return {"Z"} if tag in keep_list().required else {"X"}
     if action == "D":
-        return {"changed", "Z"} if vr in ("SQ", "UI", "UR", "AT") else {"changed"}
+        return {"changed", "Z"} if vr in ("UI", "UR", "AT") else {"changed"}
     return {action}
 
 

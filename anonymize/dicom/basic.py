@@ -22,7 +22,7 @@ from anonymize.dicom.profile import Keep, keep_list, rules
 
 DROP = object()
 """An element that goes; None is one that stays empty."""
-_ICON_IMAGE = 0x00880200
+_GOES = frozenset((0x00880200, 0x00080110))  # icon image; names of coding schemes, as local ones are rewritten
 _GROUPS = frozenset((0x0000, 0x0002, 0x0004, 0x7FE0, 0xFFFA, 0xFFFC, 0xFFFE))
 _CODE = frozenset(range(0x00080100, 0x00080130))  # attributes of a coded entry (PS3.3 tables 8.8-1 to 8.8-3)
 _CODED = ("CodeValue", "LongCodeValue", "URNCodeValue", "CodeMeaning")
@@ -50,8 +50,10 @@ class BasicCleaner:
                 vr = plain_vr(number, vr, ds)
             except Exception:  # malformed elements cannot be judged
                 value = DROP
+            if vr == "SQ" and not value:
+                value = DROP  # no items: valid for type 2 only
             if value is not DROP:
-                safe.add(DataElement(number, vr, [] if value is None and vr == "SQ" else value))
+                safe.add(DataElement(number, vr, value))
             elif number in self.keep.required:
                 safe.add(DataElement(number, vr, [] if vr == "SQ" else None))
         tidy(safe)
@@ -103,7 +105,7 @@ class BasicCleaner:
     def _unlisted(self, tag: int, vr: str, value: Any) -> Any:
         """An attribute that the table does not name."""
         if vr == "SQ":
-            return DROP if tag == _ICON_IMAGE else self._items(value)
+            return DROP if tag in _GOES else self._items(value)
         if values.values_of(value) in ([], [""]):
             return None
         found = self._checked(tag, vr, value)
@@ -115,6 +117,8 @@ class BasicCleaner:
             return parts.as_it_is(value) if self.config.retain_device_identity != "none" else None
         if tag in self.keep.vocabulary:
             return parts.plain(value)
+        if tag in self.keep.closed:  # some are of VR LO
+            return parts.term(tag, value)
         if vr in values.TEXT_VRS:
             return parts.descriptor(vr, value) if self.config.clean_descriptors else None
         if vr == "UI":
@@ -133,7 +137,8 @@ class BasicCleaner:
         return None  # PN, AE, UR, AS and bytes
 
     def _items(self, items: Any) -> list[Dataset]:
-        return [self.dataset(item) for item in items]
+        """Items without those of which nothing is left."""
+        return [clean for item in items if len(clean := self.dataset(item)) or not len(item)]
 
 
 def _is_outside(tag: BaseTag) -> bool:
