@@ -325,6 +325,14 @@ def test_comments_inside_frames_and_unused_bits_are_removed(tmp_path: Path) -> N
         assert text not in cleaned
         ds.PixelData = cleaned
         assert np.array_equal(ds.pixel_array, film())
+    ds = instance(with_device=device(transfer_syntax=SYNTAXES["rle"]))
+    (frame,) = pydicom.encaps.generate_frames(ds.PixelData, number_of_frames=1)
+    ds.PixelData = pydicom.encaps.encapsulate([frame + b"ZQHIDDEN"])
+    cleaned = bitstream.clean_encapsulated(ds, SYNTAXES["rle"])
+    assert b"ZQHIDDEN" in ds.PixelData
+    assert b"ZQHIDDEN" not in cleaned
+    ds.PixelData = cleaned
+    assert np.array_equal(ds.pixel_array, film())
     ds = instance()
     overlay = (film() | (1 << 14)).astype("<u2")
     ds.PixelData = overlay.tobytes()

@@ -176,18 +176,19 @@ def _judge(ds: Dataset, frames: npt.NDArray[Any], config: DicomConfig) -> tuple[
 
 
 def _put_pixels(ds: Dataset, safe: Dataset, frames: npt.NDArray[Any], boxes: list[tuple[pixels.Box, ...]]) -> None:
-    """The frames as they came where nothing was masked, else uncompressed."""
+    """The frames as they came where nothing was masked and their code stream can be cleaned, else uncompressed."""
     syntax = ds.file_meta.TransferSyntaxUID
     is_palette = str(ds.PhotometricInterpretation) == "PALETTE COLOR"
     if not any(boxes) and syntax.is_encapsulated and not is_palette:
         try:
             data = bitstream.clean_encapsulated(ds, syntax)
         except ValueError:
-            raise Refused("corrupt_pixels") from None
-        safe.file_meta = header.clean_meta(safe, syntax)
-        safe.add_new("PixelData", "OB", data)
-        safe["PixelData"].is_undefined_length = True
-        return
+            pass  # the frames decode, so they are written without what cannot be parsed
+        else:
+            safe.file_meta = header.clean_meta(safe, syntax)
+            safe.add_new("PixelData", "OB", data)
+            safe["PixelData"].is_undefined_length = True
+            return
     safe.file_meta = header.clean_meta(safe, ExplicitVRLittleEndian)
     if frames.ndim == 4:
         put_colour(safe, frames, boxes)
