@@ -302,3 +302,11 @@ def test_look_up_tables_carry_no_passengers() -> None:
 def test_old_names_of_switches_are_answered_with_the_new_ones() -> None:
     with pytest.raises(ConfigError, match="unknown key 'retain_uid'; did you mean 'retain_uids'"):
         load_config(DicomConfig, None, ["retain_uid=true"])
+
+
+@pytest.mark.parametrize("profile", ["basic", "keep-list"])
+def test_a_devices_own_image_type_does_not_empty_the_standards(profile: str) -> None:
+    ds = instance()
+    ds.ImageType = ["ORIGINAL", "PRIMARY", "LEFEVRE", "LEFT"]
+    expected_type = ["ORIGINAL", "PRIMARY", "", "LEFT"]
+    assert list(clean(ds, profile=profile).ImageType) == expected_type

@@ -18,6 +18,7 @@ from anonymize.dicom.private import safe_elements
 from anonymize.dicom.profile import Keep, keep_list, rules
 from anonymize.dicom.values import NUMBER_VRS, is_numeric, is_valid, joined, values_of
 
+_IMAGE_TYPE = 0x00080008
 _BY_OPTION = frozenset(("retain_device_identity", "retain_institution"))
 
 
@@ -82,6 +83,8 @@ class KeepListCleaner:
             return self.parts.standard_uid(value)
         if tag in keep.closed:
             values = [str(part).strip() for part in values_of(value)]
+            if tag == _IMAGE_TYPE:  # a device's own third or later value becomes empty; the first two are of type 1
+                values = [*values[:2], *(part if part in keep.closed[tag] else "" for part in values[2:])]
             return joined(values) if values and all(part in keep.closed[tag] for part in values) else None
         if tag in keep.vocabulary:
             return self.parts.plain(value)
