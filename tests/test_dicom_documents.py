@@ -113,6 +113,13 @@ def test_a_dose_report_keeps_its_dose(tmp_path: Path) -> None:
     assert safe.ConceptNameCodeSequence[0].CodeMeaning == "X-Ray Radiation Dose Report"
 
 
+def test_a_report_without_a_title_gets_one(tmp_path: Path) -> None:
+    ds = structured_report()
+    del ds.ConceptNameCodeSequence
+    safe, row, _ = cleaned(ds, tmp_path)
+    assert safe.ConceptNameCodeSequence[0].CodeMeaning == row.title == "Radiology Report"
+
+
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (package dicom3tools) is not installed")
 @pytest.mark.parametrize("profile", ["keep-list", "basic"])
 @pytest.mark.parametrize("dates", ["modified", "none", "full"])

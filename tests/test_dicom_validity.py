@@ -19,12 +19,19 @@ from anonymize.dicom.config import DicomConfig
 from anonymize.dicom.instance import process
 from anonymize.dicom.refusal import Refused
 
-pytestmark = pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (package dicom3tools) is not installed")
+pytestmark = pytest.mark.skipif(
+    shutil.which("dciodvfy") is None, reason="dciodvfy (package dicom3tools) is not installed"
+)
 OBJECTS = ["images", "secondary-capture", "reports", "documents"]
 SWITCHES: list[dict[str, Any]] = [
     {},
     {"profile": "basic"},
-    {"profile": "basic", "retain_longitudinal": "none", "clean_descriptors": False, "retain_patient_characteristics": False},
+    {
+        "profile": "basic",
+        "retain_longitudinal": "none",
+        "clean_descriptors": False,
+        "retain_patient_characteristics": False,
+    },
     {"profile": "basic", "retain_longitudinal": "full", "retain_device_identity": "full", "retain_institution": True},
     {"profile": "basic", "retain_uids": True, "clean_structured_content": True, "clean_graphics": True},
     {"retain_longitudinal": "none", "retain_device_identity": "none", "clean_descriptors": False},
@@ -60,7 +67,11 @@ def of_our_kind(path: Path) -> Dataset | None:
     """A film, capture, report or PDF of pydicom's own test files, with the identifiers that some of them lack."""
     ds = pydicom.dcmread(path, force=True)
     name = str(ds.get("SOPClassUID", "")).removeprefix("1.2.840.10008.5.1.4.1.1.")
-    if path.stat().st_size > _SMALLEST or not name.startswith(("1", "7", "88", "104")) or name.startswith(("12", "128")):
+    if (
+        path.stat().st_size > _SMALLEST
+        or not name.startswith(("1", "7", "88", "104"))
+        or name.startswith(("12", "128"))
+    ):
         return None
     ds.PatientID = str(ds.get("PatientID") or "IPP1")
     return ds if "file_meta" in ds.__dict__ and ds.get("SOPInstanceUID") and ds.get("StudyInstanceUID") else None

@@ -18,11 +18,6 @@ from anonymize.text import fold
 _TEXT_VALUE, _PERSON_NAME, _TEMPLATE = 0x0040A160, 0x0040A123, 0x0040DB00
 _ROOT = ("ValueType", "ContinuityOfContent", "ConceptNameCodeSequence", "ContentTemplateSequence", "ContentSequence")
 _REFERENCES = "CurrentRequestedProcedureEvidenceSequence"
-_TITLES = {  # where the source has none: PS3.16 CID 7021 Radiology reports
-    "CodeValue": "11528-7",
-    "CodingSchemeDesignator": "LN",
-    "CodeMeaning": "Radiology Report",
-}
 
 
 def put_content(ds: Dataset, safe: Dataset, parts: Parts) -> str:
@@ -44,8 +39,8 @@ def put_content(ds: Dataset, safe: Dataset, parts: Parts) -> str:
     safe.ValueType = "CONTAINER"
     safe.ContinuityOfContent = str(tree.get("ContinuityOfContent") or "") or "SEPARATE"
     if not tree.get("ConceptNameCodeSequence"):
-        title = Dataset()
-        title.update(_TITLES)
+        title = Dataset()  # where the source has none: PS3.16 CID 7021
+        title.CodeValue, title.CodingSchemeDesignator, title.CodeMeaning = "11528-7", "LN", "Radiology Report"
         safe.ConceptNameCodeSequence = [title]
     safe.Modality = "SR"
     safe.CompletionFlag = (
