@@ -11,10 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
 
+from anonymize.keys import Keys
 from vlp.phantom.devices import DEVICES, Device
 from vlp.phantom.dicom_headers import Header
 from vlp.phantom.dicom_writer import build_dataset
 from vlp.phantom.facts import Exam, Radiograph, View
+
+KEYS_FOR_TESTS = Keys(b"a secret of thirty-two bytes here")
 
 HEADER = Header(
     patient_id="IPP0012345",

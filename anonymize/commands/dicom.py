@@ -27,7 +27,7 @@ def dicom(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Pseudonymise radiographs: header by a keep-list, UIDs and dates keyed, burned-in text masked.
+    """Pseudonymise radiographs: header by a keep-list or the Basic Profile, UIDs and dates keyed, burned-in text masked.
 
     The same secret gives the same pseudonyms in `anonymize reports` and `anonymize table`.
     The result is pseudonymised data. Run the same command again to go on after a stop.
@@ -36,9 +36,11 @@ def dicom(
 
         anonymize dicom EXPORT/dicom --out SAFE
 
-        anonymize dicom EXPORT/dicom --out SAFE dates=remove device=remove
+        anonymize dicom EXPORT/dicom --out SAFE retain_longitudinal=none retain_device_identity=none
 
         anonymize dicom EXPORT/dicom --out SAFE pixels=ocr --fail-on-quarantine
+
+        anonymize dicom EXPORT --out SAFE "objects=[images, reports, documents]" clean_structured_content=true
     """
     console = console_for(quiet, as_json)
     with reporting(console):

@@ -27,8 +27,10 @@ from anonymize.audit import append_audit
 from anonymize.config import dump_config
 from anonymize.console import Console, UserError
 from anonymize.dicom.config import STAGE, DicomConfig
-from anonymize.dicom.instance import REMEDIES, Image, Refused, process, quiet
+from anonymize.dicom.document_instance import DOCUMENT_SCHEMA, Document
+from anonymize.dicom.instance import Image, process, quiet
 from anonymize.dicom.mapping import Pair, write_mappings
+from anonymize.dicom.refusal import REMEDIES, Refused
 from anonymize.dicom.words import vocabulary
 from anonymize.files import fingerprint, open_atomic, read_json, read_rows, write_json, write_table
 from anonymize.keys import Keys, private_folder
@@ -54,7 +56,7 @@ INDEX_SCHEMA = pa.schema(
 class _Outcome:
     """What a worker says of one file: a row whose file lies under ``part``, or a reason."""
 
-    image: Image | None
+    row: Image | Document | None
     part: str = ""
     reason: str = ""
     pairs: tuple[Pair, ...] = ()  # which identifier became which
@@ -64,8 +66,8 @@ def run_dicom(config: DicomConfig, source: Path, out: Path, keys: Keys, console:
     """Pseudonymise every DICOM file below ``source`` into ``out`` (formats: docs/architecture.md).
 
     Returns:
-        ``files_in, ignored, written, masked, quarantined {reason: n}, seconds, images_per_second_core``; files_in =
-        written + the quarantined.
+        ``files_in, ignored, written, documents, masked, quarantined {reason: n}, seconds, images_per_second_core``;
+        files_in = written + the quarantined, and ``documents`` of the written are reports and PDFs.
 
     Raises:
         UserError: the source is missing, or one folder lies inside the other.
@@ -95,6 +97,7 @@ def run_dicom(config: DicomConfig, source: Path, out: Path, keys: Keys, console:
         "files_in": total,
         "ignored": ignored,
         "written": run.written,
+        "documents": run.documents,
         "masked": run.masked,
         "quarantined": count_reasons(quarantined),
         "seconds": round(seconds, 2),
@@ -104,7 +107,7 @@ def run_dicom(config: DicomConfig, source: Path, out: Path, keys: Keys, console:
         raise UserError("the source folder changed while it was read; run the same command again")
     dump_config(config, out / "dicom" / "config.yaml")
     write_json(out / "dicom" / "summary.json", summary)
-    counts = {key: summary[key] for key in ("files_in", "ignored", "written", "masked", "quarantined")}
+    counts = {key: summary[key] for key in ("files_in", "ignored", "written", "documents", "masked", "quarantined")}
     append_audit(out, "dicom", keys.identifier, config, counts)
     return summary
 
@@ -153,18 +156,18 @@ class _Run:
 
     def __init__(self, config: DicomConfig, source: Path, out: Path, keys: Keys) -> None:
         self.config, self.source, self.keys = config, source, keys
-        self.out, self.images = out, out / "images"
+        self.out, self.images, self.papers = out, out / "images", out / "documents"
         self.progress = private_folder(out) / "dicom-progress"
         settings = config.model_dump(mode="json", exclude={"workers"})
         self.fingerprint = fingerprint(settings, keys.identifier, __version__)
-        self.seen: set[bytes] = set()  # image_id of each image written so far: about 70 bytes an image
-        self.written = self.masked = self.shard = 0
+        self.seen: set[bytes] = set()  # identifier of each instance written so far: about 70 bytes each
+        self.written = self.documents = self.masked = self.shard = 0
 
     def clear_leftovers(self) -> None:
         """Temporary files of a killed run."""
-        if self.images.is_dir():
+        for folder in (self.images, self.papers):
             for pattern in ("*/*/.part-*", "*/*/part-*.tmp"):
-                for path in self.images.glob(pattern):
+                for path in folder.glob(pattern):
                     path.unlink()
 
     def outcomes(self, workers: _Workers) -> Iterator[bool]:
@@ -174,41 +177,52 @@ class _Run:
         while batch := list(islice(names, self.config.shard_size)):
             mark = fingerprint(self.fingerprint, [(name, *_stamp(self.source / name)) for name in batch])
             state = self.progress / f"shard-{self.shard:05d}.json"
-            if state.is_file() and read_json(state)["fingerprint"] == mark and self._index(self.shard).is_file():
-                self._note(read_rows(self._index(self.shard)))
+            if self._is_done(state, mark):
+                for folder in (self.images, self.papers):
+                    self._note(self._rows(folder, self.shard))
                 yield from (True for _ in batch)
             else:
                 yield from self._work(workers, batch, first, mark, state)
             first += len(batch)
             self.shard += 1
 
+    def _is_done(self, state: Path, mark: str) -> bool:
+        if not state.is_file() or not self._index(self.images, self.shard).is_file():
+            return False
+        known = read_json(state)
+        has_papers = self._index(self.papers, self.shard).is_file()
+        return known["fingerprint"] == mark and has_papers == bool(known["documents"])
+
     def _work(self, workers: _Workers, batch: list[str], first: int, mark: str, state: Path) -> Iterator[bool]:
         self._forget(self.shard)
-        rows: list[Image] = []
+        rows: list[Image | Document] = []
         refused: list[dict[str, Any]] = []
         pairs: list[Pair] = []
         for position, (name, outcome) in enumerate(zip(batch, workers.map(batch, first), strict=True), start=first):
             reason = outcome.reason
-            if outcome.image is not None:
-                reason = self._accept(outcome.image, outcome.part)
+            if outcome.row is not None:
+                reason = self._accept(outcome.row, outcome.part)
             if reason:
                 ref = self.keys.pseudonym("file", name)
                 item = Quarantined(STAGE, ref, position, reason, REMEDIES[reason])
                 refused.append({**asdict(item), "source": name})
-            elif outcome.image is not None:
-                rows.append(outcome.image)
+            elif outcome.row is not None:
+                rows.append(outcome.row)
                 pairs += outcome.pairs
             yield False
         self._note([asdict(row) for row in rows])
-        write_table(self._index(self.shard), rows, INDEX_SCHEMA)
+        papers = [row for row in rows if isinstance(row, Document)]
+        if papers:
+            write_table(self._index(self.papers, self.shard), papers, DOCUMENT_SCHEMA)
+        write_table(self._index(self.images, self.shard), [r for r in rows if isinstance(r, Image)], INDEX_SCHEMA)
         with open_atomic(state, "w", permissions=0o600) as stream:
-            json.dump({"fingerprint": mark, "refused": refused, "pairs": pairs}, stream)
+            json.dump({"fingerprint": mark, "documents": len(papers), "refused": refused, "pairs": pairs}, stream)
 
-    def _accept(self, image: Image, part: str) -> str:
+    def _accept(self, row: Image | Document, part: str) -> str:
         """Give the file its final name, unless another instance has it already."""
-        final = self.images / image.path
+        final = (self.images if isinstance(row, Image) else self.papers) / row.path
         temporary = final.with_name(part)
-        short = image.image_id.encode()
+        short = _identifier(asdict(row))
         if short in self.seen:
             temporary.unlink()
             return "duplicate_instance"
@@ -218,35 +232,39 @@ class _Run:
 
     def _note(self, rows: list[dict[str, Any]]) -> None:
         self.written += len(rows)
-        self.masked += sum(row["burned_in"] == "masked" for row in rows)
-        self.seen.update(row["image_id"].encode() for row in rows)
+        self.documents += sum("document_id" in row for row in rows)
+        self.masked += sum(row.get("burned_in") == "masked" for row in rows)
+        self.seen.update(_identifier(row) for row in rows)
 
-    def _index(self, shard: int) -> Path:
-        return self.images / "index" / f"part-{shard:05d}.parquet"
+    def _rows(self, folder: Path, shard: int) -> list[dict[str, Any]]:
+        index = self._index(folder, shard)
+        return read_rows(index) if index.is_file() else []
+
+    def _index(self, folder: Path, shard: int) -> Path:
+        return folder / "index" / f"part-{shard:05d}.parquet"
 
     def _forget(self, shard: int) -> None:
-        """Remove the images of a shard that is made anew: they follow another configuration or another source.
+        """Remove the files of a shard that is made anew: they follow another configuration or another source.
 
-        An image that a shard of this run has taken over (files were added, and the shards' bounds moved) stays.
+        A file that a shard of this run has taken over (files were added, and the shards' bounds moved) stays.
         """
-        index = self._index(shard)
-        if index.is_file():
-            for row in read_rows(index, ["image_id", "path"]):
-                if row["image_id"].encode() not in self.seen:
-                    (self.images / row["path"]).unlink(missing_ok=True)
-            index.unlink()
+        for folder in (self.images, self.papers):
+            for row in self._rows(folder, shard):
+                if _identifier(row) not in self.seen:
+                    (folder / row["path"]).unlink(missing_ok=True)
+            self._index(folder, shard).unlink(missing_ok=True)
 
     def drop_stale(self, shards: int) -> None:
         """Shards of an earlier, longer source."""
-        for index in sorted((self.images / "index").glob("part-*.parquet")):
-            number = int(index.stem.split("-")[1])
-            if number >= shards:
-                self._forget(number)
-                (self.progress / f"shard-{number:05d}.json").unlink(missing_ok=True)
-        for folder in sorted(self.images.glob("*/*"), reverse=True):
-            _remove_empty(folder)
-        for folder in self.images.glob("*"):
-            _remove_empty(folder)
+        for folder in (self.images, self.papers):
+            for index in sorted((folder / "index").glob("part-*.parquet")):
+                number = int(index.stem.split("-")[1])
+                if number >= shards:
+                    self._forget(number)
+                    (self.progress / f"shard-{number:05d}.json").unlink(missing_ok=True)
+        for folder in (self.images, self.papers):
+            for below in (*sorted(folder.glob("*/*"), reverse=True), *folder.glob("*")):
+                _remove_empty(below)
 
     def finish(self, shards: int) -> list[Quarantined]:
         """Write the quarantine table, and its look-up into the private folder."""
@@ -356,14 +374,18 @@ def _end_with(parent: int) -> None:
 def _work(name: str, position: int) -> _Outcome:
     part = f"part-{position}.tmp"
     try:
-        image, pairs = process(_STATE["source"] / name, _STATE["images"], part, _STATE["config"], _STATE["keys"])
-        return _Outcome(image, part, pairs=tuple(pairs))
+        row, pairs = process(_STATE["source"] / name, _STATE["images"], part, _STATE["config"], _STATE["keys"])
+        return _Outcome(row, part, pairs=tuple(pairs))
     except Refused as refusal:
         return _Outcome(None, reason=str(refusal))
     except OSError:
         raise  # the output cannot be written: the run must stop
     except Exception:  # whatever a malformed file provokes; its message may quote the header
         return _Outcome(None, reason="corrupt_pixels")
+
+
+def _identifier(row: dict[str, Any]) -> bytes:
+    return str(row.get("image_id") or row["document_id"]).encode()
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -14,8 +14,8 @@ _LEGACY = {"SNM3": "SRT", "SNM": "SRT", "99SDM": "SRT"}
 @lru_cache(maxsize=1)
 def _meanings() -> dict[tuple[str, str], str]:
     found: dict[tuple[str, str], str] = {}
-    for scheme in ("SCT", "DCM"):
-        for entries in concepts[scheme].values():
+    for scheme, by_keyword in concepts.items():
+        for entries in by_keyword.values():
             for value, (meaning, *_) in entries.items():
                 former = found.get((scheme, value))
                 if former is None or len(meaning) < len(former):  # the plain name, not "... (body structure)"
@@ -23,16 +23,19 @@ def _meanings() -> dict[tuple[str, str], str]:
     return found
 
 
-def standard_code(item: Dataset, schemes: frozenset[str]) -> Dataset | None:
+def standard_code(item: Dataset, schemes: frozenset[str] | None = None) -> Dataset | None:
     """``item`` rebuilt from the standard's dictionary, or None where the code is not in it.
 
     What the file says the code means is never copied: it is free text.
+
+    Args:
+        schemes: coding scheme designators that count; None for all of PS3.16.
     """
     value, scheme = (
         str(item.get("CodeValue", "") or "").strip(),
         str(item.get("CodingSchemeDesignator", "") or "").strip(),
     )
-    if not value or scheme not in schemes:
+    if not value or (schemes is not None and scheme not in schemes):
         return None
     lookup = (scheme, value)
     if _LEGACY.get(scheme, scheme) == "SRT":

@@ -17,27 +17,15 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from anonymize.dicom import bitstream, header, ocr, pixels
+from anonymize.dicom.colour import COLOURS, colour_frames, luminance, put_colour
 from anonymize.dicom.config import DicomConfig
+from anonymize.dicom.document_instance import Document, process_document
 from anonymize.dicom.frames import stored_frames
 from anonymize.dicom.mapping import Pair, pairs_of
+from anonymize.dicom.objects import kind_of
+from anonymize.dicom.refusal import Refused
 from anonymize.files import open_atomic
 from anonymize.keys import Keys
-
-REMEDIES = {
-    "truncated_dicom": "the file ends before its data does; export it again",
-    "not_dicom": "the file is no DICOM file, whatever its name; remove it from the folder",
-    "no_pixels": "the instance holds no image; leave reports and presentation states out of the export",
-    "unsupported_sop_class": "not a radiograph of a supported kind; name its SOP class in sop_classes to include it",
-    "missing_identifier": "patient, study or instance identifier is empty; mend the header at the source",
-    "corrupt_pixels": "the pixels cannot be decoded; export it again",
-    "duplicate_instance": "another file has the same SOP Instance UID; the first in sorted order was kept",
-    "burned_in_unsure": "the header says burned in and no text was found; look at it, then set on_unsure=write",
-    "unreadable_file": "the file cannot be opened; check its permissions",
-}
-
-
-class Refused(ValueError):
-    """An instance that goes to quarantine; the argument is a reason of :data:`REMEDIES`."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +62,12 @@ def quiet() -> None:
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
 
-def process(source: Path, folder: Path, part: str, config: DicomConfig, keys: Keys) -> tuple[Image, list[Pair]]:
+def process(
+    source: Path, folder: Path, part: str, config: DicomConfig, keys: Keys
+) -> tuple[Image | Document, list[Pair]]:
     """Clean ``source`` and write it below ``folder`` under the temporary name ``<patient>/<study>/<part>``.
+
+    A structured report or a document goes below ``documents`` beside ``folder`` instead.
 
     Returns:
         the row of the index, and which identifier became which where ``config.mappings`` asks for it.
@@ -87,16 +79,20 @@ def process(source: Path, folder: Path, part: str, config: DicomConfig, keys: Ke
     found, stated = str(ds.get("SOPClassUID", "")), str(ds.file_meta.get("MediaStorageSOPClassUID", ""))
     if not found or (found != stated and stated.startswith(found)):  # the file ends within its first attributes
         raise Refused("truncated_dicom")
-    if found not in config.sop_classes:
+    kind = kind_of(found, config)
+    if kind is None:
         raise Refused("unsupported_sop_class")
-    if "PixelData" not in ds:
+    if kind == "image" and "PixelData" not in ds:
         raise Refused("no_pixels")
     try:
         linked = header.link(ds, config, keys)
     except header.MissingIdentifier:
         raise Refused("missing_identifier") from None
+    pairs = pairs_of(ds, linked.patient, keys, retain_uids=config.retain_uids) if config.mappings else []
+    if kind != "image":
+        return process_document(ds, kind, linked, folder.with_name("documents"), part, config, keys), pairs
     frames = _decode(ds)
-    state, boxes = _judge(ds, frames, config)
+    state, boxes = _judge(ds, luminance(frames) if frames.ndim == 4 else frames, config)
     safe = header.clean_header(ds, linked, config, keys, masked=config.pixels != "off")
     _put_pixels(ds, safe, frames, boxes)
     if config.pixels != "off" and state != "unsure":
@@ -105,7 +101,7 @@ def process(source: Path, folder: Path, part: str, config: DicomConfig, keys: Ke
     with open_atomic(folder / relative) as stream:
         safe.preamble = b"\0" * 128
         safe.save_as(stream, enforce_file_format=True)
-    return _row(safe, linked, state), pairs_of(ds, linked.patient, keys) if config.mappings else []
+    return _row(safe, linked, state), pairs
 
 
 def _read(source: Path) -> Dataset:
@@ -136,17 +132,19 @@ def _read_without_preamble(source: Path) -> Dataset:
 
 
 def _decode(ds: Dataset) -> npt.NDArray[Any]:
-    """Frames [N, H, W] as stored, without the bits above BitsStored."""
+    """Frames [N, H, W] as stored, or in colour [N, H, W, 3] as RGB of 8 bits."""
     syntax = ds.file_meta.TransferSyntaxUID
-    if str(ds.get("PhotometricInterpretation", "")) not in ("MONOCHROME1", "MONOCHROME2"):
-        raise Refused("unsupported_sop_class")
+    photometric = str(ds.get("PhotometricInterpretation", ""))
+    if photometric not in ("MONOCHROME1", "MONOCHROME2", *COLOURS):
+        raise Refused("unsupported_colour" if photometric else "corrupt_pixels")
     try:
         if not syntax.is_encapsulated:
             count = int(ds.get("NumberOfFrames", 1) or 1)
-            expected = ds.Rows * ds.Columns * (ds.BitsAllocated // 8) * count
+            samples = 2 if photometric == "YBR_FULL_422" else int(ds.get("SamplesPerPixel", 1) or 1)
+            expected = (ds.Rows * ds.Columns * samples * ds.BitsAllocated * count + 7) // 8
             if len(ds.PixelData) < expected:
                 raise Refused("truncated_dicom")
-        found = stored_frames(ds)
+        found = colour_frames(ds) if photometric in COLOURS else stored_frames(ds)
     except Refused:
         raise
     except EOFError:
@@ -172,22 +170,31 @@ def _judge(ds: Dataset, frames: npt.NDArray[Any], config: DicomConfig) -> tuple[
 
 
 def _put_pixels(ds: Dataset, safe: Dataset, frames: npt.NDArray[Any], boxes: list[tuple[pixels.Box, ...]]) -> None:
-    """The frames as they came where nothing was masked, else uncompressed."""
+    """The frames as they came where nothing was masked and their code stream can be cleaned, else uncompressed."""
     syntax = ds.file_meta.TransferSyntaxUID
-    if not any(boxes) and syntax.is_encapsulated:
+    is_palette = str(ds.PhotometricInterpretation) == "PALETTE COLOR"
+    if not any(boxes) and syntax.is_encapsulated and not is_palette:
         try:
             data = bitstream.clean_encapsulated(ds, syntax)
         except ValueError:
-            raise Refused("corrupt_pixels") from None
-        safe.file_meta = header.clean_meta(safe, syntax)
-        safe.add_new("PixelData", "OB", data)
-        safe["PixelData"].is_undefined_length = True
+            pass  # the frames decode, so they are written without what cannot be parsed
+        else:
+            safe.file_meta = header.clean_meta(safe, syntax)
+            safe.add_new("PixelData", "OB", data)
+            safe["PixelData"].is_undefined_length = True
+            return
+    safe.file_meta = header.clean_meta(safe, ExplicitVRLittleEndian)
+    if frames.ndim == 4:
+        put_colour(safe, frames, boxes)
         return
     clean = _without_unused_bits(frames, int(ds.BitsStored), int(ds.get("PixelRepresentation", 0)))
     for frame, found in zip(clean, boxes, strict=True):
         pixels.mask(frame, found, photometric=str(ds.PhotometricInterpretation))
+    if int(ds.BitsAllocated) == 1:
+        clean = np.packbits(
+            clean.astype(np.uint8).ravel(), bitorder="little"
+        )  # PS3.5 8.1.1: frames follow without a gap
     data = clean.astype(clean.dtype.newbyteorder("<")).tobytes()
-    safe.file_meta = header.clean_meta(safe, ExplicitVRLittleEndian)
     safe.add_new("PixelData", "OW" if clean.dtype.itemsize > 1 else "OB", data + b"\0" * (len(data) % 2))
 
 

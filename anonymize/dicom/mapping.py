@@ -18,10 +18,13 @@ Pair = tuple[str, str, str]
 """``uid`` or ``patient``, the original, what it became."""
 
 
-def pairs_of(ds: Dataset, patient: str, keys: Keys) -> list[Pair]:
+def pairs_of(ds: Dataset, patient: str, keys: Keys, *, retain_uids: bool = False) -> list[Pair]:
     """The Patient ID and every UID of ``ds`` that is not the standard's own, at every depth, each once."""
     uids = dict.fromkeys(gathered(ds, _uids))
-    return [("patient", str(ds.get("PatientID", "")), patient), *(("uid", uid, keys.uid(uid)) for uid in uids)]
+    return [
+        ("patient", str(ds.get("PatientID", "")), patient),
+        *(("uid", uid, uid if retain_uids else keys.uid(uid)) for uid in uids),
+    ]
 
 
 def write_mappings(folder: Path, pairs: Iterable[Pair]) -> None:
