@@ -154,19 +154,19 @@ class _Queue(Generic[T]):
 # -- processes of this machine ------------------------------------------------------------------------------------------
 
 
-class _Process:
+class _Process(Generic[T]):
     """One worker process and what it is doing. A pool of the standard library ends all its processes when one dies."""
 
-    def __init__(self, job: Job[Any, Any]) -> None:
+    def __init__(self, job: Job[T, Any]) -> None:
         # forking a process that holds threads of codecs, numpy or arrow can deadlock
         context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
         self.pipe, far = context.Pipe()
         self.process = context.Process(target=_serve, args=(far, job.build, job.arguments), daemon=True)
         self.process.start()
         far.close()
-        self.held: tuple[Any, int] | None = None
+        self.held: tuple[T, int] | None = None
 
-    def give(self, held: tuple[Any, int]) -> None:
+    def give(self, held: tuple[T, int]) -> None:
         self.held = held
         with suppress(OSError):  # it died while it waited: the pipe says so when it is read
             self.pipe.send(held[0])
@@ -180,7 +180,7 @@ class _Process:
 
 def _in_processes(job: Job[T, R], tasks: Iterator[T], count: int) -> Iterator[tuple[T, R | None]]:
     queue = _Queue(tasks, job.again)
-    processes: dict[Connection, _Process] = {}
+    processes: dict[Connection, _Process[T]] = {}
     try:
         while True:
             for process in [p for p in processes.values() if p.held is None]:
@@ -196,7 +196,8 @@ def _in_processes(job: Job[T, R], tasks: Iterator[T], count: int) -> Iterator[tu
                 return
             for pipe in wait(busy):
                 process = processes[pipe]  # pyright: ignore[reportArgumentType]
-                task, deaths = process.held or (None, 0)
+                assert process.held is not None
+                task, deaths = process.held
                 try:
                     fine, value = process.pipe.recv()
                 except (EOFError, OSError):

@@ -448,7 +448,7 @@ def test_real_files(shared: Path, tmp_path: Path) -> None:
 
 
 def test_index_row_has_the_contracts_columns() -> None:
-    from anonymize.dicom.batch import INDEX_SCHEMA
     from anonymize.dicom.instance import Image
+    from anonymize.dicom.stores import INDEX_SCHEMA
 
     assert [f.name for f in dataclasses.fields(Image)] == INDEX_SCHEMA.names

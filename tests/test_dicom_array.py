@@ -160,3 +160,20 @@ def test_keys_that_collide_are_no_duplicates(
 def test_ray_gives_the_same_bytes(whole: tuple[Path, dict[str, bytes]], tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed (extra 'ray')")
     assert local(whole[0], tmp_path / "safe", workers=2, engine="ray") == whole[1]
+
+
+def test_rows_and_parts_do_not_follow_the_names_of_the_source(tmp_path: Path) -> None:
+    """Folders can have patients' names: neither the place of a row nor the number of its part tells their order."""
+    for number in range(24):
+        header = {"patient_id": f"IPP{number}", "accession": f"ACC{number}"}
+        save(instance(number, pixels=film((48, 40)), **header), tmp_path / "in" / f"NAME{number:02d}" / "a.dcm")
+    local(tmp_path / "in", tmp_path / "safe", shard_size=6)
+    number_of = {KEYS.pseudonym("patient", f"IPP{number}"): number for number in range(24)}
+    parts = [read_rows(path) for path in sorted((tmp_path / "safe/images/index").glob("*.parquet"))]
+    assert len(parts) == 4
+    assert all(rows == sorted(rows, key=lambda row: row["image_id"]) for rows in parts)
+    order = [number_of[row["patient"]] for rows in parts for row in rows]
+    assert sorted(order) == list(range(24))
+    assert abs(np.corrcoef(order, range(24))[0, 1]) < 0.6, "0.0000 would be the mean, 0.21 the standard deviation"
+    times = sorted((tmp_path / "safe/images").rglob("*.dcm"), key=lambda path: path.stat().st_mtime_ns)
+    assert [number_of[path.parts[-3]] for path in times] != list(range(24))

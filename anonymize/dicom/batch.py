@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
+import numpy.typing as npt
 
 from anonymize import __version__
 from anonymize.audit import append_audit
@@ -26,26 +26,13 @@ from anonymize.dicom.config import DicomConfig
 from anonymize.dicom.instance import quiet
 from anonymize.dicom.listing import Plan, read_plan, write_plan
 from anonymize.dicom.mapping import write_mappings
+from anonymize.dicom.stores import STORES, Store, store_of
 from anonymize.dicom.words import vocabulary
 from anonymize.dicom.work import Cleaner, Outcome, Task, again, crashed
 from anonymize.engines import Job, Steps, alone, cores, run_tasks
 from anonymize.files import fingerprint, open_atomic, read_json, write_json, write_table
 from anonymize.keys import Keys, private_folder
 
-INDEX_SCHEMA = pa.schema(
-    [
-        *[
-            (n, pa.string())
-            for n in ("image_id", "patient", "study", "series", "path", "modality", "body_part", "view")
-        ],
-        *[(n, pa.string()) for n in ("laterality", "photometric")],
-        *[(n, pa.int32()) for n in ("rows", "columns", "bits_stored")],
-        ("spacing_mm", pa.float64()),
-        ("age_months", pa.int32()),
-        *[(n, pa.string()) for n in ("sex", "date", "manufacturer", "model", "burned_in", "description")],
-    ]
-)
-_TABLE_SCHEMA = INDEX_SCHEMA.append(pa.field("position", pa.int64())).append(pa.field("digest", pa.string()))
 _TASK = 16
 """Files that a worker gets at once, at most."""
 
@@ -111,7 +98,6 @@ class _Run:
 
     def __init__(self, config: DicomConfig, source: Path, out: Path, keys: Keys) -> None:
         self.config, self.source, self.out, self.keys = config, source.resolve(), out.resolve(), keys
-        self.images = self.out / "images"
         self.progress = private_folder(out) / "dicom-progress"
         settings = config.model_dump(mode="json", exclude={"workers", "engine"})
         self.fingerprint = fingerprint(settings, keys.identifier, __version__)
@@ -124,15 +110,13 @@ class _Run:
             shard = int(state.stem.split("-")[1])
             (kept if shard < plan.shards and self._is_done(plan, shard) else stale).append(shard)
         while stale:
-            tables = [self._table(shard) for shard in stale if self._table(shard).is_file()]
-            lost = (
-                np.unique(np.concatenate([merge.keys_of(table) for table in tables])) if tables else np.zeros(0, "u8")
-            )
+            lost = np.concatenate([self._keys(shard) for shard in stale])
             for shard in stale:
                 self._state(shard).unlink(missing_ok=True)
-                self._table(shard).unlink(missing_ok=True)
+                for store in STORES:
+                    self._table(shard, store).unlink(missing_ok=True)
             # a duplicate of what is forgotten may have been overwritten by it
-            stale = [shard for shard in kept if np.isin(merge.keys_of(self._table(shard)), lost).any()]
+            stale = [shard for shard in kept if np.isin(self._keys(shard), lost).any()]
             kept = [shard for shard in kept if shard not in set(stale)]
         return plan
 
@@ -157,10 +141,6 @@ class _Run:
                 f"{len(missing)} of {plan.shards} shards are not done ({shown}, from 0); run the tasks of the array "
                 "again, they do only what is left; if the source changed meanwhile, begin with --plan"
             )
-        tables = merge.Tables(
-            [self._table(shard) for shard in range(plan.shards)],
-            lambda shard: read_json(self._state(shard))["refused"],
-        )
 
         def name_of(position: int) -> str:
             shard = plan.shard_of(position)
@@ -172,31 +152,41 @@ class _Run:
                 pass
 
         console.note(f"merging {plan.shards} shards")
-        lost = merge.losers(tables, self.images, remake)
-        counts = merge.write_index(tables, INDEX_SCHEMA, self.images / "index", lost)
-        reasons = merge.write_refusals(tables, self.out, self.keys, lost, name_of)
-        merge.sweep(tables, self.images, lost)
+        written, masked, losers = 0, 0, []
+        for store in STORES:
+            tables = [self._table(shard, store) for shard in range(plan.shards)]
+            lost = merge.losers(store, tables, self.out / store.folder, remake)
+            counts = merge.write_index(store, tables, self.out / store.folder / "index", lost)
+            merge.sweep(store, tables, self.out / store.folder, lost)
+            written += counts.total()
+            masked += counts["masked"]
+            losers.append(lost)
+        refused = (row for shard in range(plan.shards) for row in read_json(self._state(shard))["refused"])
+        lost = np.sort(np.concatenate(losers))
+        reasons = merge.write_refusals(refused, self.out, self.keys, lost, name_of)
         if self.config.mappings:
             states = (read_json(self._state(shard)) for shard in range(plan.shards))
             write_mappings(private_folder(self.out), (tuple(pair) for state in states for pair in state["pairs"]))
-        if counts.written + reasons.total() != plan.files:
+        if written + reasons.total() != plan.files:
             raise UserError("the source folder changed while it was read; run the same command again")
         return {
             "files_in": plan.files,
             "ignored": plan.ignored,
-            "written": counts.written,
-            "masked": counts.burned_in["masked"],
+            "written": written,
+            "masked": masked,
             "quarantined": dict(reasons.most_common()),
         }
 
     def _worked(self, plan: Plan, shards: Sequence[int]) -> Iterator[bool]:
         """One value for each file: whether it was done now."""
-        todo = []
+        todo: list[int] = []
         for shard in shards:
             if self._is_done(plan, shard):
                 yield from (False for _ in range(plan.count(shard)))
             else:
                 todo.append(shard)
+        order = self.keys.random("order of work", "")  # times of files must not tell the order of the source's names
+        order.shuffle(todo)
         size = max(1, min(_TASK, plan.files // (4 * (self.config.workers or cores()))))
         names: dict[int, list[str]] = {}  # of the shards in work
         marks: dict[int, str] = {}
@@ -207,7 +197,7 @@ class _Run:
                 files = plan.shard(shard)
                 names[shard], marks[shard] = [file.name for file in files], plan.mark(files)
                 outcomes[shard] = []
-                for start in range(0, len(files), size):
+                for start in order.sample(range(0, len(files), size), -(-len(files) // size)):
                     yield Task(plan.first(shard) + start, tuple(names[shard][start : start + size]))
 
         at_most = sum(-(-plan.count(shard) // size) for shard in todo)
@@ -219,30 +209,36 @@ class _Run:
             yield from (True for _ in task.names)
 
     def _write(self, plan: Plan, shard: int, names: list[str], mark: str, outcomes: list[Outcome]) -> None:
-        """Table and, last, state of a shard."""
+        """Tables and, last, state of a shard."""
         outcomes.sort(key=lambda outcome: outcome.position)
-        rows = [{**asdict(o.image), "position": o.position, "digest": o.digest} for o in outcomes if o.image]
+        for store in STORES:
+            found = [(o.row, o) for o in outcomes if o.row is not None and store_of(o.row) is store]
+            rows = [{**asdict(row), "position": o.position, "digest": o.digest} for row, o in found]
+            write_table(self._table(shard, store), rows, store.table)
         first = plan.first(shard)
         refused = [
             {"position": o.position, "reason": o.reason, "name": names[o.position - first]}
             for o in outcomes
-            if o.image is None
+            if o.row is None
         ]
-        write_table(self._table(shard), rows, _TABLE_SCHEMA)
         with open_atomic(self._state(shard), "w", permissions=0o600) as stream:
             pairs = [pair for outcome in outcomes for pair in outcome.pairs]
             json.dump({"fingerprint": mark, "refused": refused, "pairs": pairs}, stream)
 
     def _is_done(self, plan: Plan, shard: int) -> bool:
-        if not self._state(shard).is_file() or not self._table(shard).is_file():
+        if not all(path.is_file() for path in (self._state(shard), *(self._table(shard, store) for store in STORES))):
             return False
         return read_json(self._state(shard))["fingerprint"] == plan.mark(plan.shard(shard))
 
     def _job(self) -> Job[Task, list[Outcome]]:
-        return Job(Cleaner, (self.config, self.source, self.images, self.keys), again, isolate=True)
+        return Job(Cleaner, (self.config, self.source, self.out, self.keys), again, isolate=True)
 
-    def _table(self, shard: int) -> Path:
-        return self.progress / f"shard-{shard:05d}.parquet"
+    def _keys(self, shard: int) -> npt.NDArray[np.uint64]:
+        tables = [(store, self._table(shard, store)) for store in STORES]
+        return np.concatenate([merge.keys_of(store, [table] if table.is_file() else []) for store, table in tables])
+
+    def _table(self, shard: int, store: Store) -> Path:
+        return self.progress / f"shard-{shard:05d}-{store.folder}.parquet"
 
     def _state(self, shard: int) -> Path:
         return self.progress / f"shard-{shard:05d}.json"

@@ -10,6 +10,7 @@ from pathlib import Path
 from anonymize.dicom.config import DicomConfig
 from anonymize.dicom.instance import Image, Refused, process, quiet
 from anonymize.dicom.mapping import Pair
+from anonymize.dicom.stores import IMAGES, store_of
 from anonymize.keys import Keys
 
 DEATHS = 2
@@ -29,25 +30,25 @@ class Outcome:
     """What became of one file: a row of the index, or a reason."""
 
     position: int  # ordinal of the file, from 1
-    image: Image | None
+    row: Image | None
     digest: str = ""  # of the written file
     reason: str = ""
     pairs: tuple[Pair, ...] = ()  # which identifier became which
 
 
 class Cleaner:
-    """Cleans files into ``images``.
+    """Cleans files of ``source`` into the folders of ``out``.
 
     A file takes its final name at once. Of two files with one SOP Instance UID the later writer stands there; the merge
     puts that right (:mod:`anonymize.dicom.merge`), so that nothing follows from the order of work.
     """
 
-    def __init__(self, config: DicomConfig, source: Path, images: Path, keys: Keys) -> None:
+    def __init__(self, config: DicomConfig, source: Path, out: Path, keys: Keys) -> None:
         import cv2
 
         cv2.setNumThreads(1)
         quiet()
-        self.config, self.source, self.images, self.keys = config, source, images, keys
+        self.config, self.source, self.out, self.keys = config, source, out, keys
 
     def __call__(self, task: Task) -> list[Outcome]:
         return [self._one(name, task.first + number) for number, name in enumerate(task.names)]
@@ -55,18 +56,18 @@ class Cleaner:
     def _one(self, name: str, position: int) -> Outcome:
         part = f"part-{position}.tmp"
         try:
-            image, pairs = process(self.source / name, self.images, part, self.config, self.keys)
+            row, pairs = process(self.source / name, self.out / IMAGES.folder, part, self.config, self.keys)
         except Refused as refusal:
             return Outcome(position, None, reason=str(refusal))
         except OSError:
             raise  # the output cannot be written: the run must stop
         except Exception:  # whatever a malformed file provokes; its message may quote the header
             return Outcome(position, None, reason="corrupt_pixels")
-        final = self.images / image.path
+        final = self.out / store_of(row).folder / row.path
         written = final.with_name(part)
         digest = digest_of(written)
         written.replace(final)
-        return Outcome(position, image, digest, pairs=tuple(pairs))
+        return Outcome(position, row, digest, pairs=tuple(pairs))
 
 
 def again(task: Task, deaths: int) -> Sequence[Task]:
