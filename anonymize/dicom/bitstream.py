@@ -1,6 +1,8 @@
-"""Pixel data without passengers: comments inside compressed frames, bytes behind them, overlays in unused bits."""
+"""Pixel data without passengers: comments inside compressed frames, bytes behind them, entries behind those of a table."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
@@ -32,6 +34,37 @@ def clean_frame(frame: bytes, transfer_syntax: str) -> bytes:
     if name.startswith("JPEG"):
         return _clean_jpeg(frame)
     return frame
+
+
+def trim_tables(ds: Dataset) -> None:
+    """Cut every look-up table of ``ds``, at any depth, to the entries that its descriptor counts (PS3.3 C.11.1.1).
+
+    A table without a usable descriptor goes.
+    """
+    for element in list(ds):
+        if element.VR == "SQ":
+            for item in element.value or []:
+                trim_tables(item)
+        elif (descriptor := _DESCRIPTORS.get(int(element.tag))) is not None:
+            counts = ds[descriptor].value if descriptor in ds else None
+            try:
+                entries, bits = (int(counts[0]) & 0xFFFF or 65536), int(counts[2])  # pyright: ignore[reportOptionalSubscript]
+            except (TypeError, ValueError, IndexError):
+                del ds[element.tag]
+                continue
+            element.value = _first_entries(element.value, entries, bits)
+
+
+_DESCRIPTORS = {0x00283006: 0x00283002, 0x00281201: 0x00281101, 0x00281202: 0x00281102, 0x00281203: 0x00281103}
+
+
+def _first_entries(value: Any, entries: int, bits: int) -> Any:
+    if not isinstance(value, bytes):
+        return list(value)[:entries] if hasattr(value, "__iter__") else value
+    size = 2 * entries
+    if bits <= 8 and len(value) < size:  # two entries in a word
+        size = entries + entries % 2
+    return value[:size]
 
 
 def _clean_jpeg(frame: bytes) -> bytes:

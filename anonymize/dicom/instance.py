@@ -98,6 +98,7 @@ def process(source: Path, folder: Path, part: str, config: DicomConfig, keys: Ke
     frames = _decode(ds)
     state, boxes = _judge(ds, frames, config)
     safe = header.clean_header(ds, linked, config, keys, masked=config.pixels != "off")
+    bitstream.trim_tables(safe)
     _put_pixels(ds, safe, frames, boxes)
     if config.pixels != "off" and state != "unsure":
         safe.BurnedInAnnotation = "NO"
