@@ -349,6 +349,8 @@ def in_frame(ds: Dataset, text: bytes, where: str) -> None:
         frame = frame[:place] + marker + (len(body) + 2).to_bytes(2, "big") + body + frame[place:]
     elif where == "behind the end":
         frame += text
+    elif where == "unused offsets":
+        frame = frame[: 64 - len(text)] + text + frame[64:]
     frame += b"\0" * (len(frame) % 2)
     if where == "offset table":
         table = struct.pack("<I", 0) + text + b"\0" * (-len(text) % 4)
@@ -383,6 +385,8 @@ def in_syntax(ds: Dataset, name: str) -> bytes:
     return stream.getvalue()
 
 
+MAY_BE_REFUSED = ("behind an RLE frame", "unused offsets of an RLE header")
+"""Decoders read on there and find no image: such a file may go to quarantine."""
 PIXEL_PLANTS: dict[str, tuple[str, Callable[[Dataset, bytes], None]]] = {
     "COM": ("jpeg", lambda ds, text: in_frame(ds, text, "COM")),
     "APP1": ("jpeg", lambda ds, text: in_frame(ds, text, "APP1")),
@@ -393,5 +397,6 @@ PIXEL_PLANTS: dict[str, tuple[str, Callable[[Dataset, bytes], None]]] = {
     "JPEG 2000 COM": ("j2k", lambda ds, text: in_frame(ds, text, "JPEG 2000 COM")),
     "behind a code stream": ("j2k", lambda ds, text: in_frame(ds, text, "behind the end")),
     "behind an RLE frame": ("rle", lambda ds, text: in_frame(ds, text, "behind the end")),
+    "unused offsets of an RLE header": ("rle", lambda ds, text: in_frame(ds, text, "unused offsets")),
     "behind native frames": ("native", behind_the_frames),
 }

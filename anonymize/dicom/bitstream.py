@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
+import imagecodecs
+import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
-from pydicom.uid import UID
+from pydicom.uid import UID, RLELossless
 
 _JPEG_DROP = {0xFE, *range(0xE0, 0xF0)} - {0xEE, 0xE8}  # comments and application data; Adobe and SPIFF colour stay
 _JPEG_ALONE = {0x01, *range(0xD0, 0xD8)}
@@ -20,13 +23,15 @@ def clean_encapsulated(ds: Dataset, transfer_syntax: str) -> bytes:
     """Encapsulated pixel data with a fresh offset table, its frames cleaned by :func:`clean_frame`."""
     count = int(ds.get("NumberOfFrames", 1) or 1)
     frames = generate_frames(ds.PixelData, number_of_frames=count)
+    if transfer_syntax == RLELossless:
+        return encapsulate([_clean_rle(frame, int(ds.Rows), int(ds.Columns)) for frame in frames])
     return encapsulate([clean_frame(frame, transfer_syntax) for frame in frames])
 
 
 def clean_frame(frame: bytes, transfer_syntax: str) -> bytes:
     """One compressed frame without comment and application segments and without bytes after its end.
 
-    JPEG and JPEG-LS (ISO 10918-1 B.1.1, ISO 14495-1 C), JPEG 2000 main header (ISO 15444-1 A.9.2) and RLE as it is.
+    JPEG and JPEG-LS (ISO 10918-1 B.1.1, ISO 14495-1 C) and JPEG 2000 main header (ISO 15444-1 A.9.2).
     """
     name = UID(transfer_syntax).name
     if name.startswith("JPEG 2000") or name.startswith("High-Throughput"):
@@ -62,9 +67,29 @@ def _first_entries(value: Any, entries: int, bits: int) -> Any:
     if not isinstance(value, bytes):
         return list(value)[:entries] if hasattr(value, "__iter__") else value
     size = 2 * entries
-    if bits <= 8 and len(value) < size:  # two entries in a word
+    if bits <= 8 and (len(value) < size or (any(value[:size:2]) and any(value[1:size:2]))):  # two entries in a word
         size = entries + entries % 2
     return value[:size]
+
+
+def _clean_rle(frame: bytes, rows: int, columns: int) -> bytes:
+    """The frame coded anew (PS3.5 annex G): unused offsets, gaps between segments and what follows the last row go."""
+    count, *offsets = struct.unpack_from("<16L", frame) if len(frame) >= 64 else (0,)
+    if not 1 <= count <= 15:
+        raise CorruptFrame("no RLE header")
+    ends = [*offsets[1:count], len(frame)]
+    segments = []
+    for start, end in zip(offsets[:count], ends, strict=True):
+        try:
+            plane = np.frombuffer(imagecodecs.packbits_decode(frame[start:end]), np.uint8)[: rows * columns]
+        except imagecodecs.ImcdError:
+            raise CorruptFrame("segment that does not end where it should") from None
+        if plane.size < rows * columns:
+            raise CorruptFrame("segment shorter than the image")
+        coded = b"".join(imagecodecs.packbits_encode(row.tobytes()) for row in plane.reshape(rows, columns))
+        segments.append(coded + b"\0" * (len(coded) % 2))
+    starts = np.cumsum([64, *map(len, segments)])[:-1].tolist()
+    return struct.pack("<16L", count, *starts, *[0] * (15 - count)) + b"".join(segments)
 
 
 def _clean_jpeg(frame: bytes) -> bytes:
