@@ -177,3 +177,23 @@ def test_rows_and_parts_do_not_follow_the_names_of_the_source(tmp_path: Path) ->
     assert abs(np.corrcoef(order, range(24))[0, 1]) < 0.6, "0.0000 would be the mean, 0.21 the standard deviation"
     times = sorted((tmp_path / "safe/images").rglob("*.dcm"), key=lambda path: path.stat().st_mtime_ns)
     assert [number_of[path.parts[-3]] for path in times] != list(range(24))
+
+
+def test_the_slurm_script_asks_for_the_three_steps(tmp_path: Path) -> None:
+    """A stand-in for sbatch notes what it is asked for: the steps, in order, each after the one before."""
+    fake = tmp_path / "sbatch"
+    fake.write_text('#!/bin/bash\nprintf "%s\\n" "$*" >> "$(dirname "$0")/asked"\nwc -l < "$(dirname "$0")/asked"\n')
+    fake.chmod(0o755)
+    script = ROOT / "scripts/slurm-anonymize.sh"
+    line = [script, "12", "dicom", "/data/my films", "--out", "/safe", "--secret-file", "/secret"]
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "CORES": "8"}
+    run = subprocess.run(line, env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout == "plan 1, work 2 (1-12), finish 3\n"
+    plan, work, finish = (tmp_path / "asked").read_text().splitlines()
+    assert "dicom /data/my\\ films --out /safe" in plan
+    assert plan.rstrip().endswith("workers=8 --quiet --plan")
+    assert {"--array=1-12", "--dependency=afterok:1", "$SLURM_ARRAY_TASK_ID/12"} <= set(work.split())
+    assert "--shards" in work
+    assert "--dependency=afterok:2" in finish
+    assert finish.rstrip().endswith("--finish")
+    assert subprocess.run([script, "x"], env=environment, capture_output=True, check=False).returncode == 2

@@ -82,7 +82,7 @@ def _clean_rle(frame: bytes, rows: int, columns: int) -> bytes:
     for start, end in zip(offsets[:count], ends, strict=True):
         try:
             plane = np.frombuffer(imagecodecs.packbits_decode(frame[start:end]), np.uint8)[: rows * columns]
-        except imagecodecs.ImcdError:
+        except RuntimeError:  # whatever the codec says
             raise CorruptFrame("segment that does not end where it should") from None
         if plane.size < rows * columns:
             raise CorruptFrame("segment shorter than the image")
