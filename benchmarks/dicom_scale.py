@@ -133,8 +133,11 @@ def main() -> None:
         return len(list(states.glob("shard-*.json")))
 
     for number in range(options.kills):
-        if number < options.kills - 1:
-            ended = again.until(draw.uniform(2.0, max(4.0, seconds / options.kills)))
+        before, wait = done(), draw.uniform(0.0, seconds / options.kills / 2)
+        if number == 0:  # while it starts or plans, or later
+            ended = again.until(2.0 + wait)
+        elif number < options.kills - 1:
+            ended = again.until(wait, lambda before=before: done() > before)
         else:
             ended = again.until(draw.uniform(0.0, 0.2), lambda: done() == shards)
         if ended:
