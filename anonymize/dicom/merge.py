@@ -33,7 +33,7 @@ from anonymize.keys import Keys, private_folder
 from anonymize.quarantine import Quarantined, write_quarantine
 
 DUPLICATE = "duplicate_instance"
-_ROWS = 500_000  # of the index that are held together
+_ROWS = 1_000_000  # of the index that are held together
 _TOGETHER = 100_000  # duplicated identifiers, or files of the export, that are looked at together
 # names that this program gives: nothing else below SAFE is ever removed
 _EMPTY = re.compile(r"P[A-Z2-7]{16}/S[A-Z2-7]{16}")
@@ -91,8 +91,11 @@ def write_index(store: Store, tables: Sequence[Path], folder: Path, lost: npt.ND
             chosen.append(table.filter(pa.array(stays)).append_column("part", pa.array(place[stays])))
         found = pa.concat_tables(chosen)
         counts.update(found["burned_in"].to_pylist() if "burned_in" in names else [""] * found.num_rows)
-        for shard in range(start, min(start + step, len(tables))):
-            table = found.filter(pa.array(found["part"].to_numpy() == shard)).sort_by(store.key).select(names)
+        found = found.sort_by([("part", "ascending"), (store.key, "ascending")]).combine_chunks()
+        numbers = np.arange(start, min(start + step, len(tables)))
+        edges = np.searchsorted(found["part"].to_numpy(), [*numbers, numbers[-1] + 1])
+        for shard, first, last in zip(numbers.tolist(), edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+            table = found.slice(first, last - first).select(names)
             if store.optional and not table.num_rows:
                 continue
             stream = io.BytesIO()
