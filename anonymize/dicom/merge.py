@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pandas.util import hash_array
 
 from anonymize.dicom.config import STAGE
 from anonymize.dicom.instance import REMEDIES
@@ -146,7 +146,7 @@ def sweep(store: Store, tables: Sequence[Path], folder: Path, lost: npt.NDArray[
     removed = 0
     ours = (name for name in _names(folder) if _OURS.fullmatch(name))
     while some := list(islice(ours, _TOGETHER)):
-        found = pd.util.hash_array(np.array(some, object), categorize=False)
+        found = hash_array(np.array(some, object), categorize=False)
         place = np.searchsorted(keys, found)
         known = place < len(keys)
         known[known] = keys[place[known]] == found[known]
@@ -164,7 +164,7 @@ def keys_of(store: Store, tables: Sequence[Path]) -> npt.NDArray[np.uint64]:
 
 
 def _keys(values: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
-    return pd.util.hash_array(values.to_numpy().astype(object), categorize=False)
+    return hash_array(values.to_numpy().astype(object), categorize=False)
 
 
 def _repeated(store: Store, tables: Sequence[Path]) -> npt.NDArray[np.uint64]:
