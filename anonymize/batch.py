@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import shutil
-import signal
-import threading
 import time
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -26,6 +20,7 @@ from anonymize.audit import append_audit
 from anonymize.config import dump_config
 from anonymize.console import Console, UserError
 from anonymize.engine import TOGETHER, Anonymizer, Outcome, settle
+from anonymize.engines import Engine, Job, Steps, alone, run_tasks
 from anonymize.files import fingerprint, open_atomic, read_json, write_json, write_table
 from anonymize.keys import Keys, private_folder
 from anonymize.languages import load_pack
@@ -39,9 +34,12 @@ from anonymize.vault import Vault
 
 STAGE = "anonymize-reports"
 _REASONS = tuple(REMEDIES)
+_TRIES = 3
 
 
-def run_reports(config: ReportsConfig, source: Path, out: Path, keys: Keys, console: Console) -> dict[str, Any]:
+def run_reports(
+    config: ReportsConfig, source: Path, out: Path, keys: Keys, console: Console, steps: Steps | None = None
+) -> dict[str, Any]:
     """Pseudonymise the reports of ``source`` into ``out/reports``.
 
     Two passes: the first refuses unusable rows and deals reports to shards by patient (sealed, in the private folder
@@ -49,31 +47,50 @@ def run_reports(config: ReportsConfig, source: Path, out: Path, keys: Keys, cons
     all; after a kill the finished ones are kept. Memory is bounded by the shards in work and by the words of the
     export's name columns.
 
+    Args:
+        steps: the steps to do; all by default.
+
     Returns:
-        rows, reports (safe), patients, quarantined by reason, spans by kind, seconds, reports per second.
+        rows, reports (safe), patients, quarantined by reason, spans by kind, seconds, reports per second. Of the plan alone
+        ``rows, shards``, of the work alone ``shards``, each with its ``seconds``.
 
     Raises:
-        UserError: the source cannot be read, its columns not be recognised, or another run writes to ``out``.
+        UserError: the source cannot be read, its columns not be recognised, another run writes to ``out``, or a step is
+            missing before this one.
     """
+    steps = steps or Steps()
     began = time.monotonic()
     opened = open_source(source, config)
     pack = load_pack(config.language)
     run = fingerprint(source, _relevant(config), keys.identifier, __version__)
-    with _alone(out):
+    with alone(out, "reports", shared=not steps.plan and not steps.finish):
         state = private_folder(out) / "reports"
-        _discard_other_run(state, out, run)
         spool = Spool(state, keys, run, pack)
-        plan = spool.plan()
-        if plan is None or not _complete(plan, spool, out, config):
-            plan = spool.deal(
-                opened, config.shard_mb, lambda rows, about: console.track(rows, about, "first pass", "rows")
-            )
-            write_json(state / "run.json", run)
-        dump_config(config, out / "reports" / "config.yaml")
-        todo = [shard for shard in range(plan.shards) if not _done(state, out, shard, config)]
-        work = _ray if config.engine == "ray" else _local
-        for _ in console.track(work(config, keys, state, out, run, todo), len(todo), "second pass", "shards"):
-            pass
+        if steps.plan:
+            _discard_other_run(state, out, run)
+            plan = spool.plan()
+            if plan is None or not _complete(plan, spool, out, config):
+                plan = spool.deal(
+                    opened, config.shard_mb, lambda rows, about: console.track(rows, about, "first pass", "rows")
+                )
+                write_json(state / "run.json", run)
+            dump_config(config, out / "reports" / "config.yaml")
+        else:
+            plan = _planned(spool, run)
+        summary: dict[str, Any] = {"rows": plan.rows, "shards": plan.shards}
+        if steps.work:
+            mine = filter(steps.work.takes, range(plan.shards))
+            todo = [shard for shard in mine if not _done(state, out, shard, config)]
+            job = Job(ShardWorker, (config, keys, state.resolve(), out.resolve(), run), partial(_lost, config.engine))
+            work = run_tasks(job, todo, config.engine, config.workers, len(todo))
+            for _ in console.track(work, len(todo), "second pass", "shards"):
+                pass
+            summary = {"shards": len(todo)}
+        if not steps.finish:
+            return {**summary, "seconds": round(time.monotonic() - began, 1)}
+        left = sum(not _done(state, out, shard, config) for shard in range(plan.shards))
+        if left:
+            raise UserError(f"{left} of {plan.shards} shards are not done; run the tasks of the array again")
         results = [read_json(_result_path(state, shard)) for shard in range(plan.shards)]
         _write_quarantine(out, keys, source, spool, results)
         spool.clear()
@@ -82,6 +99,27 @@ def run_reports(config: ReportsConfig, source: Path, out: Path, keys: Keys, cons
         counted = ("rows", "reports", "patients", "quarantined", "spans", "second_look")
         append_audit(out, "reports", keys.identifier, config, {"source": run, **{key: summary[key] for key in counted}})
     return summary
+
+
+def _planned(spool: Spool, run: str) -> Plan:
+    """The plan that another command wrote."""
+    plan = spool.plan()
+    note = spool.folder / "run.json"
+    if plan is None or not note.is_file() or read_json(note) != run:
+        raise UserError(
+            "there is no plan of this source, configuration and secret; run the same command with --plan first"
+        )
+    return plan
+
+
+def _lost(engine: Engine, shard: int, deaths: int) -> list[int]:
+    """A shard whose process died is tried again in a cluster, where machines come and go; here memory is short."""
+    if engine == "ray" and deaths <= _TRIES:
+        return [shard]
+    raise UserError(
+        "a worker process was killed, often for lack of memory; run the same command again to go on, "
+        "with fewer processes (workers=1) or smaller shards (shard_mb=1, which starts anew)"
+    )
 
 
 def dry_run(config: ReportsConfig, source: Path, keys: Keys, console: Console, limit: int = 500) -> dict[str, Any]:
@@ -130,7 +168,7 @@ class ShardWorker:
         self.engine = Anonymizer(config, keys, names, avoid)
         settle()
 
-    def shard(self, shard: int) -> int:
+    def __call__(self, shard: int) -> int:
         """Write vault, part and result of one shard, in this order; then its originals are deleted."""
         reports, refused = self.spool.read(shard)
         safe: list[tuple[str, int, Outcome]] = []
@@ -166,85 +204,6 @@ class ShardWorker:
         return shard
 
 
-_worker: ShardWorker | None = None
-
-
-def _local(config: ReportsConfig, keys: Keys, state: Path, out: Path, run: str, todo: list[int]) -> Iterator[int]:
-    """Work through ``todo`` in processes of this machine."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = min(config.workers or cores, len(todo))
-    if workers <= 1:
-        if todo:
-            _start(config, keys, state, out, run, alone=True)
-        for shard in todo:
-            yield _shard(shard)
-        return
-    context = multiprocessing.get_context("forkserver")
-    pool = ProcessPoolExecutor(workers, context, _start, (config, keys, state, out, run))
-    try:
-        for future in as_completed([pool.submit(_shard, shard) for shard in todo]):
-            yield future.result()
-    except BrokenProcessPool:
-        raise UserError(
-            "a worker process was killed, often for lack of memory; run the same command again to go on, "
-            "with fewer processes (workers=1) or smaller shards (shard_mb=1, which starts anew)"
-        ) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _start(config: ReportsConfig, keys: Keys, state: Path, out: Path, run: str, alone: bool = False) -> None:
-    global _worker
-    if not alone:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the run
-        threading.Thread(target=_end_with_parent, daemon=True).start()
-    _worker = ShardWorker(config, keys, state, out, run)
-
-
-def _end_with_parent() -> None:
-    """Workers must not outlive a killed parent: they hold patients' names in memory."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _shard(shard: int) -> int:
-    assert _worker is not None
-    return _worker.shard(shard)
-
-
-def _ray(config: ReportsConfig, keys: Keys, state: Path, out: Path, run: str, todo: list[int]) -> Iterator[int]:
-    """Work through ``todo`` in actors of a Ray cluster (RAY_ADDRESS, else one on this machine).
-
-    Every node must see ``out`` and the private folder at the same paths. An actor that dies is started again, and its
-    shard is done again.
-    """
-    try:
-        import ray  # pyright: ignore[reportMissingImports]
-        from ray.util import ActorPool  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise UserError(
-            "engine=ray needs Ray, which is not installed; install the extra 'ray', or take engine=local"
-        ) from None
-    if not todo:
-        return
-    state, out = state.resolve(), out.resolve()
-    began_it = not ray.is_initialized()
-    if began_it and os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=False)
-    elif began_it:
-        ray.init(num_cpus=config.workers or None, include_dashboard=False, log_to_driver=False)
-    try:
-        count = min(config.workers or int(ray.cluster_resources().get("CPU", 1)), len(todo))
-        actor = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=3)(ShardWorker)
-        pool = ActorPool([actor.remote(config, keys, state, out, run) for _ in range(count)])
-        yield from pool.map_unordered(lambda worker, shard: worker.shard.remote(shard), todo)
-    finally:
-        if began_it:
-            ray.shutdown()
-
-
 def _together(groups: Iterable[list[Report]]) -> Iterator[list[list[Report]]]:
     """Patients whose reports the detectors look at together."""
     some: list[list[Report]] = []
@@ -277,22 +236,6 @@ def _patient(engine: Anonymizer, reports: list[Report], found: list[list[Span]])
 def _relevant(config: ReportsConfig) -> dict[str, Any]:
     """The part of the configuration that changes the result."""
     return config.model_dump(mode="json", exclude={"workers", "engine"})
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Keep a second run out of the same folder. The system frees the lock of a killed run."""
-    path = private_folder(out) / "reports.lock"
-    with path.open("a") as stream:
-        try:
-            import fcntl
-
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another run is writing to {out}; wait for it, or choose another --out") from None
-        except (ImportError, OSError):  # no such lock on this system or file system
-            pass
-        yield
 
 
 def _discard_other_run(state: Path, out: Path, run: str) -> None:

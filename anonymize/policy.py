@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from anonymize.config import Config
+from anonymize.engines import Engine
 from anonymize.forms import IdentifierForm
 
 Action = Literal["surrogate", "tag", "mask", "generalise", "delete", "keep"]
@@ -103,7 +104,7 @@ class ReportsConfig(Config):
     )
     shard_mb: float = Field(default=2.0, gt=0, le=512, description="megabytes of source per output shard")
     workers: int = Field(default=0, ge=0, description="processes; 0 = one per core")
-    engine: Literal["local", "ray"] = Field(default="local", description="local processes, or tasks of a Ray cluster")
+    engine: Engine = Field(default="local", description="local processes, or tasks of a Ray cluster")
     vault: bool = Field(
         default=True, description="keep every original, encrypted, in the private folder (anonymize reveal)"
     )

@@ -19,7 +19,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -60,18 +60,22 @@ def _lines(task: tuple[PhantomConfig, int, int]) -> list[bytes]:
 
 
 class Run:
-    """One run of ``anonymize reports``, watched."""
+    """One run of ``anonymize``, watched."""
 
     def __init__(self, command: list[str]) -> None:
         self.command = command
         self.rss = self.pss = 0  # peaks over the process tree, bytes
+        self.samples: list[tuple[float, int]] = []  # seconds since the start, resident bytes of the tree
 
-    def until(self, seconds: float | None) -> bool:
-        """Run it; kill the whole tree after ``seconds``. Whether it came to its end."""
+    def until(self, seconds: float | None, ripe: Callable[[], bool] = lambda: True) -> bool:
+        """Run it; kill the whole tree ``seconds`` after it is ``ripe``. Whether it came to its end."""
         child = subprocess.Popen(self.command, stdout=subprocess.DEVNULL)
         began = time.monotonic()
+        due: float | None = None
         while child.poll() is None:
-            if seconds is not None and time.monotonic() - began > seconds:
+            if seconds is not None and due is None and ripe():
+                due = time.monotonic() + seconds
+            if due is not None and time.monotonic() > due:
                 for process in [*psutil.Process(child.pid).children(recursive=True), child]:
                     try:
                         process.kill()
@@ -79,13 +83,13 @@ class Run:
                         continue
                 child.wait()
                 return False
-            self._sample(child.pid)
-            time.sleep(0.25 if seconds is None else min(0.25, seconds / 20))
+            self._sample(child.pid, time.monotonic() - began)
+            time.sleep(0.25 if seconds is None else max(0.02, min(0.25, seconds / 20)))
         if child.returncode:
             raise SystemExit(f"the run ended with code {child.returncode}")
         return True
 
-    def _sample(self, pid: int) -> None:
+    def _sample(self, pid: int, elapsed: float) -> None:
         rss = pss = 0
         try:
             parent = psutil.Process(pid)
@@ -95,6 +99,7 @@ class Run:
                 pss += held.pss
         except psutil.Error:
             return
+        self.samples.append((elapsed, rss))
         self.rss, self.pss = max(self.rss, rss), max(self.pss, pss)
 
 

@@ -17,6 +17,7 @@ import pytest
 from anonymize import batch, wordsets
 from anonymize.audit import broken_line
 from anonymize.console import Console, UserError
+from anonymize.engines import alone, read_steps
 from anonymize.files import read_json, read_rows
 from anonymize.keys import Keys
 from anonymize.policy import Columns, ReportsConfig
@@ -125,18 +126,18 @@ def test_workers_shards_and_resume_give_the_same_rows(tmp_path: Path, monkeypatc
     source = write(tmp_path / "export.csv", [row(person, exam) for exam in range(5) for person in range(3)], "utf-8")
     whole = run(source, tmp_path / "a", shard_mb=0.002)
     out = tmp_path / "b"
-    real, calls = batch._shard, []
+    real, calls = batch.ShardWorker.__call__, []
 
-    def dies(shard: int) -> int:
+    def dies(self: batch.ShardWorker, shard: int) -> int:
         if len(calls) == 1:
             raise KeyboardInterrupt
         calls.append(shard)
-        return real(shard)
+        return real(self, shard)
 
-    monkeypatch.setattr(batch, "_shard", dies)
+    monkeypatch.setattr(batch.ShardWorker, "__call__", dies)
     with pytest.raises(KeyboardInterrupt):
         run(source, out, shard_mb=0.002)
-    monkeypatch.setattr(batch, "_shard", real)
+    monkeypatch.setattr(batch.ShardWorker, "__call__", real)
     done = {path: path.stat().st_mtime_ns for path in (out / "reports").glob("*.parquet")}
     assert len(done) == 1
     again = run(source, out, shard_mb=0.002)
@@ -162,12 +163,37 @@ def test_any_number_of_workers_and_any_order_of_shards_give_the_same_bytes(
     source = write(tmp_path / "export.csv", broken_rows())
     run(source, tmp_path / "one", shard_mb=0.002)
     batch.run_reports(ReportsConfig(workers=2, shard_mb=0.002), source, tmp_path / "two", KEYS, Console("quiet"))
-    real = batch._local
-    monkeypatch.setattr(batch, "_local", lambda *arguments: real(*arguments[:-1], arguments[-1][::-1]))
+    real = batch.run_tasks
+    monkeypatch.setattr(batch, "run_tasks", lambda job, tasks, *others: real(job, tasks[::-1], *others))
     run(source, tmp_path / "back", shard_mb=0.002)
     expected = bytes_of(tmp_path / "one")
     assert len(expected) > 6
     assert bytes_of(tmp_path / "two") == bytes_of(tmp_path / "back") == expected
+
+
+def test_the_tasks_of_an_array_write_what_one_run_writes(tmp_path: Path) -> None:
+    source = write(tmp_path / "export.csv", broken_rows())
+    whole = run(source, tmp_path / "one", shard_mb=0.002)
+    config = ReportsConfig(workers=1, shard_mb=0.002)
+
+    def step(**options: object) -> dict[str, object]:
+        steps = read_steps(**{"plan": False, "shards": "", "finish": False, **options})
+        return batch.run_reports(config, source, tmp_path / "array", KEYS, Console("quiet"), steps)
+
+    with pytest.raises(UserError, match="--plan first"):
+        step(shards="1/3")
+    planned = step(plan=True)
+    assert planned["rows"] == whole["rows"]
+    done = [step(shards=f"{number}/3")["shards"] for number in (3, 1)]
+    with pytest.raises(UserError, match="not done"):
+        step(finish=True)
+    done.append(step(shards="2/3")["shards"])
+    assert sum(done) == planned["shards"] > 3
+    summary = step(finish=True)
+    assert {k: v for k, v in summary.items() if "second" not in k} == {
+        k: v for k, v in whole.items() if "second" not in k
+    }
+    assert bytes_of(tmp_path / "array") == bytes_of(tmp_path / "one")
 
 
 def test_killed_again_and_again_the_bytes_are_the_same(tmp_path: Path) -> None:
@@ -216,7 +242,7 @@ def test_rows_and_parts_do_not_follow_the_export(tmp_path: Path) -> None:
 
 
 def test_two_runs_do_not_write_to_one_folder(tmp_path: Path) -> None:
-    with batch._alone(tmp_path / "safe"), pytest.raises(UserError, match="another run"):
+    with alone(tmp_path / "safe", "reports"), pytest.raises(UserError, match="another run"):
         run(write(tmp_path / "e.csv", [row(0, 1)]), tmp_path / "safe")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
 import shutil
 import unicodedata
@@ -22,7 +21,7 @@ from pydicom.dataset import Dataset
 from test_phantom_dicom import SYNTAXES, errors_of
 
 from anonymize.console import Console, UserError
-from anonymize.dicom import batch, bitstream, header, pixels
+from anonymize.dicom import bitstream, header, pixels
 from anonymize.dicom.batch import run_dicom
 from anonymize.dicom.config import DicomConfig
 from anonymize.dicom.profile import basic_profile, keep_list
@@ -277,28 +276,6 @@ def test_every_line_that_a_phantom_console_draws_is_found(anatomy: str, name: st
         assert covered.mean() < 0.3
 
 
-def test_a_codec_that_kills_its_process_costs_one_file(tmp_path: Path) -> None:
-    """The one file that makes a worker die is quarantined; all others are written."""
-    for number in range(4):
-        save(instance(number), tmp_path / "in" / f"{number}.dcm")
-    with DyingWorkers(CONFIG, tmp_path / "in", tmp_path / "safe", KEYS) as workers:
-        outcomes = list(workers.map([f"{n}.dcm" for n in range(4)], 1))
-    assert [outcome.reason for outcome in outcomes] == ["", "corrupt_pixels", "", ""]
-    assert [outcome.row is not None for outcome in outcomes] == [True, False, True, True]
-
-
-class DyingWorkers(batch._Workers):
-    """Workers whose process ends hard on 1.dcm, as after a segmentation fault."""
-
-    def submit(self, name: str, position: int, count: int | None = None) -> Any:
-        work = die_on_one if name == "1.dcm" else batch._work
-        return self._running(count).submit(work, name, position)
-
-
-def die_on_one(name: str, position: int) -> None:
-    os._exit(11)
-
-
 def test_a_film_without_text_keeps_its_pixel_bytes(tmp_path: Path) -> None:
     for number, syntax in enumerate(SYNTAXES.values()):
         save(instance(number, with_device=device(transfer_syntax=syntax)), tmp_path / "in" / f"{number}.dcm")
@@ -390,9 +367,12 @@ def test_messy_export_adds_up_and_resumes(tmp_path: Path) -> None:
     rows = {row["image_id"] for row in read_rows(tmp_path / "safe/images/index")}
     files = {p.stem for p in (tmp_path / "safe/images").rglob("*.dcm")}
     assert rows == files
-    # killed within the second shard: its index is absent, a temporary file is left
+    # killed within the second shard: its state and its part of the index are absent, a temporary file is left
     (tmp_path / "safe/images/index/part-00001.parquet").unlink()
+    (tmp_path / "safe.private/dicom-progress/shard-00001.json").unlink()
     leftover = next((tmp_path / "safe/images").rglob("*.dcm")).with_name("part-3.tmp")
+    foreign = leftover.with_name("notes.txt")
+    foreign.write_text("not ours")
     leftover.write_bytes(b"half")
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "safe/images/index").glob("*")}
     again = run_dicom(config, tmp_path / "in", tmp_path / "safe", KEYS, QUIET)
@@ -400,6 +380,7 @@ def test_messy_export_adds_up_and_resumes(tmp_path: Path) -> None:
         k: summary[k] for k in ("written", "quarantined", "files_in")
     }
     assert not leftover.exists()
+    assert foreign.exists()
     assert all(p.stat().st_mtime_ns == t for p, t in before.items()), "finished shards are not made again"
 
 
@@ -482,7 +463,23 @@ def test_real_files(shared: Path, tmp_path: Path) -> None:
 
 
 def test_index_row_has_the_contracts_columns() -> None:
-    from anonymize.dicom.batch import INDEX_SCHEMA
     from anonymize.dicom.instance import Image
+    from anonymize.dicom.stores import INDEX_SCHEMA
 
     assert [f.name for f in dataclasses.fields(Image)] == INDEX_SCHEMA.names
+
+
+@pytest.mark.parametrize(("bits", "entries", "kept"), [(12, 8, 16), (16, 0, 20), (8, 7, 8), (8, 4, 8)])
+def test_a_look_up_table_ends_where_its_descriptor_says(bits: int, entries: int, kept: int) -> None:
+    """Text behind the last entry is not carried along; tables of 8 bits may hold two entries in a word."""
+    held = {(12, 8): bytes(16) + b"ZQ01", (16, 0): bytes(20), (8, 7): bytes(8) + b"ZQ01", (8, 4): bytes(8) + b"ZQ01"}
+    item = Dataset()
+    item.add_new(0x00283002, "US", [entries, 0, bits])
+    item.add_new(0x00283006, "OW", held[bits, entries])
+    ds = Dataset()
+    ds.VOILUTSequence = [item]
+    bitstream.trim_tables(ds)
+    assert ds.VOILUTSequence[0].LUTData == bytes(kept)
+    del item[0x00283002]
+    bitstream.trim_tables(ds)
+    assert "LUTData" not in ds.VOILUTSequence[0]

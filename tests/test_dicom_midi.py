@@ -102,6 +102,35 @@ def test_a_filled_box_is_hidden(tmp_path: Path) -> None:
     ) == [1.0, 0.0]
 
 
+def test_a_short_name_is_left_as_a_word_and_not_inside_a_pseudonym(tmp_path: Path) -> None:
+    """PLYA2...: a name of two letters in it is chance; the same name as a word is a leak, a longer one is anywhere."""
+    safe_file(tmp_path, PatientName="PLYA2KIM7QJ4NGUY^", PatientComments="LY, KIM", InstitutionName="xNGUYENx")
+    assert share(
+        tmp_path,
+        ("text_removed", "PatientName", "LY^KIM"),
+        ("text_removed", "PatientComments", "LY^KIM"),
+        ("text_removed", "InstitutionName", "NGUYEN^LY"),
+    ) == [1.0, 0.0, 0.5]
+
+
+def test_failures_are_listed_without_their_values(tmp_path: Path) -> None:
+    safe_file(tmp_path / "p" / "s", PatientComments="rue Lefèvre", StudyDate="20240101")
+    answers = [
+        Answer("1.2.3", "IPP1", action, path, value)
+        for action, path, value in (
+            ("text_removed", "PatientComments", "rue LEFEVRE 12 Lyon"),
+            ("date_shifted", "StudyDate", "20240101"),
+            ("text_retained", "Modality", "DX"),
+        )
+    ]
+    judge(answers, tmp_path, UIDS, PATIENTS, QUIET, tmp_path / "failures.csv")
+    assert (tmp_path / "failures.csv").read_text(encoding="utf-8").splitlines() == [
+        "file,action,path,right,found",
+        "p/s/a.dcm,date_shifted,StudyDate,0.0,not shifted",
+        "p/s/a.dcm,text_removed,PatientComments,0.5,0.50 of the tokens",
+    ]
+
+
 def test_dates_of_a_patient_must_move_together(tmp_path: Path) -> None:
     safe_file(tmp_path, ContentDate="20240112")
     answers = [

@@ -29,6 +29,15 @@ SecretFile = Annotated[
         help="File with the secret (else ANONYMIZE_SECRET, else one is made beside the output, outside of it).",
     ),
 ]
+EngineName = Annotated[
+    str, typer.Option("--engine", help="local: processes of this machine; ray: a Ray cluster (RAY_ADDRESS).")
+]
+PlanStep = Annotated[bool, typer.Option("--plan", help="Only the first step: list the source and cut it into shards.")]
+ShardsStep = Annotated[
+    str,
+    typer.Option("--shards", metavar="I/N", help="Only the work, and of it every N-th shard: task I (from 1) of N."),
+]
+FinishStep = Annotated[bool, typer.Option("--finish", help="Only the last step: merge what the tasks did.")]
 Language = Annotated[
     str, typer.Option("--language", "-l", help="Language of the reports: fr, es, de, nl, it, en, or a pack's folder.")
 ]

@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from anonymize.commands import ConfigFile, Json, Overrides, Quiet, SecretFile, console_for, reporting
+from anonymize.commands import (
+    ConfigFile,
+    EngineName,
+    FinishStep,
+    Json,
+    Overrides,
+    PlanStep,
+    Quiet,
+    SecretFile,
+    ShardsStep,
+    console_for,
+    reporting,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -21,6 +33,10 @@ def dicom(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the safe export.")] = Path("safe"),
     config: ConfigFile = None,
     secret_file: SecretFile = None,
+    engine: EngineName = "",
+    plan: PlanStep = False,
+    shards: ShardsStep = "",
+    finish: FinishStep = False,
     fail_on_quarantine: Annotated[
         bool, typer.Option("--fail-on-quarantine", help="Exit with code 3 when files were quarantined.")
     ] = False,
@@ -41,6 +57,11 @@ def dicom(
         anonymize dicom EXPORT/dicom --out SAFE pixels=ocr --fail-on-quarantine
 
         anonymize dicom EXPORT --out SAFE "objects=[images, reports, documents]" clean_structured_content=true
+
+        anonymize dicom EXPORT/dicom --out SAFE --engine ray workers=64
+
+    In a Slurm array (scripts/slurm-anonymize.sh) the three steps are commands of their own: --plan once, --shards i/n in
+    each task, --finish once.
     """
     console = console_for(quiet, as_json)
     with reporting(console):
@@ -48,13 +69,16 @@ def dicom(
         from anonymize.console import Exit
         from anonymize.dicom.batch import run_dicom
         from anonymize.dicom.config import DicomConfig
+        from anonymize.engines import read_steps
         from anonymize.keys import load_keys
 
-        settings = load_config(DicomConfig, config, overrides or [])
+        values = [*(overrides or []), *([f"engine={engine}"] if engine else [])]
+        settings = load_config(DicomConfig, config, values)
         keys, place = load_keys(secret_file, out)
         if place is not None:
             console.note(f"secret: {place} (keep it apart from the safe export)")
-        summary = run_dicom(settings, source, out, keys, console)
-        console.result(summary, next_command=f"vlp prepare {out} --out CORPUS")
-        if fail_on_quarantine and summary["quarantined"]:
+        steps = read_steps(plan, shards, finish)
+        summary = run_dicom(settings, source, out, keys, console, steps)
+        console.result(summary, next_command=f"vlp prepare {out} --out CORPUS" if steps.finish else None)
+        if fail_on_quarantine and summary.get("quarantined"):
             raise typer.Exit(Exit.QUARANTINED)

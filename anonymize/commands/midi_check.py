@@ -21,6 +21,9 @@ def midi_check(
         Path | None,
         typer.Option("--key", help="Parquet of sop_instance_uid, patient, action, path, value."),
     ] = None,
+    failures: Annotated[
+        Path | None, typer.Option("--failures", help="CSV to write: each answer that was not followed, without values.")
+    ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -36,7 +39,7 @@ def midi_check(
 
         anonymize dicom HOSPITAL/export/dicom --out SAFE mappings=true
 
-        anonymize midi-check SAFE --key HOSPITAL/truth/answers.parquet
+        anonymize midi-check SAFE --key HOSPITAL/truth/answers.parquet --failures failures.csv
     """
     console = console_for(quiet, as_json)
     with reporting(console):
@@ -48,7 +51,7 @@ def midi_check(
             raise UserError("say what had to happen: --key answers.parquet")
         private = private_folder(safe)
         uids, patients = (read_mapping(private / name) for name in ("uid_mapping.csv", "patid_mapping.csv"))
-        summary = judge(read_key(key), safe / "images", uids, patients, console)
+        summary = judge(read_key(key), safe / "images", uids, patients, console, failures)
         console.result(summary)
         left = [
             name

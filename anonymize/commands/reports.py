@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from anonymize.commands import ConfigFile, Json, Language, Overrides, Quiet, SecretFile, console_for, reporting
+from anonymize.commands import (
+    ConfigFile,
+    EngineName,
+    FinishStep,
+    Json,
+    Language,
+    Overrides,
+    PlanStep,
+    Quiet,
+    SecretFile,
+    ShardsStep,
+    console_for,
+    reporting,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -24,10 +37,11 @@ def reports(
     language: Language = "",
     config: ConfigFile = None,
     secret_file: SecretFile = None,
-    engine: Annotated[
-        str, typer.Option("--engine", help="local: processes of this machine; ray: a Ray cluster (RAY_ADDRESS).")
-    ] = "",
+    engine: EngineName = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be found; write nothing.")] = False,
+    plan: PlanStep = False,
+    shards: ShardsStep = "",
+    finish: FinishStep = False,
     fail_on_quarantine: Annotated[
         bool, typer.Option("--fail-on-quarantine", help="Exit with code 3 when rows were quarantined.")
     ] = False,
@@ -49,6 +63,9 @@ def reports(
         anonymize reports EXPORT.csv --out SAFE columns.text=TEXTE policy.phone=tag
 
         anonymize reports EXPORT.parquet --out SAFE --engine ray workers=64
+
+    In a Slurm array (scripts/slurm-anonymize.sh) the three steps are commands of their own: --plan once, --shards i/n in
+    each task, --finish once.
     """
     console = console_for(quiet, as_json)
     with reporting(console):
@@ -57,6 +74,7 @@ def reports(
         from anonymize import batch
         from anonymize.config import load_config
         from anonymize.console import Exit
+        from anonymize.engines import read_steps
         from anonymize.keys import Keys, load_keys
         from anonymize.policy import ReportsConfig
 
@@ -69,7 +87,8 @@ def reports(
         keys, place = load_keys(secret_file, out)
         if place is not None:
             console.note(f"secret: {place} (keep it apart from the safe export)")
-        summary = batch.run_reports(settings, source, out, keys, console)
-        console.result(summary, next_command=f"anonymize dicom DICOM_FOLDER --out {out}")
-        if fail_on_quarantine and summary["quarantined"]:
+        steps = read_steps(plan, shards, finish)
+        summary = batch.run_reports(settings, source, out, keys, console, steps)
+        console.result(summary, next_command=f"anonymize dicom DICOM_FOLDER --out {out}" if steps.finish else None)
+        if fail_on_quarantine and summary.get("quarantined"):
             raise typer.Exit(Exit.QUARANTINED)

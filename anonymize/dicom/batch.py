@@ -1,77 +1,60 @@
 """A tree of files to a safe export: all cores, shard by shard, resumable, nothing lost and nothing named.
 
-A shard is ``shard_size`` files in sorted order. It is finished when its index part is in SAFE/images/index and its
-progress file in the private folder; a run that was killed starts with the first unfinished shard.
+A shard is ``shard_size`` files in sorted order. It is finished when its table and its progress file are in the private
+folder; a run that was killed does the others. The steps (plan, work, finish) can be commands of their own: tasks of an
+array then share the work, and the output is that of one run.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
-from itertools import islice
-from multiprocessing import get_context
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
+import numpy as np
+import numpy.typing as npt
 
 from anonymize import __version__
 from anonymize.audit import append_audit
 from anonymize.config import dump_config
 from anonymize.console import Console, UserError
-from anonymize.dicom.config import STAGE, DicomConfig
-from anonymize.dicom.document_instance import DOCUMENT_SCHEMA, Document
-from anonymize.dicom.instance import Image, process, quiet
-from anonymize.dicom.mapping import Pair, write_mappings
-from anonymize.dicom.refusal import REMEDIES, Refused
+from anonymize.dicom import merge
+from anonymize.dicom.config import DicomConfig
+from anonymize.dicom.instance import quiet
+from anonymize.dicom.listing import Plan, read_plan, write_plan
+from anonymize.dicom.mapping import write_mappings
+from anonymize.dicom.stores import DOCUMENTS, STORES, Store, store_of
 from anonymize.dicom.words import vocabulary
-from anonymize.files import fingerprint, open_atomic, read_json, read_rows, write_json, write_table
+from anonymize.dicom.work import Cleaner, Outcome, Task, again, crashed
+from anonymize.engines import Job, Steps, alone, cores, run_tasks
+from anonymize.files import fingerprint, open_atomic, read_json, write_json, write_table
 from anonymize.keys import Keys, private_folder
-from anonymize.quarantine import Quarantined, count_reasons, write_quarantine
 
-IGNORED_NAMES = {"dicomdir", "thumbs.db", ".ds_store", "desktop.ini", "lockfile", "version", "autorun.inf"}
-INDEX_SCHEMA = pa.schema(
-    [
-        *[
-            (n, pa.string())
-            for n in ("image_id", "patient", "study", "series", "path", "modality", "body_part", "view")
-        ],
-        *[(n, pa.string()) for n in ("laterality", "photometric")],
-        *[(n, pa.int32()) for n in ("rows", "columns", "bits_stored")],
-        ("spacing_mm", pa.float64()),
-        ("age_months", pa.int32()),
-        *[(n, pa.string()) for n in ("sex", "date", "manufacturer", "model", "burned_in", "description")],
-    ]
-)
+_TASK = 16
+"""Files that a worker gets at once, at most."""
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    """What a worker says of one file: a row whose file lies under ``part``, or a reason."""
-
-    row: Image | Document | None
-    part: str = ""
-    reason: str = ""
-    pairs: tuple[Pair, ...] = ()  # which identifier became which
-
-
-def run_dicom(config: DicomConfig, source: Path, out: Path, keys: Keys, console: Console) -> dict[str, Any]:
+def run_dicom(
+    config: DicomConfig, source: Path, out: Path, keys: Keys, console: Console, steps: Steps | None = None
+) -> dict[str, Any]:
     """Pseudonymise every DICOM file below ``source`` into ``out`` (formats: docs/architecture.md).
+
+    Args:
+        steps: the steps to do; all by default.
 
     Returns:
         ``files_in, ignored, written, documents, masked, quarantined {reason: n}, seconds, images_per_second_core``;
-        files_in = written + the quarantined, and ``documents`` of the written are reports and PDFs.
+        files_in = written + the quarantined, and ``documents`` of the written are reports and PDFs. Of the
+        plan alone ``files_in, ignored, shards``, of the work alone ``shards, files``.
 
     Raises:
-        UserError: the source is missing, or one folder lies inside the other.
+        UserError: the source is missing, one folder lies inside the other, another run writes there, or a step is
+            missing before this one.
     """
+    steps = steps or Steps()
     _check(source, out)
     vocabulary(tuple(config.languages))  # a missing pack is an error of the command, not of every file
     if config.pixels == "ocr":
@@ -80,68 +63,30 @@ def run_dicom(config: DicomConfig, source: Path, out: Path, keys: Keys, console:
         engine()
     quiet()
     started = time.monotonic()
-    total, ignored = _count(source)
     run = _Run(config, source, out, keys)
-    run.clear_leftovers()
-    fresh, shards = 0, 0
-    with _Workers(config, source, out, keys) as workers:
-        progress = console.track(run.outcomes(workers), total, "DICOM files", "files")
-        for was_done in progress:
-            fresh += not was_done
-        shards = run.shard
-    run.drop_stale(shards)
-    quarantined = run.finish(shards)
-    seconds = time.monotonic() - started
-    cores = config.workers or os.cpu_count() or 1
-    summary = {
-        "files_in": total,
-        "ignored": ignored,
-        "written": run.written,
-        "documents": run.documents,
-        "masked": run.masked,
-        "quarantined": count_reasons(quarantined),
-        "seconds": round(seconds, 2),
-        "images_per_second_core": round(fresh / seconds / cores, 2) if fresh else None,
-    }
-    if run.written + len(quarantined) != total:
-        raise UserError("the source folder changed while it was read; run the same command again")
-    dump_config(config, out / "dicom" / "config.yaml")
-    write_json(out / "dicom" / "summary.json", summary)
-    counts = {key: summary[key] for key in ("files_in", "ignored", "written", "documents", "masked", "quarantined")}
-    append_audit(out, "dicom", keys.identifier, config, counts)
-    return summary
-
-
-def files_of(folder: Path) -> Iterator[str]:
-    """Relative names of all files in sorted order that are not ignored by name; links are not followed."""
-    for name in _walk(folder):
-        if not _is_ignored(name):
-            yield name
-
-
-def _walk(folder: Path, prefix: str = "") -> Iterator[str]:
-    with os.scandir(folder) as found:
-        entries = sorted(found, key=lambda entry: entry.name)
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(Path(entry.path), f"{prefix}{entry.name}/")
-        else:
-            yield prefix + entry.name
-
-
-def _is_ignored(name: str) -> bool:
-    last = name.rsplit("/", 1)[-1].casefold()
-    return last in IGNORED_NAMES or last.startswith(".")
-
-
-def _count(source: Path) -> tuple[int, int]:
-    kept = ignored = 0
-    for name in _walk(source):
-        if _is_ignored(name):
-            ignored += 1
-        else:
-            kept += 1
-    return kept, ignored
+    with alone(out, "dicom", shared=not steps.plan and not steps.finish):
+        plan = run.plan() if steps.plan else run.planned()
+        summary: dict[str, Any] = {"files_in": plan.files, "ignored": plan.ignored, "shards": plan.shards}
+        fresh = 0
+        if steps.work:
+            todo = [shard for shard in range(plan.shards) if steps.work.takes(shard)]
+            fresh = run.work(plan, todo, console)
+            summary = {"shards": len(todo), "files": fresh}
+        seconds = time.monotonic() - started
+        if steps.finish:
+            summary = run.finish(plan, console)
+            seconds = time.monotonic() - started
+            summary["seconds"] = round(seconds, 2)
+            summary["images_per_second_core"] = (
+                round(fresh / seconds / (config.workers or cores()), 2) if fresh else None
+            )
+            dump_config(config, out / "dicom" / "config.yaml")
+            write_json(out / "dicom" / "summary.json", summary)
+            counts = {
+                key: summary[key] for key in ("files_in", "ignored", "written", "documents", "masked", "quarantined")
+            }
+            append_audit(out, "dicom", keys.identifier, config, counts)
+    return summary if steps.finish else {**summary, "seconds": round(seconds, 2)}
 
 
 def _check(source: Path, out: Path) -> None:
@@ -152,250 +97,153 @@ def _check(source: Path, out: Path) -> None:
 
 
 class _Run:
-    """State of one run: what is written, what was seen, where the shards are."""
+    """The steps of one run, and where its shards are."""
 
     def __init__(self, config: DicomConfig, source: Path, out: Path, keys: Keys) -> None:
-        self.config, self.source, self.keys = config, source, keys
-        self.out, self.images, self.papers = out, out / "images", out / "documents"
+        self.config, self.source, self.out, self.keys = config, source.resolve(), out.resolve(), keys
         self.progress = private_folder(out) / "dicom-progress"
-        settings = config.model_dump(mode="json", exclude={"workers"})
+        settings = config.model_dump(mode="json", exclude={"workers", "engine"})
         self.fingerprint = fingerprint(settings, keys.identifier, __version__)
-        self.seen: set[bytes] = set()  # identifier of each instance written so far: about 70 bytes each
-        self.written = self.documents = self.masked = self.shard = 0
 
-    def clear_leftovers(self) -> None:
-        """Temporary files of a killed run."""
-        for folder in (self.images, self.papers):
-            for pattern in ("*/*/.part-*", "*/*/part-*.tmp"):
-                for path in folder.glob(pattern):
-                    path.unlink()
+    def plan(self) -> Plan:
+        """List the source, and forget the shards that it or the configuration changed."""
+        plan = write_plan(self.source, self.progress / "plan.parquet", self.fingerprint, self.config.shard_size)
+        kept, stale = [], []
+        for state in self.progress.glob("shard-*.json"):
+            shard = int(state.stem.split("-")[1])
+            (kept if shard < plan.shards and self._is_done(plan, shard) else stale).append(shard)
+        while stale:
+            lost = np.concatenate([self._keys(shard) for shard in stale])
+            for shard in stale:
+                self._state(shard).unlink(missing_ok=True)
+                for store in STORES:
+                    self._table(shard, store).unlink(missing_ok=True)
+            # a duplicate of what is forgotten may have been overwritten by it
+            stale = [shard for shard in kept if np.isin(self._keys(shard), lost).any()]
+            kept = [shard for shard in kept if shard not in set(stale)]
+        return plan
 
-    def outcomes(self, workers: _Workers) -> Iterator[bool]:
-        """Work through all shards; one value per file, True where an earlier run had done it."""
-        names = files_of(self.source)
-        first = 1
-        while batch := list(islice(names, self.config.shard_size)):
-            mark = fingerprint(self.fingerprint, [(name, *_stamp(self.source / name)) for name in batch])
-            state = self.progress / f"shard-{self.shard:05d}.json"
-            if self._is_done(state, mark):
-                for folder in (self.images, self.papers):
-                    self._note(self._rows(folder, self.shard))
-                yield from (True for _ in batch)
-            else:
-                yield from self._work(workers, batch, first, mark, state)
-            first += len(batch)
-            self.shard += 1
+    def planned(self) -> Plan:
+        """The plan that another command wrote."""
+        plan = read_plan(self.progress / "plan.parquet")
+        if plan.run != self.fingerprint:
+            raise UserError("the plan is of another configuration, secret or version; run --plan with this one first")
+        return plan
 
-    def _is_done(self, state: Path, mark: str) -> bool:
-        if not state.is_file() or not self._index(self.images, self.shard).is_file():
-            return False
-        known = read_json(state)
-        has_papers = self._index(self.papers, self.shard).is_file()
-        return known["fingerprint"] == mark and has_papers == bool(known["documents"])
+    def work(self, plan: Plan, shards: Sequence[int], console: Console) -> int:
+        """Do the shards that are not done; how many files that were."""
+        total = sum(map(plan.count, shards))
+        return sum(console.track(self._worked(plan, shards), total, "DICOM files", "files"))
 
-    def _work(self, workers: _Workers, batch: list[str], first: int, mark: str, state: Path) -> Iterator[bool]:
-        self._forget(self.shard)
-        rows: list[Image | Document] = []
-        refused: list[dict[str, Any]] = []
-        pairs: list[Pair] = []
-        for position, (name, outcome) in enumerate(zip(batch, workers.map(batch, first), strict=True), start=first):
-            reason = outcome.reason
-            if outcome.row is not None:
-                reason = self._accept(outcome.row, outcome.part)
-            if reason:
-                ref = self.keys.pseudonym("file", name)
-                item = Quarantined(STAGE, ref, position, reason, REMEDIES[reason])
-                refused.append({**asdict(item), "source": name})
-            elif outcome.row is not None:
-                rows.append(outcome.row)
-                pairs += outcome.pairs
-            yield False
-        self._note([asdict(row) for row in rows])
-        papers = [row for row in rows if isinstance(row, Document)]
-        if papers:
-            write_table(self._index(self.papers, self.shard), papers, DOCUMENT_SCHEMA)
-        write_table(self._index(self.images, self.shard), [r for r in rows if isinstance(r, Image)], INDEX_SCHEMA)
-        with open_atomic(state, "w", permissions=0o600) as stream:
-            json.dump({"fingerprint": mark, "documents": len(papers), "refused": refused, "pairs": pairs}, stream)
+    def finish(self, plan: Plan, console: Console) -> dict[str, Any]:
+        """Merge the shards: index, quarantine, mappings, counts."""
+        missing = [shard for shard in range(plan.shards) if not self._is_done(plan, shard)]
+        if missing:
+            shown = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
+            raise UserError(
+                f"{len(missing)} of {plan.shards} shards are not done ({shown}, from 0); run the tasks of the array "
+                "again, they do only what is left; if the source changed meanwhile, begin with --plan"
+            )
 
-    def _accept(self, row: Image | Document, part: str) -> str:
-        """Give the file its final name, unless another instance has it already."""
-        final = (self.images if isinstance(row, Image) else self.papers) / row.path
-        temporary = final.with_name(part)
-        short = _identifier(asdict(row))
-        if short in self.seen:
-            temporary.unlink()
-            return "duplicate_instance"
-        self.seen.add(short)
-        temporary.replace(final)
-        return ""
+        def name_of(position: int) -> str:
+            shard = plan.shard_of(position)
+            return plan.shard(shard)[position - plan.first(shard)].name
 
-    def _note(self, rows: list[dict[str, Any]]) -> None:
-        self.written += len(rows)
-        self.documents += sum("document_id" in row for row in rows)
-        self.masked += sum(row.get("burned_in") == "masked" for row in rows)
-        self.seen.update(_identifier(row) for row in rows)
+        def remake(positions: Sequence[int]) -> None:
+            tasks = [Task(position, (name_of(position),)) for position in positions]
+            for _ in run_tasks(self._job(), tasks, "local", self.config.workers, len(tasks)):
+                pass
 
-    def _rows(self, folder: Path, shard: int) -> list[dict[str, Any]]:
-        index = self._index(folder, shard)
-        return read_rows(index) if index.is_file() else []
-
-    def _index(self, folder: Path, shard: int) -> Path:
-        return folder / "index" / f"part-{shard:05d}.parquet"
-
-    def _forget(self, shard: int) -> None:
-        """Remove the files of a shard that is made anew: they follow another configuration or another source.
-
-        A file that a shard of this run has taken over (files were added, and the shards' bounds moved) stays.
-        """
-        for folder in (self.images, self.papers):
-            for row in self._rows(folder, shard):
-                if _identifier(row) not in self.seen:
-                    (folder / row["path"]).unlink(missing_ok=True)
-            self._index(folder, shard).unlink(missing_ok=True)
-
-    def drop_stale(self, shards: int) -> None:
-        """Shards of an earlier, longer source."""
-        for folder in (self.images, self.papers):
-            for index in sorted((folder / "index").glob("part-*.parquet")):
-                number = int(index.stem.split("-")[1])
-                if number >= shards:
-                    self._forget(number)
-                    (self.progress / f"shard-{number:05d}.json").unlink(missing_ok=True)
-        for folder in (self.images, self.papers):
-            for below in (*sorted(folder.glob("*/*"), reverse=True), *folder.glob("*")):
-                _remove_empty(below)
-
-    def finish(self, shards: int) -> list[Quarantined]:
-        """Write the quarantine table, and its look-up into the private folder."""
-        self.clear_leftovers()
-        states = [read_json(self.progress / f"shard-{n:05d}.json") for n in range(shards)]
-        refused = [row for state in states for row in state["refused"]]
+        console.note(f"merging {plan.shards} shards")
+        written, documents, masked, losers = 0, 0, 0, []
+        for store in STORES:
+            tables = [self._table(shard, store) for shard in range(plan.shards)]
+            lost = merge.losers(store, tables, self.out / store.folder, remake)
+            counts = merge.write_index(store, tables, self.out / store.folder / "index", lost)
+            merge.sweep(store, tables, self.out / store.folder, lost)
+            written += counts.total()
+            documents += counts.total() if store is DOCUMENTS else 0
+            masked += counts["masked"]
+            losers.append(lost)
+        refused = (row for shard in range(plan.shards) for row in read_json(self._state(shard))["refused"])
+        lost = np.sort(np.concatenate(losers))
+        reasons = merge.write_refusals(refused, self.out, self.keys, lost, name_of)
         if self.config.mappings:
-            pairs = (tuple(pair) for state in states for pair in state["pairs"])
-            write_mappings(private_folder(self.out), pairs)
-        items = [Quarantined(**{k: v for k, v in row.items() if k != "source"}) for row in refused]
-        write_quarantine(self.out / "quarantine" / "dicom.parquet", items)
-        lookup = private_folder(self.out) / "quarantine-lookup-dicom.jsonl"
-        with open_atomic(lookup, "w", permissions=0o600) as stream:
-            for row in refused:
-                stream.write(json.dumps({"ref": row["ref"], "source": row["source"]}, ensure_ascii=False) + "\n")
-        return items
+            states = (read_json(self._state(shard)) for shard in range(plan.shards))
+            write_mappings(private_folder(self.out), (tuple(pair) for state in states for pair in state["pairs"]))
+        if written + reasons.total() != plan.files:
+            raise UserError("the source folder changed while it was read; run the same command again")
+        return {
+            "files_in": plan.files,
+            "ignored": plan.ignored,
+            "written": written,
+            "documents": documents,
+            "masked": masked,
+            "quarantined": dict(reasons.most_common()),
+        }
 
+    def _worked(self, plan: Plan, shards: Sequence[int]) -> Iterator[bool]:
+        """One value for each file: whether it was done now."""
+        todo: list[int] = []
+        for shard in shards:
+            if self._is_done(plan, shard):
+                yield from (False for _ in range(plan.count(shard)))
+            else:
+                todo.append(shard)
+        order = self.keys.random("order of work", "")  # times of files must not tell the order of the source's names
+        order.shuffle(todo)
+        size = max(1, min(_TASK, plan.files // (4 * (self.config.workers or cores()))))
+        names: dict[int, list[str]] = {}  # of the shards in work
+        marks: dict[int, str] = {}
+        outcomes: dict[int, list[Outcome]] = {}
 
-class _Workers:
-    """Processes that clean files. One that dies in a codec costs the file it held, not the run."""
+        def tasks() -> Iterator[Task]:
+            for shard in todo:
+                files = plan.shard(shard)
+                names[shard], marks[shard] = [file.name for file in files], plan.mark(files)
+                outcomes[shard] = []
+                for start in order.sample(range(0, len(files), size), -(-len(files) // size)):
+                    yield Task(plan.first(shard) + start, tuple(names[shard][start : start + size]))
 
-    def __init__(self, config: DicomConfig, source: Path, out: Path, keys: Keys) -> None:
-        self.count = config.workers or os.cpu_count() or 1
-        self.arguments = (config, source, out / "images", keys)
-        self.pool: ProcessPoolExecutor | None = None
-        self.single = False  # the pool has one process, for files that are tried one by one
+        at_most = sum(-(-plan.count(shard) // size) for shard in todo)
+        for task, found in run_tasks(self._job(), tasks(), self.config.engine, self.config.workers, at_most):
+            shard = plan.shard_of(task.first)
+            outcomes[shard] += crashed(task) if found is None else found
+            if len(outcomes[shard]) == len(names[shard]):
+                self._write(plan, shard, names.pop(shard), marks.pop(shard), outcomes.pop(shard))
+            yield from (True for _ in task.names)
 
-    def __enter__(self) -> _Workers:
-        return self
+    def _write(self, plan: Plan, shard: int, names: list[str], mark: str, outcomes: list[Outcome]) -> None:
+        """Tables and, last, state of a shard."""
+        outcomes.sort(key=lambda outcome: outcome.position)
+        for store in STORES:
+            found = [(o.row, o) for o in outcomes if o.row is not None and store_of(o.row) is store]
+            rows = [{**asdict(row), "position": o.position, "digest": o.digest} for row, o in found]
+            write_table(self._table(shard, store), rows, store.table)
+        first = plan.first(shard)
+        refused = [
+            {"position": o.position, "reason": o.reason, "name": names[o.position - first]}
+            for o in outcomes
+            if o.row is None
+        ]
+        with open_atomic(self._state(shard), "w", permissions=0o600) as stream:
+            pairs = [pair for outcome in outcomes for pair in outcome.pairs]
+            json.dump({"fingerprint": mark, "refused": refused, "pairs": pairs}, stream)
 
-    def __exit__(self, *error: Any) -> None:
-        if self.pool is not None:
-            self.pool.shutdown(cancel_futures=True)
+    def _is_done(self, plan: Plan, shard: int) -> bool:
+        if not all(path.is_file() for path in (self._state(shard), *(self._table(shard, store) for store in STORES))):
+            return False
+        return read_json(self._state(shard))["fingerprint"] == plan.mark(plan.shard(shard))
 
-    def map(self, names: list[str], first: int) -> Iterator[_Outcome]:
-        """Outcomes in the order of ``names``."""
-        futures: list[Future[_Outcome]] = []
-        broken = False
-        try:
-            futures = [self.submit(name, first + i) for i, name in enumerate(names)]
-        except BrokenProcessPool:
-            broken = True
-        for index, name in enumerate(names):
-            try:
-                if broken:
-                    raise BrokenProcessPool
-                outcome = futures[index].result()
-            except BrokenProcessPool:
-                broken = True
-                outcome = futures[index].result() if _is_done(futures, index) else self._alone(name, first + index)
-            yield outcome
-        if broken:
-            self._discard()  # the next shard starts with all processes again
+    def _job(self) -> Job[Task, list[Outcome]]:
+        return Job(Cleaner, (self.config, self.source, self.out, self.keys), again, isolate=True)
 
-    def submit(self, name: str, position: int, count: int | None = None) -> Future[_Outcome]:
-        """Hand one file to the processes (``count`` of them, where they have to be started)."""
-        return self._running(count).submit(_work, name, position)
+    def _keys(self, shard: int) -> npt.NDArray[np.uint64]:
+        tables = [(store, self._table(shard, store)) for store in STORES]
+        return np.concatenate([merge.keys_of(store, [table] if table.is_file() else []) for store, table in tables])
 
-    def _alone(self, name: str, position: int) -> _Outcome:
-        """Work on one file while nothing else runs, so that a death can be blamed on it."""
-        if not self.single:
-            self._discard()
-        try:
-            return self.submit(name, position, 1).result()
-        except BrokenProcessPool:
-            self._discard()
-            return _Outcome(None, reason="corrupt_pixels")
+    def _table(self, shard: int, store: Store) -> Path:
+        return self.progress / f"shard-{shard:05d}-{store.folder}.parquet"
 
-    def _running(self, count: int | None = None) -> ProcessPoolExecutor:
-        if self.pool is None:
-            # spawn: forking a process that holds threads of codecs or of pyarrow can deadlock
-            context = get_context("spawn")
-            self.pool = ProcessPoolExecutor(count or self.count, context, _start, self.arguments)
-            self.single = count == 1
-        return self.pool
-
-    def _discard(self) -> None:
-        if self.pool is not None:
-            self.pool.shutdown(cancel_futures=True)
-            self.pool, self.single = None, False
-
-
-def _is_done(futures: list[Future[_Outcome]], index: int) -> bool:
-    return index < len(futures) and futures[index].done() and futures[index].exception() is None
-
-
-_STATE: dict[str, Any] = {}
-
-
-def _start(config: DicomConfig, source: Path, images: Path, keys: Keys) -> None:
-    import cv2
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the run
-    cv2.setNumThreads(1)
-    quiet()
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    _STATE.update(config=config, source=source, images=images, keys=keys)
-
-
-def _end_with(parent: int) -> None:
-    """End this process once its parent was killed: a pool's workers would wait for work for ever."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(0)
-
-
-def _work(name: str, position: int) -> _Outcome:
-    part = f"part-{position}.tmp"
-    try:
-        row, pairs = process(_STATE["source"] / name, _STATE["images"], part, _STATE["config"], _STATE["keys"])
-        return _Outcome(row, part, pairs=tuple(pairs))
-    except Refused as refusal:
-        return _Outcome(None, reason=str(refusal))
-    except OSError:
-        raise  # the output cannot be written: the run must stop
-    except Exception:  # whatever a malformed file provokes; its message may quote the header
-        return _Outcome(None, reason="corrupt_pixels")
-
-
-def _identifier(row: dict[str, Any]) -> bytes:
-    return str(row.get("image_id") or row["document_id"]).encode()
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        state = path.lstat()
-    except OSError:
-        return 0, 0
-    return state.st_size, state.st_mtime_ns
-
-
-def _remove_empty(folder: Path) -> None:
-    if folder.is_dir() and folder.name != "index" and not any(folder.iterdir()):
-        folder.rmdir()
+    def _state(self, shard: int) -> Path:
+        return self.progress / f"shard-{shard:05d}.json"

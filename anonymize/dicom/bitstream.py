@@ -1,4 +1,4 @@
-"""Pixel data without passengers: comments inside compressed frames, bytes behind them, overlays in unused bits."""
+"""Pixel data without passengers: comments inside compressed frames, bytes behind them, entries behind those of a table."""
 
 from __future__ import annotations
 

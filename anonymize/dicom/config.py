@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from anonymize.config import Config
+from anonymize.engines import Engine
 
 STAGE = "anonymize-dicom"
 
@@ -52,6 +53,7 @@ class DicomConfig(Config):
     )
     on_unsure: Literal["quarantine", "write"] = "quarantine"  # header says burned in, no text found
     mappings: bool = False  # write which UID and patient became which into the private folder, to judge a run
+    engine: Engine = Field(default="local", description="local processes, or actors of a Ray cluster")
     workers: int = Field(default=0, ge=0, description="processes; 0 is one a core")
     shard_size: int = Field(default=512, ge=1, description="files a shard: the unit of resume and of an index part")
 

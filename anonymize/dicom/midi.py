@@ -8,6 +8,7 @@ fails what had to stay, as in the challenge. Text is compared by its tokens, so 
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 import re
 from collections import Counter, defaultdict
@@ -26,6 +27,7 @@ from pydicom.multival import MultiValue
 from pydicom.pixels.utils import pixel_array
 
 from anonymize.console import Console, UserError
+from anonymize.files import open_atomic
 from anonymize.text import fold
 
 ACTIONS = (
@@ -40,6 +42,9 @@ ACTIONS = (
     "pixels_hidden",
     "pixels_retained",
 )
+LEAST = 4
+"""Letters of a token that is looked for inside longer words too. A shorter one stands in a pseudonym by chance: a name of two
+letters in about one of seventy of 16 letters or digits; one that is left stands there as a word."""
 _TOKEN = re.compile(r"[^\W_]+")
 _STEP = re.compile(r"(?P<name>\w+|\(\w{4},\w{4}\))(?:\[(?P<item>\d+)\])?")
 _SAME = 0.995  # share of a box that one value fills where it is hidden
@@ -63,6 +68,7 @@ class Verdict:
     answer: Answer
     right: float
     found: str
+    file: str = ""  # of the output, relative to its folder; "" where it is missing
 
 
 def read_key(path: Path) -> Iterator[Answer]:
@@ -98,9 +104,17 @@ def read_mapping(path: Path) -> dict[str, str]:
 
 
 def judge(
-    answers: Iterable[Answer], folder: Path, uids: Mapping[str, str], patients: Mapping[str, str], console: Console
+    answers: Iterable[Answer],
+    folder: Path,
+    uids: Mapping[str, str],
+    patients: Mapping[str, str],
+    console: Console,
+    failures: Path | None = None,
 ) -> dict[str, Any]:
     """Judge every answer over the DICOM files below ``folder``.
+
+    Args:
+        failures: a CSV to be written: file, action, path, right and found of each answer that was not followed wholly.
 
     Returns:
         ``instances, files_missing, actions, right, share`` (right of all actions), ``by_action`` (n and share of each),
@@ -120,27 +134,35 @@ def judge(
         files[str(ds.get("SOPInstanceUID", ""))] = path
     verdicts: list[Verdict] = []
     shifts: dict[str, Counter[int]] = defaultdict(Counter)
-    dated: list[tuple[Answer, int | None]] = []
+    dated: list[tuple[Answer, int | None, str]] = []
     missing = 0
     for original, group in console.track(by_instance.items(), len(by_instance), "actions", "instances"):
         path = files.get(uids.get(original, ""))
+        shown = str(path.relative_to(folder)) if path else ""
         missing += path is None
         ds = pydicom.dcmread(path) if path else None
         frames = _frames(ds) if ds is not None and any(a.action.startswith("pixels") for a in group) else None
         for answer in group:
             if answer.action == "date_shifted":
                 days = _days(answer.value, element_at(ds, answer.path))
-                dated.append((answer, days))
+                dated.append((answer, days, shown))
                 if days:
                     shifts[answer.patient][days] += 1
             else:
-                verdicts.append(_verdict(answer, ds, frames, uids, patients))
-    for answer, days in dated:  # every date of a patient moves by the same number of days, and it moves
+                verdicts.append(dataclasses.replace(_verdict(answer, ds, frames, uids, patients), file=shown))
+    for answer, days, shown in dated:  # every date of a patient moves by the same number of days, and it moves
         usual = shifts[answer.patient].most_common(1)
         right = bool(days) and bool(usual) and days == usual[0][0]
         verdicts.append(
-            Verdict(answer, float(right), "other shift" if days else "not shifted" if days == 0 else "no date")
+            Verdict(answer, float(right), "other shift" if days else "not shifted" if days == 0 else "no date", shown)
         )
+    if failures is not None:
+        with open_atomic(failures, "w") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(("file", "action", "path", "right", "found"))
+            for verdict in sorted((v for v in verdicts if v.right < 1), key=lambda v: (v.answer.action, v.file)):
+                answer = verdict.answer
+                writer.writerow((verdict.file, answer.action, answer.path, round(verdict.right, 3), verdict.found))
     return {"instances": len(by_instance), "files_missing": missing, **_summary(verdicts)}
 
 
@@ -183,7 +205,9 @@ def _verdict(
     if action == "patid_consistent":
         return Verdict(answer, float(bool(text) and text == patients.get(answer.value)), "another" if text else "none")
     wanted, held = _tokens(answer.value), fold(text)
-    kept = sum(token in held for token in wanted) / len(wanted) if wanted else float(action == "text_retained")
+    words = set(_TOKEN.findall(held))
+    found = sum(token in (held if len(token) >= LEAST else words) for token in wanted)
+    kept = found / len(wanted) if wanted else float(action == "text_retained")
     right = kept if action == "text_retained" else 1.0 - kept
     return Verdict(answer, right, "empty" if not text else f"{kept:.2f} of the tokens")
 

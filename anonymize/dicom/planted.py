@@ -1,9 +1,9 @@
 """Proof in the bytes: planted values are searched in every file of a safe export, as any program could have written them.
 
 A reader that parses can miss what it does not know (a preamble, a private element, a second sequence level); bytes
-cannot hide. Each value is searched in UTF-8, Latin-1, Windows-1252 and UTF-16, in capitals and small letters, without
-accents, and by the components of a person name (PS3.5 section 6.2: carets); also inside what is packed: deflated data
-sets, Parquet columns, gzip, and the streams of PDF documents.
+cannot hide. Each value is searched in UTF-8, UTF-16, Windows-1252 and the character sets of DICOM, in capitals and small
+letters, without accents, and by the components of a person name (PS3.5 section 6.2: carets); also inside what is packed:
+deflated data sets, Parquet columns, gzip, and the streams of PDF documents.
 """
 
 from __future__ import annotations
@@ -26,7 +26,21 @@ from anonymize.console import Console, UserError
 
 LEAST = 4
 """Bytes of the shortest form that is searched: shorter ones stand in any image by chance."""
-_ENCODINGS = ("utf-8", "latin-1", "cp1252", "utf-16-le", "utf-16-be")
+# those of the web and of Windows, and the character sets that a header may name (PS3.3 C.12.1.1.2)
+_ENCODINGS = (
+    "utf-8",
+    "latin-1",
+    "cp1252",
+    "utf-16-le",
+    "utf-16-be",
+    "iso8859-2",
+    "iso8859-3",
+    "iso8859-4",
+    "iso8859-5",
+)
+_ENCODINGS += ("iso8859-6", "iso8859-7", "iso8859-8", "iso8859-9", "iso8859-15", "tis-620", "shift-jis", "iso2022-jp-2")
+_ENCODINGS += ("euc-kr", "gb18030")
+_ESCAPE = re.compile(rb"\x1b[$(.][()-]?[@-Z]")  # from one set to another (ISO 2022): writers differ
 _CHUNK = 1 << 23  # bytes looked at together
 _DEFLATED = b"1.2.840.10008.1.2.1.99"  # Deflated Explicit VR Little Endian (PS3.5 A.5)
 _STREAM = re.compile(rb"stream\r?\n(.*?)\r?\nendstream", re.DOTALL)
@@ -84,7 +98,7 @@ def forms_of(value: str) -> frozenset[bytes]:
     for form in cased | {unicodedata.normalize("NFD", form) for form in cased}:
         for encoding in _ENCODINGS:
             try:
-                out.add(form.encode(encoding))
+                out.update(_ESCAPE.split(form.encode(encoding)))
             except UnicodeEncodeError:
                 continue
     return frozenset(form for form in out if len(form) >= LEAST)
