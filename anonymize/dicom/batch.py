@@ -26,9 +26,12 @@ from anonymize import __version__
 from anonymize.audit import append_audit
 from anonymize.config import dump_config
 from anonymize.console import Console, UserError
+from anonymize.dicom import pixel_review
 from anonymize.dicom.config import STAGE, DicomConfig
 from anonymize.dicom.instance import REMEDIES, Image, Refused, process, quiet
+from anonymize.dicom.judge import Decision, Judgement
 from anonymize.dicom.mapping import Pair, write_mappings
+from anonymize.dicom.regions import templates
 from anonymize.dicom.words import vocabulary
 from anonymize.files import fingerprint, open_atomic, read_json, read_rows, write_json, write_table
 from anonymize.keys import Keys, private_folder
@@ -58,14 +61,15 @@ class _Outcome:
     part: str = ""
     reason: str = ""
     pairs: tuple[Pair, ...] = ()  # which identifier became which
+    judged: Judgement | None = None  # what was found in the pixels
 
 
 def run_dicom(config: DicomConfig, source: Path, out: Path, keys: Keys, console: Console) -> dict[str, Any]:
     """Pseudonymise every DICOM file below ``source`` into ``out`` (formats: docs/architecture.md).
 
     Returns:
-        ``files_in, ignored, written, masked, quarantined {reason: n}, seconds, images_per_second_core``; files_in =
-        written + the quarantined.
+        ``files_in, ignored, written, masked, doubtful, quarantined {reason: n}, seconds, images_per_second_core``;
+        files_in = written + the quarantined.
 
     Raises:
         UserError: the source is missing, or one folder lies inside the other.
@@ -76,6 +80,7 @@ def run_dicom(config: DicomConfig, source: Path, out: Path, keys: Keys, console:
         from anonymize.dicom.ocr import engine
 
         engine()
+    templates(config.regions)
     quiet()
     started = time.monotonic()
     total, ignored = _count(source)
@@ -96,6 +101,7 @@ def run_dicom(config: DicomConfig, source: Path, out: Path, keys: Keys, console:
         "ignored": ignored,
         "written": run.written,
         "masked": run.masked,
+        "doubtful": run.doubtful,
         "quarantined": count_reasons(quarantined),
         "seconds": round(seconds, 2),
         "images_per_second_core": round(fresh / seconds / cores, 2) if fresh else None,
@@ -104,7 +110,7 @@ def run_dicom(config: DicomConfig, source: Path, out: Path, keys: Keys, console:
         raise UserError("the source folder changed while it was read; run the same command again")
     dump_config(config, out / "dicom" / "config.yaml")
     write_json(out / "dicom" / "summary.json", summary)
-    counts = {key: summary[key] for key in ("files_in", "ignored", "written", "masked", "quarantined")}
+    counts = {key: summary[key] for key in ("files_in", "ignored", "written", "masked", "doubtful", "quarantined")}
     append_audit(out, "dicom", keys.identifier, config, counts)
     return summary
 
@@ -156,9 +162,10 @@ class _Run:
         self.out, self.images = out, out / "images"
         self.progress = private_folder(out) / "dicom-progress"
         settings = config.model_dump(mode="json", exclude={"workers"})
-        self.fingerprint = fingerprint(settings, keys.identifier, __version__)
+        self.fingerprint = fingerprint(settings, keys.identifier, __version__, *_own_regions(config))
         self.seen: set[bytes] = set()  # image_id of each image written so far: about 70 bytes an image
-        self.written = self.masked = self.shard = 0
+        self.decisions = pixel_review.read_decisions(out)
+        self.written = self.masked = self.doubtful = self.shard = 0
 
     def clear_leftovers(self) -> None:
         """Temporary files of a killed run."""
@@ -174,7 +181,12 @@ class _Run:
         while batch := list(islice(names, self.config.shard_size)):
             mark = fingerprint(self.fingerprint, [(name, *_stamp(self.source / name)) for name in batch])
             state = self.progress / f"shard-{self.shard:05d}.json"
-            if state.is_file() and read_json(state)["fingerprint"] == mark and self._index(self.shard).is_file():
+            if (
+                state.is_file()
+                and read_json(state)["fingerprint"] == mark
+                and self._index(self.shard).is_file()
+                and pixel_review.settled(self.out, self.shard, self.decisions)
+            ):
                 self._note(read_rows(self._index(self.shard)))
                 yield from (True for _ in batch)
             else:
@@ -187,10 +199,13 @@ class _Run:
         rows: list[Image] = []
         refused: list[dict[str, Any]] = []
         pairs: list[Pair] = []
+        judged: list[Judgement] = []
         for position, (name, outcome) in enumerate(zip(batch, workers.map(batch, first), strict=True), start=first):
             reason = outcome.reason
             if outcome.image is not None:
                 reason = self._accept(outcome.image, outcome.part)
+            if outcome.judged is not None and reason != "duplicate_instance":
+                judged.append(outcome.judged)
             if reason:
                 ref = self.keys.pseudonym("file", name)
                 item = Quarantined(STAGE, ref, position, reason, REMEDIES[reason])
@@ -200,6 +215,7 @@ class _Run:
                 pairs += outcome.pairs
             yield False
         self._note([asdict(row) for row in rows])
+        pixel_review.write_shard(self.out, self.shard, judged)
         write_table(self._index(self.shard), rows, INDEX_SCHEMA)
         with open_atomic(state, "w", permissions=0o600) as stream:
             json.dump({"fingerprint": mark, "refused": refused, "pairs": pairs}, stream)
@@ -219,6 +235,7 @@ class _Run:
     def _note(self, rows: list[dict[str, Any]]) -> None:
         self.written += len(rows)
         self.masked += sum(row["burned_in"] == "masked" for row in rows)
+        self.doubtful += sum(row["burned_in"] == "doubtful" for row in rows)
         self.seen.update(row["image_id"].encode() for row in rows)
 
     def _index(self, shard: int) -> Path:
@@ -235,6 +252,7 @@ class _Run:
                 if row["image_id"].encode() not in self.seen:
                     (self.images / row["path"]).unlink(missing_ok=True)
             index.unlink()
+        pixel_review.records_file(self.out, shard).unlink(missing_ok=True)
 
     def drop_stale(self, shards: int) -> None:
         """Shards of an earlier, longer source."""
@@ -251,6 +269,7 @@ class _Run:
     def finish(self, shards: int) -> list[Quarantined]:
         """Write the quarantine table, and its look-up into the private folder."""
         self.clear_leftovers()
+        pixel_review.assemble(self.out, shards, self.decisions)
         states = [read_json(self.progress / f"shard-{n:05d}.json") for n in range(shards)]
         refused = [row for state in states for row in state["refused"]]
         if self.config.mappings:
@@ -265,12 +284,17 @@ class _Run:
         return items
 
 
+def _own_regions(config: DicomConfig) -> list[Path]:
+    """The user's file of templates: what it holds decides what is filled."""
+    return [Path(config.regions)] if config.regions else []
+
+
 class _Workers:
     """Processes that clean files. One that dies in a codec costs the file it held, not the run."""
 
     def __init__(self, config: DicomConfig, source: Path, out: Path, keys: Keys) -> None:
         self.count = config.workers or os.cpu_count() or 1
-        self.arguments = (config, source, out / "images", keys)
+        self.arguments = (config, source, out / "images", keys, pixel_review.read_decisions(out))
         self.pool: ProcessPoolExecutor | None = None
         self.single = False  # the pool has one process, for files that are tried one by one
 
@@ -336,14 +360,14 @@ def _is_done(futures: list[Future[_Outcome]], index: int) -> bool:
 _STATE: dict[str, Any] = {}
 
 
-def _start(config: DicomConfig, source: Path, images: Path, keys: Keys) -> None:
+def _start(config: DicomConfig, source: Path, images: Path, keys: Keys, decisions: dict[str, Decision]) -> None:
     import cv2
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the run
     cv2.setNumThreads(1)
     quiet()
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    _STATE.update(config=config, source=source, images=images, keys=keys)
+    _STATE.update(config=config, source=source, images=images, keys=keys, decisions=decisions)
 
 
 def _end_with(parent: int) -> None:
@@ -356,10 +380,11 @@ def _end_with(parent: int) -> None:
 def _work(name: str, position: int) -> _Outcome:
     part = f"part-{position}.tmp"
     try:
-        image, pairs = process(_STATE["source"] / name, _STATE["images"], part, _STATE["config"], _STATE["keys"])
-        return _Outcome(image, part, pairs=tuple(pairs))
+        config, keys, decisions = (_STATE[key] for key in ("config", "keys", "decisions"))
+        image, pairs, judged = process(_STATE["source"] / name, _STATE["images"], part, config, keys, decisions)
+        return _Outcome(image, part, pairs=tuple(pairs), judged=judged)
     except Refused as refusal:
-        return _Outcome(None, reason=str(refusal))
+        return _Outcome(None, reason=str(refusal), judged=refusal.judged)
     except OSError:
         raise  # the output cannot be written: the run must stop
     except Exception:  # whatever a malformed file provokes; its message may quote the header

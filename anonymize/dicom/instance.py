@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from anonymize.dicom import bitstream, header, ocr, pixels
+from anonymize.dicom import bitstream, header, pixels
+from anonymize.dicom.boxes import Box
 from anonymize.dicom.config import DicomConfig
 from anonymize.dicom.frames import stored_frame
+from anonymize.dicom.judge import Decision, Judgement, judge
 from anonymize.dicom.mapping import Pair, pairs_of
 from anonymize.files import open_atomic
 from anonymize.keys import Keys
@@ -32,12 +35,17 @@ REMEDIES = {
     "corrupt_pixels": "the pixels cannot be decoded; export it again",
     "duplicate_instance": "another file has the same SOP Instance UID; the first in sorted order was kept",
     "burned_in_unsure": "the header says burned in and no text was found; look at it, then set on_unsure=write",
+    "burned_in_doubtful": "a place may hold text; look at pixel-review/index.html in the private folder and decide",
     "unreadable_file": "the file cannot be opened; check its permissions",
 }
 
 
 class Refused(ValueError):
     """An instance that goes to quarantine; the argument is a reason of :data:`REMEDIES`."""
+
+    def __init__(self, reason: str, judged: Judgement | None = None) -> None:
+        super().__init__(reason)
+        self.judged = judged  # what was found in the pixels, where that is the reason
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ class Image:
     date: str
     manufacturer: str
     model: str
-    burned_in: str  # none, masked, unsure
+    burned_in: str  # none, masked, doubtful, unsure
     description: str
 
 
@@ -74,11 +82,17 @@ def quiet() -> None:
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
 
-def process(source: Path, folder: Path, part: str, config: DicomConfig, keys: Keys) -> tuple[Image, list[Pair]]:
+def process(
+    source: Path, folder: Path, part: str, config: DicomConfig, keys: Keys, decisions: Mapping[str, Decision]
+) -> tuple[Image, list[Pair], Judgement]:
     """Clean ``source`` and write it below ``folder`` under the temporary name ``<patient>/<study>/<part>``.
 
+    Args:
+        decisions: what a person said of the doubtful text of an image, by image_id.
+
     Returns:
-        the row of the index, and which identifier became which where ``config.mappings`` asks for it.
+        the row of the index, which identifier became which where ``config.mappings`` asks for it, and what was
+        found in the pixels.
 
     Raises:
         Refused: with a reason of :data:`REMEDIES`.
@@ -96,16 +110,21 @@ def process(source: Path, folder: Path, part: str, config: DicomConfig, keys: Ke
     except header.MissingIdentifier:
         raise Refused("missing_identifier") from None
     frames = _decode(ds)
-    state, boxes = _judge(ds, frames, config)
+    judged = judge(ds, frames, config, linked.image_id, decisions.get(linked.image_id, ""))
+    if judged.refusal:
+        raise Refused(judged.refusal, judged)
     safe = header.clean_header(ds, linked, config, keys, masked=config.pixels != "off")
-    _put_pixels(ds, safe, frames, boxes)
-    if config.pixels != "off" and state != "unsure":
+    _put_pixels(ds, safe, frames, judged.boxes)
+    if judged.is_clean:
         safe.BurnedInAnnotation = "NO"
+    elif judged.record.state == "doubtful":
+        safe.BurnedInAnnotation = "YES"  # Type 1 in DX (PS3.3 C.8.11.3): it cannot say "perhaps"
     relative = Path(linked.patient) / linked.study / part
     with open_atomic(folder / relative) as stream:
         safe.preamble = b"\0" * 128
         safe.save_as(stream, enforce_file_format=True)
-    return _row(safe, linked, state), pairs_of(ds, linked.patient, keys) if config.mappings else []
+    pairs = pairs_of(ds, linked.patient, keys) if config.mappings else []
+    return _row(safe, linked, judged.record.state), pairs, judged
 
 
 def _read(source: Path) -> Dataset:
@@ -162,22 +181,7 @@ def _decoded(ds: Dataset) -> npt.NDArray[Any]:
     return np.stack([stored_frame(ds, index, count=count)[0] for index in range(count)])
 
 
-def _judge(ds: Dataset, frames: npt.NDArray[Any], config: DicomConfig) -> tuple[str, list[tuple[pixels.Box, ...]]]:
-    """Whether text stands in the pixels, and where in each frame."""
-    claimed = str(ds.get("BurnedInAnnotation", "") or "").upper() == "YES"
-    if config.pixels == "off":
-        boxes: list[tuple[pixels.Box, ...]] = [() for _ in frames]
-    else:
-        search = ocr.find_text if config.pixels == "ocr" else pixels.find_text
-        boxes = [search(frame).boxes for frame in frames]
-    if any(boxes):
-        return "masked", boxes
-    if claimed and config.on_unsure == "quarantine":
-        raise Refused("burned_in_unsure")
-    return ("unsure" if claimed else "none"), boxes
-
-
-def _put_pixels(ds: Dataset, safe: Dataset, frames: npt.NDArray[Any], boxes: list[tuple[pixels.Box, ...]]) -> None:
+def _put_pixels(ds: Dataset, safe: Dataset, frames: npt.NDArray[Any], boxes: Sequence[tuple[Box, ...]]) -> None:
     """The frames as they came where nothing was masked, else uncompressed."""
     syntax = ds.file_meta.TransferSyntaxUID
     if not any(boxes) and syntax.is_encapsulated:
