@@ -121,7 +121,7 @@ def with_traps(model: Detector, grounds: list[Ground], least: float = 0.15) -> l
     made, model = [], model.eval()
     for ground in grounds:
         places: list[tuple[float, float]] = []
-        for scale in (1.0, 0.5):
+        for scale in (1.0, 0.5, 0.25):
             gray = cv2.resize(ground.gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
             whole = cv2.copyMakeBorder(gray, 0, -gray.shape[0] % 16, 0, -gray.shape[1] % 16, cv2.BORDER_REPLICATE)
             with torch.no_grad():

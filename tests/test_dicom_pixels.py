@@ -171,7 +171,7 @@ def test_merging_loses_no_pixel(boxes: list[tuple[int, int, int, int]]) -> None:
 
 @given(BOXES)
 def test_padding_holds_the_box_and_stays_in_the_image(box: tuple[int, int, int, int]) -> None:
-    padded = pad(box, (150, 150))
+    padded = pad(box, (150, 150), 12)
     assert hull(box, padded) == padded
     assert padded[0] >= 0
     assert padded[3] <= 150

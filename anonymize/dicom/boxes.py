@@ -22,10 +22,11 @@ class Region:
     doubtful: bool = False  # in the doubtful band of the score: a person should look
 
 
-def pad(box: Box, shape: tuple[int, ...]) -> Box:
-    """Wider by one and a half characters to each side (I and l are easily missed), half a line up and down (accents)."""
-    height = min(box[3] - box[1], box[2] - box[0])
-    across, down = max(LEAST_PAD, int(1.5 * height)), max(LEAST_PAD, int(0.4 * height) + 2)
+def pad(box: Box, shape: tuple[int, ...], height: float) -> Box:
+    """For letters ``height`` px high: wider by a character to each side (I and l are easily missed), and half a line up and
+    down (accents, tails).
+    """
+    across, down = max(LEAST_PAD, int(0.9 * height)), max(LEAST_PAD, int(0.4 * height) + 2)
     if box[3] - box[1] > box[2] - box[0]:  # a line that runs upwards
         across, down = down, across
     return max(0, box[0] - across), max(0, box[1] - down), min(shape[1], box[2] + across), min(shape[0], box[3] + down)

@@ -22,9 +22,12 @@ Gray = npt.NDArray[np.uint8]
 Scores = npt.NDArray[np.float32]
 
 MODEL = Path(__file__).with_name("text_detector.onnx")
+HIGHEST = 36  # px: height of a line, accents and all, that the network finds at its own size
 STRIDE = 4  # px of the image a cell
 _CORE = 0.6  # share of a line's height that the network was asked to mark
 _MULTIPLE = 32  # px: the network needs multiples of 16; fewer shapes cost fewer set-ups
+_WIDER = 128  # px by which a part is widened
+_WIDENINGS = 8
 _SEED = 0.25  # cells below belong to nothing
 
 
@@ -55,12 +58,36 @@ def cells(gray: Gray) -> tuple[Scores, Scores]:
 
 
 def search(gray: Gray, parts: list[Box]) -> list[Spot]:
-    """Places of text or marks in parts of an image, at its own size; boxes of whole lines in its pixels, not padded."""
+    """Places of text or marks in parts of an image, at its own size; boxes of whole lines in its pixels, not padded.
+
+    A part whose text runs to its edge is searched again with more of the image on that side: thin letters can stand
+    beside the crowded ones that the gate saw.
+    """
     found: list[Spot] = []
-    for x0, y0, x1, y1 in parts:
-        text, mark = cells(np.ascontiguousarray(gray[y0:y1, x0:x1]))
+    for part in parts:
+        for _ in range(_WIDENINGS):
+            x0, y0, x1, y1 = part
+            text, mark = cells(np.ascontiguousarray(gray[y0:y1, x0:x1]))
+            wider = _widened(text, part, gray.shape)
+            if wider == part:
+                break
+            part = wider
         found += [_grown(spot, (x0, y0), gray.shape) for spot in spots(text, mark)]
     return found
+
+
+def _widened(text: Scores, part: Box, shape: tuple[int, ...]) -> Box:
+    """``part`` grown on each side where a cell of text lies within 8 px of its edge, if the image goes on there."""
+    x0, y0, x1, y1 = part
+    lit = text >= 0.5
+    left, right = lit[:, :2].any(), lit[:, -2:].any()
+    top, bottom = lit[:2].any(), lit[-2:].any()
+    return (
+        max(0, x0 - _WIDER) if left else x0,
+        max(0, y0 - _WIDER // 2) if top else y0,
+        min(shape[1], x1 + _WIDER) if right else x1,
+        min(shape[0], y1 + _WIDER // 2) if bottom else y1,
+    )
 
 
 def spots(text: Scores, mark: Scores) -> list[Spot]:
@@ -86,7 +113,7 @@ def _high(values: Scores) -> float:
 def _grown(spot: Spot, offset: tuple[int, int], shape: tuple[int, ...]) -> Spot:
     """From the core to the line, and from the part to the image."""
     x0, y0, x1, y1 = spot.box
-    short = min(x1 - x0, y1 - y0)
+    short = min(x1 - x0, y1 - y0, int(_CORE * HIGHEST))
     grow, (dx, dy) = 0.5 * short * (1 / _CORE - 1), offset
     return Spot(
         (

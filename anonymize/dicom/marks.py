@@ -29,15 +29,21 @@ def is_mark(text: str) -> bool:
 def is_joined_mark(letters: str) -> bool:
     """:func:`is_mark` for folded letters without blanks, as anonymize/dicom/reader.py gives them.
 
-    One mark, or a mark of six letters and more with one other before or behind it (``apportable``).
+    One mark, or a mark of six letters and more with another of two and more before or behind it (``apportable``).
     """
     short = {mark.replace(" ", "") for mark in marks()}
     if letters in short:
         return True
     return any(
         (letters[:at] in short and letters[at:] in short) and max(at, len(letters) - at) >= 6
-        for at in range(1, len(letters))
+        for at in range(2, len(letters) - 1)
     )
+
+
+@lru_cache(maxsize=1)
+def long_marks() -> tuple[str, ...]:
+    """Joined marks of seven letters and more: so far from any name that a letter may be misread."""
+    return tuple(sorted(mark for mark in _joined() if len(mark) >= 7))
 
 
 @lru_cache(maxsize=1)

@@ -44,7 +44,7 @@ def find_text(frame: npt.NDArray[np.generic], *, gated: bool = True) -> pixels.F
     added: list[Region] = []
     for corners, text, score in zip(*(_listed(part) for part in (found.boxes, found.txts, found.scores)), strict=True):
         (x0, y0), (x1, y1) = np.min(corners, axis=0), np.max(corners, axis=0)
-        line = pad((int(x0), int(y0), int(x1) + 1, int(y1) + 1), gray.shape)
+        line = pad((int(x0), int(y0), int(x1) + 1, int(y1) + 1), gray.shape, min(x1 - x0, y1 - y0))
         if score >= _SURE and is_mark(text):
             kept.append(scaled(line, scale, shape))
         elif sum(char.isalnum() for char in text) >= SHORTEST:

@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 import numpy.typing as npt
+from rapidfuzz.distance import Levenshtein
 
 from anonymize.dicom import detector, gate, reader
 from anonymize.dicom.boxes import Box, Region, inside, merge, pad, scaled
-from anonymize.dicom.marks import is_joined_mark
+from anonymize.dicom.marks import is_joined_mark, long_marks
 
 Gray = npt.NDArray[np.uint8]
 
@@ -25,6 +26,8 @@ SMALL_SIDE = 400  # px; smaller films are searched at twice their own size, wher
 SURE = 0.75  # score of text from which a fill is not doubtful
 DOUBT = 0.5  # score of text below which nothing is done
 _READ = 0.9  # the reader's least sure letter, from which a known mark stays
+_READ_SHORT = 0.97  # the same for marks of up to three letters
+_LIKE = -0.4  # log probability a letter that a long mark may lack; of 1,396 names and numbers none comes near
 _LEVELS = 3  # the size itself, a half, a quarter
 
 
@@ -54,9 +57,18 @@ def find_text(frame: npt.NDArray[np.generic], *, gated: bool = True) -> Finding:
     return Finding(tuple(merge(placed)), searched)
 
 
+@dataclass(frozen=True)
+class _Line:
+    """A found line, not padded, in pixels of the working size, and how high its letters may be."""
+
+    box: Box
+    score: float
+    height: float
+
+
 def search(gray: Gray, *, gated: bool = True) -> tuple[list[Region], float]:
     """Padded regions in pixels of ``gray``, and the share of all searched sizes that the network saw."""
-    found: list[tuple[Box, float]] = []
+    found: list[_Line] = []
     seen = whole = 0
     for level in range(_LEVELS):
         scale = 0.5**level
@@ -68,23 +80,73 @@ def search(gray: Gray, *, gated: bool = True) -> tuple[list[Region], float]:
         parts = gate.crowded(image) if gated else [(0, 0, width, height)]
         seen += sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in parts)
         whole += image.size
-        spots = detector.search(image, parts)
-        found += [(scaled(spot.box, scale, gray.shape), spot.text) for spot in text_of(spots)]
-    kept = [pad(box, gray.shape) for box, _ in found if _is_known_mark(gray, box)]
+        found += [_line(spot, scale, gray.shape, found) for spot in text_of(detector.search(image, parts))]
+    marks = _known_marks(gray, found)
     regions = [
-        Region(pad(box, gray.shape), score, "detector", doubtful=score < SURE)
-        for box, score in found
-        if not any(inside(box, mark) for mark in kept)
+        Region(pad(line.box, gray.shape, line.height), line.score, "detector", doubtful=line.score < SURE)
+        for line in found
+        if not marks[line.box[1] : line.box[3], line.box[0] : line.box[2]].mean() >= 0.8
     ]
     return regions, min(1.0, seen / whole)
 
 
-def _is_known_mark(gray: Gray, box: Box) -> bool:
-    """Whether the reader is sure that the line is a mark of a language pack (PORTABLE, EN CHARGE), and all of it."""
+def _known_marks(gray: Gray, found: list[_Line]) -> npt.NDArray[np.bool_]:
+    """Where marks of the language packs stand, [H, W]: only those whose block holds nothing but marks.
+
+    A block that some size saw as one line counts by its lines, as another size saw them.
+    """
+    kept = [line for line in found if _is_known_mark(gray, line)]
+    others = [line for line in found if line not in kept and not any(inside(mark.box, line.box, 0.5) for mark in kept)]
+    while True:
+        left = [line for line in kept if not any(_neighbours(line, other) for other in others)]
+        if len(left) == len(kept):
+            break
+        kept, others = left, others + [line for line in kept if line not in left]
+    covered = np.zeros(gray.shape, bool)
+    for line in kept:
+        x0, y0, x1, y1 = pad(line.box, gray.shape, line.height)
+        covered[y0:y1, x0:x1] = True
+    return covered
+
+
+def _line(spot: detector.Spot, scale: float, shape: tuple[int, ...], finer: list[_Line]) -> _Line:
+    """A spot of a scaled image in pixels of the image.
+
+    Lines of a block can run together, at a coarse size above all; then the letters are as high as the network's largest,
+    or as the finer sizes say, and not as high as the block.
+    """
+    box = scaled(spot.box, scale, shape)
+    height = min(box[3] - box[1], box[2] - box[0], detector.HIGHEST / scale)
+    within = [line.height for line in finer if inside(line.box, box, 0.5)]
+    return _Line(box, spot.text, min(height, float(np.median(within))) if within else height)
+
+
+def _neighbours(line: _Line, other: _Line) -> bool:
+    """Whether ``other`` is another line that stands beside, above or below, so that both belong to one block."""
+    if inside(line.box, other.box, 0.5) or inside(other.box, line.box, 0.5):
+        return False  # the same line at another size
+    across = max(line.box[0] - other.box[2], other.box[0] - line.box[2])
+    apart = max(line.box[1] - other.box[3], other.box[1] - line.box[3])
+    return max(across, apart) <= 1.5 * max(line.height, other.height)
+
+
+def _is_known_mark(gray: Gray, line: _Line) -> bool:
+    """Whether a line is a mark of a language pack (PORTABLE, EN CHARGE) and nothing else.
+
+    Either the reader is sure of every letter, or a mark of seven letters and more is nearly as likely as what it read.
+    """
+    box = line.box
     width, height = box[2] - box[0], box[3] - box[1]
+    if line.height < 0.8 * height:  # several lines that ran together
+        return False
     reading = reader.read(gray, box)
-    whole = len(reading.text) >= max(4, 0.7 * width / height)  # a letter is seldom wider than 1.4 times its height
-    return whole and reading.sure >= _READ and is_joined_mark(reading.text)
+    least = max(1.0, 0.7 * width / height)  # a letter is seldom wider than 1.4 times the line's height
+    if len(reading.text) < least:
+        return False
+    if reading.sure >= (_READ if len(reading.text) >= 4 else _READ_SHORT) and is_joined_mark(reading.text):
+        return True
+    near = [mark for mark in long_marks() if Levenshtein.distance(mark, reading.text) <= len(mark) // 3]
+    return any(len(mark) >= least and reading.likeness(mark) >= _LIKE for mark in near)
 
 
 def text_of(spots: list[detector.Spot]) -> list[detector.Spot]:

@@ -7,7 +7,7 @@ scripts/train_mark_reader.py.
 from __future__ import annotations
 
 import string
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,30 @@ class Reading:
 
     text: str
     sure: float
+    scores: npt.NDArray[np.float32] = field(
+        default_factory=lambda: np.ones((29, 0), np.float32), repr=False, compare=False
+    )
+
+    def likeness(self, word: str) -> float:
+        """How much less likely ``word`` is than what was read best: log probability a letter, 0 or less.
+
+        The probability of a word is the sum over all ways to write it in the columns (the forward pass of CTC).
+        """
+        logs = np.log(np.maximum(self.scores.astype(np.float64), 1e-9))
+        codes = np.zeros(2 * len(word) + 1, np.int64)
+        codes[1::2] = [LETTERS.index(letter) + 1 for letter in word]
+        if logs.shape[1] < len(word):
+            return -np.inf
+        skips = np.zeros(len(codes), bool)
+        skips[3::2] = codes[3::2] != codes[1:-2:2]
+        state = np.full(len(codes), -np.inf)
+        state[:2] = logs[codes[:2], 0]
+        for column in range(1, logs.shape[1]):
+            one = np.concatenate([[-np.inf], state[:-1]])
+            two = np.where(skips, np.concatenate([[-np.inf, -np.inf], state[:-2]]), -np.inf)
+            state = np.logaddexp(np.logaddexp(state, one), two) + logs[codes, column]
+        best = logs.max(0).sum()
+        return float((np.logaddexp(state[-1], state[-2]) - best) / len(word))
 
 
 def letters_of(text: str) -> str:
@@ -74,4 +98,4 @@ def _decoded(scores: npt.NDArray[np.float32]) -> Reading:
             text.append(LETTERS[code - 1])
             sure = min(sure, float(scores[code, column : column + 3].max()))
         last = int(code)
-    return Reading("".join(text), sure if text else 0.0)
+    return Reading("".join(text), sure if text else 0.0, scores)
