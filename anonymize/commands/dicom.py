@@ -46,13 +46,16 @@ def dicom(
         from anonymize.console import Exit
         from anonymize.dicom.batch import run_dicom
         from anonymize.dicom.config import DicomConfig
-        from anonymize.keys import load_keys
+        from anonymize.keys import load_keys, private_folder
 
         settings = load_config(DicomConfig, config, overrides or [])
         keys, place = load_keys(secret_file, out)
         if place is not None:
             console.note(f"secret: {place} (keep it apart from the safe export)")
         summary = run_dicom(settings, source, out, keys, console)
+        if summary["doubtful"] or "burned_in_doubtful" in summary["quarantined"]:
+            page = private_folder(out) / "pixel-review" / "index.html"
+            console.note(f"doubtful text in pixels: look at {page}, write keep or mask into decisions.csv, run again")
         console.result(summary, next_command=f"vlp prepare {out} --out CORPUS")
         if fail_on_quarantine and summary["quarantined"]:
             raise typer.Exit(Exit.QUARANTINED)

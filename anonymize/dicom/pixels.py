@@ -26,7 +26,6 @@ SMALL_SIDE = 400  # px; smaller films are searched at twice their own size, wher
 SURE = 0.75  # score of text from which a fill is not doubtful
 DOUBT = 0.5  # score of text below which nothing is done
 _READ = 0.9  # the reader's least sure letter, from which a known mark stays
-_READ_SHORT = 0.97  # the same for marks of up to three letters
 _LIKE = -0.4  # log probability a letter that a long mark may lack; of 1,396 names and numbers none comes near
 _LEVELS = 3  # the size itself, a half, a quarter
 
@@ -143,7 +142,7 @@ def _is_known_mark(gray: Gray, line: _Line) -> bool:
     least = max(1.0, 0.7 * width / height)  # a letter is seldom wider than 1.4 times the line's height
     if len(reading.text) < least:
         return False
-    if reading.sure >= (_READ if len(reading.text) >= 4 else _READ_SHORT) and is_joined_mark(reading.text):
+    if reading.sure >= _READ and is_joined_mark(reading.text):
         return True
     near = [mark for mark in long_marks() if Levenshtein.distance(mark, reading.text) <= len(mark) // 3]
     return any(len(mark) >= least and reading.likeness(mark) >= _LIKE for mark in near)
