@@ -4,7 +4,8 @@
 
 French names, dates and identifiers are drawn on phantom films and on real radiographs (``xray_open`` and ``dicom`` below
 ``--real``; skipped where absent): white on the film, grey 90 on black, black and grey 140 on white, letters of 14 to
-48 px. A text counts as hidden where every pixel of its glyphs lies in a fill. Clean films are the same ones without
+48 px. A text counts as hidden where every pixel of its glyphs lies in a fill (white on white cannot be seen and does not count:
+a glyph's pixel must change the film by 16 levels). Clean films are the same ones without
 drawn text; real ones can bear text of their own, so that ``--sheet`` shows each fill. Fonts are STIX, Computer Modern
 and two Hershey faces (never trained on), and all below ``--fonts`` (give fonts that were not used for training).
 """
@@ -266,9 +267,10 @@ def with_text(
         h = min(h, height - top)
         under, part = image[top : top + h, left : left + w], stamp[:h]
         value = ink if ground is not None or float(np.median(under)) < 200 else 0
+        before = under.copy()
         under[:] = under * (1 - part) + value * part
         inked = np.zeros(gray.shape, bool)
-        inked[top : top + h, left : left + w] = part > 0.15
+        inked[top : top + h, left : left + w] = (part > 0.15) & (np.abs(under - before) >= 16)
         glyphs.append(inked)
         top += h + pitch - size
     return image.round().clip(0, 255).astype(np.uint8), glyphs

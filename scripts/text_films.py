@@ -18,7 +18,7 @@ from text_ink import Writer, line_of
 Gray = npt.NDArray[np.uint8]
 STRIDE = 4  # px of a crop a cell of the targets
 LEAST, MOST = 6.0, 30.0  # px: heights of capitals that the detector must find at its own scale
-_MARKS = ("R", "L", "D", "G", "AP", "PA", "RT", "LT", "LAT", "OBL", "P", "F", "DT", "3", "12", "R1", "L2", "10", "5", "W")  # fmt: skip
+_MARKS = ("R", "L", "D", "G", "AP", "PA", "RT", "LT", "LAT", "OBL", "P", "F", "DT", "3", "12", "R1", "L2", "10", "5")  # fmt: skip
 
 
 @dataclass(frozen=True)
