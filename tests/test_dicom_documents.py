@@ -61,7 +61,7 @@ def config(**switches: object) -> DicomConfig:
 def cleaned(ds: Dataset, folder: Path, **switches: object) -> tuple[Dataset, object, bytes]:
     """The safe instance, its row of the index and its bytes."""
     source = save(ds, folder / "in" / "a.dcm")
-    row, _ = process(source, folder / "safe" / "images", "part-1.tmp", config(**switches), KEYS)
+    row, _, _ = process(source, folder / "safe" / "images", "part-1.tmp", config(**switches), KEYS)
     (path,) = (folder / "safe").rglob("part-1.tmp")
     return pydicom.dcmread(path), row, path.read_bytes()
 

@@ -70,7 +70,7 @@ def dicom(
         from anonymize.dicom.batch import run_dicom
         from anonymize.dicom.config import DicomConfig
         from anonymize.engines import read_steps
-        from anonymize.keys import load_keys
+        from anonymize.keys import load_keys, private_folder
 
         values = [*(overrides or []), *([f"engine={engine}"] if engine else [])]
         settings = load_config(DicomConfig, config, values)
@@ -79,6 +79,9 @@ def dicom(
             console.note(f"secret: {place} (keep it apart from the safe export)")
         steps = read_steps(plan, shards, finish)
         summary = run_dicom(settings, source, out, keys, console, steps)
+        if summary.get("doubtful") or "burned_in_doubtful" in summary.get("quarantined", {}):
+            page = private_folder(out) / "pixel-review" / "index.html"
+            console.note(f"doubtful text in pixels: look at {page}, write keep or mask into decisions.csv, run again")
         console.result(summary, next_command=f"vlp prepare {out} --out CORPUS" if steps.finish else None)
         if fail_on_quarantine and summary.get("quarantined"):
             raise typer.Exit(Exit.QUARANTINED)

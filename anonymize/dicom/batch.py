@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,12 +22,13 @@ from anonymize import __version__
 from anonymize.audit import append_audit
 from anonymize.config import dump_config
 from anonymize.console import Console, UserError
-from anonymize.dicom import merge
+from anonymize.dicom import merge, pixel_review
 from anonymize.dicom.config import DicomConfig
 from anonymize.dicom.instance import quiet
 from anonymize.dicom.listing import Plan, read_plan, write_plan
 from anonymize.dicom.mapping import write_mappings
-from anonymize.dicom.stores import DOCUMENTS, STORES, Store, store_of
+from anonymize.dicom.regions import templates
+from anonymize.dicom.stores import DOCUMENTS, RECORDS, STORES, Store, store_of
 from anonymize.dicom.words import vocabulary
 from anonymize.dicom.work import Cleaner, Outcome, Task, again, crashed
 from anonymize.engines import Job, Steps, alone, cores, run_tasks
@@ -46,9 +48,9 @@ def run_dicom(
         steps: the steps to do; all by default.
 
     Returns:
-        ``files_in, ignored, written, documents, masked, quarantined {reason: n}, seconds, images_per_second_core``;
-        files_in = written + the quarantined, and ``documents`` of the written are reports and PDFs. Of the
-        plan alone ``files_in, ignored, shards``, of the work alone ``shards, files``.
+        ``files_in, ignored, written, documents, masked, doubtful, quarantined {reason: n}, seconds,
+        images_per_second_core``; files_in = written + the quarantined, and ``documents`` of the written are reports and
+        PDFs. Of the plan alone ``files_in, ignored, shards``, of the work alone ``shards, files``.
 
     Raises:
         UserError: the source is missing, one folder lies inside the other, another run writes there, or a step is
@@ -61,6 +63,7 @@ def run_dicom(
         from anonymize.dicom.ocr import engine
 
         engine()
+    templates(config.regions)
     quiet()
     started = time.monotonic()
     run = _Run(config, source, out, keys)
@@ -83,7 +86,8 @@ def run_dicom(
             dump_config(config, out / "dicom" / "config.yaml")
             write_json(out / "dicom" / "summary.json", summary)
             counts = {
-                key: summary[key] for key in ("files_in", "ignored", "written", "documents", "masked", "quarantined")
+                key: summary[key]
+                for key in ("files_in", "ignored", "written", "documents", "masked", "doubtful", "quarantined")
             }
             append_audit(out, "dicom", keys.identifier, config, counts)
     return summary if steps.finish else {**summary, "seconds": round(seconds, 2)}
@@ -103,7 +107,9 @@ class _Run:
         self.config, self.source, self.out, self.keys = config, source.resolve(), out.resolve(), keys
         self.progress = private_folder(out) / "dicom-progress"
         settings = config.model_dump(mode="json", exclude={"workers", "engine"})
-        self.fingerprint = fingerprint(settings, keys.identifier, __version__)
+        own = [Path(config.regions)] if config.regions else []  # what the user's templates hold decides what is filled
+        self.fingerprint = fingerprint(settings, keys.identifier, __version__, *own)
+        self.decisions = pixel_review.read_decisions(out)
 
     def plan(self) -> Plan:
         """List the source, and forget the shards that it or the configuration changed."""
@@ -116,7 +122,7 @@ class _Run:
             lost = np.concatenate([self._keys(shard) for shard in stale])
             for shard in stale:
                 self._state(shard).unlink(missing_ok=True)
-                for store in STORES:
+                for store in (*STORES, RECORDS):
                     self._table(shard, store).unlink(missing_ok=True)
             # a duplicate of what is forgotten may have been overwritten by it
             stale = [shard for shard in kept if np.isin(self._keys(shard), lost).any()]
@@ -155,7 +161,8 @@ class _Run:
                 pass
 
         console.note(f"merging {plan.shards} shards")
-        written, documents, masked, losers = 0, 0, 0, []
+        written, documents, losers = 0, 0, []
+        seen: Counter[str] = Counter()
         for store in STORES:
             tables = [self._table(shard, store) for shard in range(plan.shards)]
             lost = merge.losers(store, tables, self.out / store.folder, remake)
@@ -163,10 +170,13 @@ class _Run:
             merge.sweep(store, tables, self.out / store.folder, lost)
             written += counts.total()
             documents += counts.total() if store is DOCUMENTS else 0
-            masked += counts["masked"]
+            seen += counts
             losers.append(lost)
         refused = (row for shard in range(plan.shards) for row in read_json(self._state(shard))["refused"])
         lost = np.sort(np.concatenate(losers))
+        records = [self._table(shard, RECORDS) for shard in range(plan.shards)]
+        merge.write_index(RECORDS, records, self.out / RECORDS.folder, lost)
+        pixel_review.assemble(self.out, records, self.decisions, lost)
         reasons = merge.write_refusals(refused, self.out, self.keys, lost, name_of)
         if self.config.mappings:
             states = (read_json(self._state(shard)) for shard in range(plan.shards))
@@ -178,7 +188,8 @@ class _Run:
             "ignored": plan.ignored,
             "written": written,
             "documents": documents,
-            "masked": masked,
+            "masked": seen["masked"],
+            "doubtful": seen["doubtful"],
             "quarantined": dict(reasons.most_common()),
         }
 
@@ -220,6 +231,10 @@ class _Run:
             found = [(o.row, o) for o in outcomes if o.row is not None and store_of(o.row) is store]
             rows = [{**asdict(row), "position": o.position, "digest": o.digest} for row, o in found]
             write_table(self._table(shard, store), rows, store.table)
+        judged = [(o.judged, o.position) for o in outcomes if o.judged is not None]
+        pixel_review.write_crops(self.out, (one for one, _ in judged))
+        found_in = [{**asdict(one.record), "position": position, "digest": ""} for one, position in judged]
+        write_table(self._table(shard, RECORDS), found_in, RECORDS.table)
         first = plan.first(shard)
         refused = [
             {"position": o.position, "reason": o.reason, "name": names[o.position - first]}
@@ -231,7 +246,10 @@ class _Run:
             json.dump({"fingerprint": mark, "refused": refused, "pairs": pairs}, stream)
 
     def _is_done(self, plan: Plan, shard: int) -> bool:
-        if not all(path.is_file() for path in (self._state(shard), *(self._table(shard, store) for store in STORES))):
+        tables = (self._table(shard, store) for store in (*STORES, RECORDS))
+        if not all(path.is_file() for path in (self._state(shard), *tables)):
+            return False
+        if not pixel_review.settled(self._table(shard, RECORDS), self.decisions):
             return False
         return read_json(self._state(shard))["fingerprint"] == plan.mark(plan.shard(shard))
 
@@ -243,7 +261,7 @@ class _Run:
         return np.concatenate([merge.keys_of(store, [table] if table.is_file() else []) for store, table in tables])
 
     def _table(self, shard: int, store: Store) -> Path:
-        return self.progress / f"shard-{shard:05d}-{store.folder}.parquet"
+        return self.progress / f"shard-{shard:05d}-{store.name}.parquet"
 
     def _state(self, shard: int) -> Path:
         return self.progress / f"shard-{shard:05d}.json"

@@ -1,4 +1,4 @@
-"""Images in colour (secondary captures): decoded to RGB, searched by their luminance, written as RGB."""
+"""Images in colour (secondary captures): decoded to RGB, written as RGB."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pydicom.pixels.processing import apply_color_lut, convert_color_space
 from anonymize.dicom.frames import stored_frames
 
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR")
-_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in PS3.3 C.7.6.3.1.2
 
 
 def colour_frames(ds: Dataset) -> npt.NDArray[np.uint8]:
@@ -34,11 +33,6 @@ def colour_frames(ds: Dataset) -> npt.NDArray[np.uint8]:
     if bits > 8:
         array = (array >> (bits - 8)).astype(np.uint8)
     return array.reshape(-1, *array.shape[-3:])
-
-
-def luminance(frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """[N, H, W] of [N, H, W, 3], 0 to 255."""
-    return np.rint(frames @ _WEIGHTS).clip(0, 255).astype(np.uint8)
 
 
 def put_colour(

@@ -51,6 +51,10 @@ class DicomConfig(Config):
     pixels: Literal["detect", "ocr", "off"] = (
         "detect"  # option 113101; ocr adds the extra dicom-ocr; off trusts the header
     )
+    on_doubtful: Literal["mask", "quarantine", "write"] = (
+        "mask"  # text is likely, not sure; a person decides in PRIVATE/pixel-review
+    )
+    regions: str = ""  # a file of templates of your own devices (format: anonymize/dicom/regions.yaml)
     on_unsure: Literal["quarantine", "write"] = "quarantine"  # header says burned in, no text found
     mappings: bool = False  # write which UID and patient became which into the private folder, to judge a run
     engine: Engine = Field(default="local", description="local processes, or actors of a Ray cluster")

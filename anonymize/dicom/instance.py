@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from anonymize.dicom import bitstream, header, ocr, pixels
-from anonymize.dicom.colour import COLOURS, colour_frames, luminance, put_colour
+from anonymize.dicom import bitstream, header, pixels
+from anonymize.dicom.boxes import Box
+from anonymize.dicom.colour import COLOURS, colour_frames, put_colour
 from anonymize.dicom.config import DicomConfig
 from anonymize.dicom.document_instance import Document, process_document
 from anonymize.dicom.frames import stored_frames
+from anonymize.dicom.judge import Decision, Judgement, judge
 from anonymize.dicom.mapping import Pair, pairs_of
 from anonymize.dicom.objects import kind_of
 from anonymize.dicom.refusal import Refused
@@ -51,7 +54,7 @@ class Image:
     date: str
     manufacturer: str
     model: str
-    burned_in: str  # none, masked, unsure
+    burned_in: str  # none, masked, doubtful, unsure
     description: str
 
 
@@ -63,14 +66,23 @@ def quiet() -> None:
 
 
 def process(
-    source: Path, folder: Path, part: str, config: DicomConfig, keys: Keys
-) -> tuple[Image | Document, list[Pair]]:
+    source: Path,
+    folder: Path,
+    part: str,
+    config: DicomConfig,
+    keys: Keys,
+    decisions: Mapping[str, Decision] | None = None,
+) -> tuple[Image | Document, list[Pair], Judgement | None]:
     """Clean ``source`` and write it below ``folder`` under the temporary name ``<patient>/<study>/<part>``.
 
     A structured report or a document goes below ``documents`` beside ``folder`` instead.
 
+    Args:
+        decisions: what a person said of the doubtful text of an image, by image_id.
+
     Returns:
-        the row of the index, and which identifier became which where ``config.mappings`` asks for it.
+        the row of the index, which identifier became which where ``config.mappings`` asks for it, and what was
+        found in the pixels.
 
     Raises:
         Refused: with a reason of :data:`REMEDIES`.
@@ -90,18 +102,22 @@ def process(
         raise Refused("missing_identifier") from None
     pairs = pairs_of(ds, linked.patient, keys, retain_uids=config.retain_uids) if config.mappings else []
     if kind != "image":
-        return process_document(ds, kind, linked, folder.with_name("documents"), part, config, keys), pairs
+        return process_document(ds, kind, linked, folder.with_name("documents"), part, config, keys), pairs, None
     frames = _decode(ds)
-    state, boxes = _judge(ds, luminance(frames) if frames.ndim == 4 else frames, config)
+    judged = judge(ds, frames, config, linked.image_id, (decisions or {}).get(linked.image_id, ""))
+    if judged.refusal:
+        raise Refused(judged.refusal, judged)
     safe = header.clean_header(ds, linked, config, keys, masked=config.pixels != "off")
-    _put_pixels(ds, safe, frames, boxes)
-    if config.pixels != "off" and state != "unsure":
+    _put_pixels(ds, safe, frames, judged.boxes)
+    if judged.is_clean:
         safe.BurnedInAnnotation = "NO"
+    elif judged.record.state == "doubtful":
+        safe.BurnedInAnnotation = "YES"  # Type 1 in DX (PS3.3 C.8.11.3): it cannot say "perhaps"
     relative = Path(linked.patient) / linked.study / part
     with open_atomic(folder / relative) as stream:
         safe.preamble = b"\0" * 128
         safe.save_as(stream, enforce_file_format=True)
-    return _row(safe, linked, state), pairs
+    return _row(safe, linked, judged.record.state), pairs, judged
 
 
 def _read(source: Path) -> Dataset:
@@ -154,22 +170,7 @@ def _decode(ds: Dataset) -> npt.NDArray[Any]:
     return found
 
 
-def _judge(ds: Dataset, frames: npt.NDArray[Any], config: DicomConfig) -> tuple[str, list[tuple[pixels.Box, ...]]]:
-    """Whether text stands in the pixels, and where in each frame."""
-    claimed = str(ds.get("BurnedInAnnotation", "") or "").upper() == "YES"
-    if config.pixels == "off":
-        boxes: list[tuple[pixels.Box, ...]] = [() for _ in frames]
-    else:
-        search = ocr.find_text if config.pixels == "ocr" else pixels.find_text
-        boxes = [search(frame).boxes for frame in frames]
-    if any(boxes):
-        return "masked", boxes
-    if claimed and config.on_unsure == "quarantine":
-        raise Refused("burned_in_unsure")
-    return ("unsure" if claimed else "none"), boxes
-
-
-def _put_pixels(ds: Dataset, safe: Dataset, frames: npt.NDArray[Any], boxes: list[tuple[pixels.Box, ...]]) -> None:
+def _put_pixels(ds: Dataset, safe: Dataset, frames: npt.NDArray[Any], boxes: Sequence[tuple[Box, ...]]) -> None:
     """The frames as they came where nothing was masked and their code stream can be cleaned, else uncompressed."""
     syntax = ds.file_meta.TransferSyntaxUID
     is_palette = str(ds.PhotometricInterpretation) == "PALETTE COLOR"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from anonymize.dicom.document_instance import DOCUMENT_SCHEMA
+from anonymize.dicom.judge import RECORD_SCHEMA
 
 INDEX_SCHEMA = pa.schema(
     [
@@ -25,12 +26,17 @@ INDEX_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Store:
-    """One kind of file in the export."""
+    """One kind of file in the export, or of records of them."""
 
     folder: str  # below SAFE: <patient>/<study>/<identifier>.dcm, and index/part-NNNNN.parquet
     key: str  # column of the index with the identifier
     schema: pa.Schema
     optional: bool = False  # a shard without such files has no part of the index
+
+    @property
+    def name(self) -> str:
+        """For names of files."""
+        return self.folder.replace("/", "-")
 
     @property
     def table(self) -> pa.Schema:
@@ -41,6 +47,9 @@ class Store:
 IMAGES = Store("images", "image_id", INDEX_SCHEMA)
 DOCUMENTS = Store("documents", "document_id", DOCUMENT_SCHEMA, optional=True)
 STORES = (IMAGES, DOCUMENTS)
+RECORDS = Store(
+    "dicom/pixels", "image_id", RECORD_SCHEMA
+)  # what was found in the pixels; describes no files of its own
 
 
 def store_of(row: object) -> Store:

@@ -34,7 +34,8 @@ def vocabulary(languages: tuple[str, ...]) -> frozenset[str]:
     for language in languages:
         pack = load_pack(language)
         for topic in ("dicom", "anatomy"):
-            for text in _texts(pack[topic]):
+            topics = {key: value for key, value in pack[topic].items() if key != "marks"}
+            for text in _texts(topics):
                 words.update(tokens(text))
     return frozenset(words)
 

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from anonymize.dicom import pixel_review
 from anonymize.dicom.config import DicomConfig
 from anonymize.dicom.document_instance import Document
 from anonymize.dicom.instance import Image, process, quiet
+from anonymize.dicom.judge import Judgement
 from anonymize.dicom.mapping import Pair
 from anonymize.dicom.refusal import Refused
 from anonymize.dicom.stores import IMAGES, store_of
@@ -36,6 +38,7 @@ class Outcome:
     digest: str = ""  # of the written file
     reason: str = ""
     pairs: tuple[Pair, ...] = ()  # which identifier became which
+    judged: Judgement | None = None  # what was found in the pixels
 
 
 class Cleaner:
@@ -51,6 +54,7 @@ class Cleaner:
         cv2.setNumThreads(1)
         quiet()
         self.config, self.source, self.out, self.keys = config, source, out, keys
+        self.decisions = pixel_review.read_decisions(out)
 
     def __call__(self, task: Task) -> list[Outcome]:
         return [self._one(name, task.first + number) for number, name in enumerate(task.names)]
@@ -58,9 +62,10 @@ class Cleaner:
     def _one(self, name: str, position: int) -> Outcome:
         part = f"part-{position}.tmp"
         try:
-            row, pairs = process(self.source / name, self.out / IMAGES.folder, part, self.config, self.keys)
+            folder = self.out / IMAGES.folder
+            row, pairs, judged = process(self.source / name, folder, part, self.config, self.keys, self.decisions)
         except Refused as refusal:
-            return Outcome(position, None, reason=str(refusal))
+            return Outcome(position, None, reason=str(refusal), judged=refusal.judged)
         except OSError:
             raise  # the output cannot be written: the run must stop
         except Exception:  # whatever a malformed file provokes; its message may quote the header
@@ -69,7 +74,7 @@ class Cleaner:
         written = final.with_name(part)
         digest = digest_of(written)
         written.replace(final)
-        return Outcome(position, row, digest, pairs=tuple(pairs))
+        return Outcome(position, row, digest, pairs=tuple(pairs), judged=judged)
 
 
 def again(task: Task, deaths: int) -> Sequence[Task]:

@@ -294,6 +294,7 @@ class DicomWords(Config):
     laterality: Annotated[Words, few(4)]
     answers: Annotated[Words, few(10)]
     processing: Words = Field(default_factory=list)
+    marks: Words = Field(default_factory=list)  # side, view and technique marks on films, which stay in the pixels
 
 
 class AnatomyWords(Config):

@@ -1,0 +1,211 @@
+"""Text burned into pixels: the gate, the detector, the reader of marks, templates."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import matplotlib
+import numpy as np
+import pytest
+from dicom_factory import device, film, instance
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw, ImageFont
+
+from anonymize.config import ConfigError
+from anonymize.dicom import detector, gate, pixels, reader
+from anonymize.dicom.boxes import Region, hull, merge, pad
+from anonymize.dicom.marks import is_joined_mark, is_mark, marks
+from anonymize.dicom.regions import Template, regions_of, templates
+from vlp.phantom.facts import Exam, View
+from vlp.phantom.render import render
+
+FONTS = Path(matplotlib.get_data_path(), "fonts", "ttf")
+LINES = ("LEFÈVRE-NGUYEN Zoé", "né le 04/05/2012", "IPP 0012345")
+
+
+def written(
+    ground: np.ndarray, lines: tuple[str, ...], font: str, size: int, ink: int, paper: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """A film with lines in its upper left corner on a strip of ``paper``, and which pixels the glyphs are."""
+    image = ground.astype(np.float32)
+    tall = int(1.4 * size) * len(lines) + 12
+    if paper is not None:
+        image[:tall] = paper
+    page = Image.new("L", image.shape[::-1], 0)
+    loaded = ImageFont.truetype(str(FONTS / font), size)
+    for number, line in enumerate(lines):
+        ImageDraw.Draw(page).text((9, 6 + int(1.4 * size) * number), line, font=loaded, fill=255)
+    part = np.asarray(page, np.float32) / 255
+    return (image * (1 - part) + ink * part).round().astype(np.uint8), part > 0.15
+
+
+def covered(shape: tuple[int, ...], boxes: tuple[tuple[int, int, int, int], ...]) -> np.ndarray:
+    made = np.zeros(shape[:2], bool)
+    for x0, y0, x1, y1 in boxes:
+        made[y0:y1, x0:x1] = True
+    return made
+
+
+def gray_film(seed: int = 0, shape: tuple[int, int] = (640, 560)) -> np.ndarray:
+    return (film(shape, seed=seed) // 16).astype(np.uint8)
+
+
+@pytest.mark.parametrize("font", ["STIXGeneral.ttf", "cmss10.ttf", "DejaVuSansMono.ttf"])
+@pytest.mark.parametrize(("ink", "paper"), [(255, None), (90, 0), (0, 255), (140, 255)])
+@pytest.mark.parametrize("size", [14, 24, 48])
+def test_every_pixel_of_drawn_text_is_filled(font: str, ink: int, paper: int | None, size: int) -> None:
+    drawn, glyphs = written(gray_film(size), LINES, font, size, ink, paper)
+    filled = covered(drawn.shape, pixels.find_text(drawn).boxes)
+    assert filled[glyphs].all()
+    assert filled.mean() < 0.7
+
+
+def test_text_among_a_few_extreme_values_is_found() -> None:
+    drawn, glyphs = written(gray_film(3), LINES, "DejaVuSans.ttf", 20, 255, 0)
+    frame = drawn.astype(np.uint16)
+    frame[500, 300] = 65535
+    assert covered(frame.shape, pixels.find_text(frame).boxes)[glyphs].all()
+
+
+def test_colour_frames_are_searched_by_luminance() -> None:
+    drawn, glyphs = written(gray_film(4), LINES, "DejaVuSans.ttf", 18, 255, 0)
+    colour = np.stack([drawn // 2, drawn, drawn // 3], axis=2)
+    finding = pixels.find_text(colour)
+    assert covered(colour.shape, finding.boxes)[glyphs].all()
+    pixels.mask(colour, finding.boxes, photometric="RGB")
+    assert (colour[glyphs] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("anatomy", "name"), [("hand", "borea_cr"), ("hand", "esker_dx"), ("wrist", "aurelia_dx"), ("knee", "cantor_cr")]
+)
+def test_bones_and_lead_marks_of_the_phantom_stay(anatomy: str, name: str) -> None:
+    for seed in range(3):
+        view = View("PA", "R", seed)
+        drawn = render(Exam("E", 0, anatomy, 170, "F", 1, 1, "R", (view,), name, "hard"), view, 512)
+        assert any(item.name == "marker" for item in drawn.objects)
+        assert pixels.find_text(drawn.pixels).boxes == ()
+
+
+def test_the_gate_ends_a_smooth_film_and_never_one_with_text() -> None:
+    smooth = gray_film(5)
+    assert gate.crowded(smooth) == []
+    assert pixels.find_text(smooth) == pixels.Finding((), 0.0)
+    for size in (14, 30, 48):
+        drawn, _ = written(smooth, ("DUPONT",), "cmr10.ttf", size, 90, 0)
+        half = cv2.resize(drawn, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        assert gate.crowded(drawn) or gate.crowded(half)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.tuples(st.integers(0, 560), st.integers(0, 400)), min_size=1, max_size=4))
+def test_parts_hold_every_crowded_place(places: list[tuple[int, int]]) -> None:
+    image = np.full((480, 640), 20, np.uint8)
+    for x, y in places:
+        cv2.putText(image, "ABCD12", (x - 10, y + 30), cv2.FONT_HERSHEY_DUPLEX, 0.7, 230, 1)
+    cells = gate._crowded_cells(image)
+    inside = covered(image.shape, tuple(gate.crowded(image)))
+    for row, column in np.argwhere(cells):
+        block = inside[row * gate.CELL : (row + 1) * gate.CELL, column * gate.CELL : (column + 1) * gate.CELL]
+        assert block.all()
+
+
+def test_models_are_small_and_torch_is_not_loaded() -> None:
+    assert detector.MODEL.stat().st_size + reader.MODEL.stat().st_size <= 1_500_000
+    code = (
+        "import sys, numpy as np; from anonymize.dicom import pixels;"
+        "pixels.find_text(np.random.default_rng(0).integers(0, 255, (300, 300)).astype('u1'));"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_search_is_deterministic() -> None:
+    drawn, _ = written(gray_film(6), LINES, "DejaVuSans.ttf", 22, 255, None)
+    assert pixels.find_text(drawn) == pixels.find_text(drawn)
+
+
+@pytest.mark.parametrize("text", ["EN CHARGE", "Bettaufnahme", "AP PORTABLE", "R L", "debout"])
+def test_marks_of_the_packs_are_known(text: str) -> None:
+    assert is_mark(text)
+
+
+@pytest.mark.parametrize("text", ["DUPONT", "LAPP", "PORTABLES", "PORTABLE 12", "R L D", ""])
+def test_anything_else_is_no_mark(text: str) -> None:
+    assert not is_mark(text)
+
+
+def test_no_mark_holds_a_digit_and_joined_marks_are_known() -> None:
+    assert len(marks()) > 60
+    assert not any(char.isdigit() for mark in marks() for char in mark)
+    assert is_joined_mark("encharge")
+    assert is_joined_mark("apportable")
+    assert not is_joined_mark("lapp")
+
+
+@pytest.mark.parametrize(("mark", "name"), [("PORTABLE", "PORTAL"), ("DEBOUT", "DEBOUTIN"), ("LIEGEND", "LIEGARD")])
+def test_a_known_mark_stays_and_a_name_like_it_goes(mark: str, name: str) -> None:
+    for font in ("DejaVuSans-Bold.ttf", "DejaVuSans.ttf"):
+        drawn, _ = written(gray_film(7), (mark,), font, 28, 255, None)
+        assert pixels.find_text(drawn).boxes == ()
+        drawn, glyphs = written(gray_film(7), (name,), font, 28, 255, None)
+        assert covered(drawn.shape, pixels.find_text(drawn).boxes)[glyphs].all()
+
+
+BOXES = st.tuples(st.integers(0, 90), st.integers(0, 90), st.integers(1, 60), st.integers(1, 60)).map(
+    lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])
+)
+
+
+@given(st.lists(BOXES, max_size=12))
+def test_merging_loses_no_pixel(boxes: list[tuple[int, int, int, int]]) -> None:
+    merged = merge(Region(box, 0.5, "detector") for box in boxes)
+    before, after = covered((160, 160), tuple(boxes)), covered((160, 160), tuple(r.box for r in merged))
+    assert not (before & ~after).any()
+    assert len(merged) <= len(boxes)
+
+
+@given(BOXES)
+def test_padding_holds_the_box_and_stays_in_the_image(box: tuple[int, int, int, int]) -> None:
+    padded = pad(box, (150, 150), 12)
+    assert hull(box, padded) == padded
+    assert padded[0] >= 0
+    assert padded[3] <= 150
+
+
+EDGES = st.one_of(st.integers(-4000, 4000), st.sampled_from(["right", "bottom"]))
+
+
+@given(st.tuples(EDGES, EDGES, EDGES, EDGES), st.integers(1, 3000), st.integers(1, 3000))
+def test_boxes_of_templates_lie_in_the_image(fill: tuple[object, ...], rows: int, columns: int) -> None:
+    template = Template.model_validate({"name": "x", "when": {}, "fill": [fill]})
+    for x0, y0, x1, y1 in template.boxes(rows, columns):
+        assert 0 <= x0 < x1 <= columns
+        assert 0 <= y0 < y1 <= rows
+
+
+def test_templates_follow_their_conditions(tmp_path: Path) -> None:
+    own = tmp_path / "regions.yaml"
+    own.write_text(
+        "- name: corner\n  when: {manufacturer: esker, model: pano, modality: DX, rows: 240, columns: 200}\n"
+        "  fill: [[0, 0, 50, 20], [-60, -30, right, bottom]]\n",
+        encoding="utf-8",
+    )
+    assert len(templates(str(own))) == len(templates()) + 1
+    assert regions_of(instance(), str(own)) == ("corner", ((0, 0, 50, 20), (140, 210, 200, 240)))
+    assert regions_of(instance(with_device=device(manufacturer="Other")), str(own)) == ("", ())
+    assert regions_of(instance(pixels=film((300, 200))), str(own)) == ("", ())
+
+
+@pytest.mark.parametrize("text", ["- name: a\n  fil: []\n", "- name: a\n  when: {}\n  fill: []\n", "{", "- 3\n"])
+def test_a_wrong_file_of_regions_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "regions.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"regions\.yaml"):
+        templates(str(path))
+    with pytest.raises(ConfigError, match="no such file"):
+        templates(str(tmp_path / "absent.yaml"))
