@@ -131,7 +131,7 @@ def test_the_plan_of_another_configuration_is_refused(whole: tuple[Path, dict[st
     plan, work = read_steps(True, "", False), read_steps(False, "1/1", False)
     run_dicom(DicomConfig(workers=1), whole[0], tmp_path / "safe", KEYS, QUIET, plan)
     with pytest.raises(UserError, match="another configuration"):
-        run_dicom(DicomConfig(workers=1, device="remove"), whole[0], tmp_path / "safe", KEYS, QUIET, work)
+        run_dicom(DicomConfig(workers=1, retain_device_identity="none"), whole[0], tmp_path / "safe", KEYS, QUIET, work)
 
 
 def test_a_duplicate_that_went_away_gives_its_place_back(tmp_path: Path) -> None:

@@ -24,21 +24,17 @@ QUIET = Console("quiet")
 SURE, DOUBT = Region((10, 10, 60, 30), 0.9, "detector"), Region((100, 50, 150, 70), 0.4, "detector", doubtful=True)
 
 
-class HereWorkers(batch._Workers):
+def here(job: Any, tasks: Any, *rest: Any) -> Any:
     """Works in this process, so that a test can put a search of its own in place."""
-
-    def map(self, names: list[str], first: int) -> Any:
-        batch._start(*self.arguments)
-        return [batch._work(name, first + number) for number, name in enumerate(names)]
+    worker = job.build(*job.arguments)
+    return ((task, worker(task)) for task in tasks)
 
 
 @pytest.fixture
 def found(monkeypatch: pytest.MonkeyPatch) -> list[Region]:
     """The regions that every search finds; a test may change the list."""
     regions = [DOUBT]
-    monkeypatch.setattr(batch, "_Workers", HereWorkers)
-    monkeypatch.setattr(batch.threading.Thread, "start", lambda self: None)
-    monkeypatch.setattr(batch.signal, "signal", lambda *args: None)
+    monkeypatch.setattr(batch, "run_tasks", here)
     monkeypatch.setattr(pixels, "find_text", lambda frame, *, gated=True: pixels.Finding(tuple(regions)))
     return regions
 

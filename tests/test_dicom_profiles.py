@@ -257,9 +257,14 @@ def test_descriptors_hold_words_of_the_vocabulary_and_fit_their_vr(text: str, ke
     ds = instance()
     setattr(ds, keyword, text)
     safe = clean(ds, clean_descriptors=True)
-    found = str(safe.get(keyword) or "")
+    value = safe.get(keyword) or ""
+    found = value if isinstance(value, str) else "\\".join(value)
     assert values.is_valid(dictionary_VR(keyword), found)
     assert not re.search(r"\d{3}", found)
+
+
+def test_signs_of_an_unknown_script_are_no_words() -> None:
+    assert "StudyDescription" not in clean(instance(study_description="\U00018cd6"), clean_descriptors=True)
 
 
 def test_useful_words_of_a_description_survive_beside_a_name() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
@@ -42,6 +43,8 @@ def vocabulary(languages: tuple[str, ...]) -> frozenset[str]:
 
 def is_plain(text: str, words: frozenset[str], identity: frozenset[str]) -> bool:
     """Whether every token of ``text`` is a vocabulary word or a number below 100, and none is part of an identity."""
+    if not all(c.isascii() or c.isalnum() or unicodedata.category(c)[0] in "MPZ" for c in text):
+        return False  # signs of a script that this Python does not know are no words of a vocabulary either
     found = tokens(text)
     return all((len(t) <= 2 if t.isdigit() else t in words) and t not in identity for t in found)
 
