@@ -110,6 +110,18 @@ def test_the_gate_ends_a_smooth_film_and_never_one_with_text() -> None:
         assert gate.crowded(drawn) or gate.crowded(half)
 
 
+@pytest.mark.parametrize(("ink", "paper"), [(90, 0), (140, 255)])
+def test_a_small_film_is_searched_whole(ink: int, paper: int) -> None:
+    """It is enlarged first, which softens thin strokes below what the gate asks for."""
+    for font in ("DejaVuSansMono-Oblique.ttf", "STIXGeneralItalic.ttf", "cmr10.ttf", "cmss10.ttf"):
+        drawn, glyphs = written(
+            gray_film(8, (162, 300)), ("CHU 3651 20/02/2020", "IPP 697567177"), font, 14, ink, paper
+        )
+        finding = pixels.find_text(drawn)
+        assert finding.searched == 1.0
+        assert covered(drawn.shape, finding.boxes)[glyphs].all()
+
+
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 560), st.integers(0, 400)), min_size=1, max_size=4))
 def test_parts_hold_every_crowded_place(places: list[tuple[int, int]]) -> None:

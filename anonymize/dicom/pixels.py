@@ -47,10 +47,11 @@ def find_text(frame: npt.NDArray[np.generic], *, gated: bool = True) -> Finding:
     """Search one frame, [H, W] or [H, W, 3] of any integer type, for lines of text, light on dark and dark on light.
 
     Args:
-        gated: search only where the gate finds strokes; else everywhere (for films whose header announces text).
+        gated: search only where the gate finds strokes; else everywhere (for films whose header announces text). Films
+            below :data:`SMALL_SIDE` are always searched everywhere.
     """
     gray, scale = to_gray(frame)
-    regions, searched = search(gray, gated=gated)
+    regions, searched = search(gray, gated=gated and scale <= 1)  # enlarging softens the strokes that the gate counts
     shape = frame.shape[:2]
     placed = [replace(region, box=scaled(region.box, scale, shape)) for region in regions]
     return Finding(tuple(merge(placed)), searched)
