@@ -123,12 +123,18 @@ def test_a_wrong_list_of_decisions_is_refused(tmp_path: Path, text: str) -> None
     ],
 )
 def test_the_record_names_the_gates_path(changes: dict[str, str], path: str) -> None:
-    ds = instance()
+    ds = instance(pixels=film((620, 520)))
     for name, value in changes.items():
         setattr(ds, name, value)
     judged = judge(ds, ds.pixel_array[None], DicomConfig(on_unsure="write"), "I1")
     assert judged.record.gate == path
     assert judged.record.searched == (0.0 if path == "quiet" else 1.0)
+
+
+def test_the_record_says_that_a_small_film_was_searched_whole() -> None:
+    ds = instance()
+    record = judge(ds, ds.pixel_array[None], DicomConfig(), "I1").record
+    assert (record.gate, record.searched) == ("small", 1.0)
 
 
 def test_a_template_is_filled_before_any_search(tmp_path: Path) -> None:

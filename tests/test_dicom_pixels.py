@@ -64,6 +64,15 @@ def test_every_pixel_of_drawn_text_is_filled(font: str, ink: int, paper: int | N
     assert filled.mean() < 0.7
 
 
+@pytest.mark.parametrize("size", [36, 40, 48])
+@pytest.mark.parametrize(("ink", "paper"), [(255, None), (0, 255), (140, 255)])
+def test_large_lines_in_a_block_are_all_filled(ink: int, paper: int | None, size: int) -> None:
+    """A fine size sees pieces of large letters as marks; what a coarse size says of the block must still count."""
+    lines = ("D'ARCY Karim", "03/05/1995", "202294436")
+    drawn, glyphs = written(gray_film(size, (331, 331)), lines, "cmtt10.ttf", size, ink, paper)
+    assert covered(drawn.shape, pixels.find_text(drawn).boxes)[glyphs].all()
+
+
 def test_text_among_a_few_extreme_values_is_found() -> None:
     drawn, glyphs = written(gray_film(3), LINES, "DejaVuSans.ttf", 20, 255, 0)
     frame = drawn.astype(np.uint16)
@@ -99,6 +108,18 @@ def test_the_gate_ends_a_smooth_film_and_never_one_with_text() -> None:
         drawn, _ = written(smooth, ("DUPONT",), "cmr10.ttf", size, 90, 0)
         half = cv2.resize(drawn, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
         assert gate.crowded(drawn) or gate.crowded(half)
+
+
+@pytest.mark.parametrize(("ink", "paper"), [(90, 0), (140, 255)])
+def test_a_small_film_is_searched_whole(ink: int, paper: int) -> None:
+    """It is enlarged first, which softens thin strokes below what the gate asks for."""
+    for font in ("DejaVuSansMono-Oblique.ttf", "STIXGeneralItalic.ttf", "cmr10.ttf", "cmss10.ttf"):
+        drawn, glyphs = written(
+            gray_film(8, (162, 300)), ("CHU 3651 20/02/2020", "IPP 697567177"), font, 14, ink, paper
+        )
+        finding = pixels.find_text(drawn)
+        assert finding.searched == 1.0
+        assert covered(drawn.shape, finding.boxes)[glyphs].all()
 
 
 @settings(deadline=None, max_examples=40)

@@ -65,7 +65,7 @@ class PixelRecord:
 
     image_id: str
     state: str  # none, masked, doubtful, unsure
-    gate: str  # off, quiet (nothing to search), strokes, stated or capture (searched everywhere)
+    gate: str  # off, quiet (nothing to search), strokes; stated, capture or small (searched everywhere)
     engine: str  # detector, ocr, or "" where pixels=off
     template: str  # names of the templates that were filled
     decision: Decision  # of a person, from decisions.csv
@@ -108,6 +108,8 @@ def judge(
     path = "stated" if claimed else "capture" if is_capture(ds) else ""
     names, fixed = regions_of(ds, config.regions)
     found = [_found(frame, config, gated=not path) for frame in frames]
+    if not path and max(frames.shape[1:3]) < pixels.SMALL_SIDE:
+        path = "small"
     path = path or ("strokes" if any(finding.searched for finding in found) else "quiet")
     placed: list[PlacedRegion] = []
     crops: list[bytes] = []

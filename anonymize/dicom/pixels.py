@@ -47,10 +47,11 @@ def find_text(frame: npt.NDArray[np.generic], *, gated: bool = True) -> Finding:
     """Search one frame, [H, W] or [H, W, 3] of any integer type, for lines of text, light on dark and dark on light.
 
     Args:
-        gated: search only where the gate finds strokes; else everywhere (for films whose header announces text).
+        gated: search only where the gate finds strokes; else everywhere (for films whose header announces text). Films
+            below :data:`SMALL_SIDE` are always searched everywhere.
     """
     gray, scale = to_gray(frame)
-    regions, searched = search(gray, gated=gated)
+    regions, searched = search(gray, gated=gated and scale <= 1)  # enlarging softens the strokes that the gate counts
     shape = frame.shape[:2]
     placed = [replace(region, box=scaled(region.box, scale, shape)) for region in regions]
     return Finding(tuple(merge(placed)), searched)
@@ -68,7 +69,6 @@ class _Line:
 def search(gray: Gray, *, gated: bool = True) -> tuple[list[Region], float]:
     """Padded regions in pixels of ``gray``, and the share of all searched sizes that the network saw."""
     found: list[_Line] = []
-    marks: list[Box] = []
     seen = whole = 0
     for level in range(_LEVELS):
         scale = 0.5**level
@@ -80,10 +80,7 @@ def search(gray: Gray, *, gated: bool = True) -> tuple[list[Region], float]:
         parts = gate.crowded(image) if gated else [(0, 0, width, height)]
         seen += sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in parts)
         whole += image.size
-        spots = detector.search(image, parts)
-        lines = [_line(spot, scale, gray.shape, found) for spot in text_of(spots)]
-        found += [line for line in lines if not _is_pile(line, marks, found)]
-        marks += [scaled(spot.box, scale, gray.shape) for spot in spots if spot.mark >= 0.6 and spot.text < 0.3]
+        found += [_line(spot, scale, gray.shape, found) for spot in text_of(detector.search(image, parts))]
     read = _known_marks(gray, found)
     regions = [
         Region(pad(line.box, gray.shape, line.height), line.score, "detector", doubtful=line.score < SURE)
@@ -91,15 +88,6 @@ def search(gray: Gray, *, gated: bool = True) -> tuple[list[Region], float]:
         if not read[line.box[1] : line.box[3], line.box[0] : line.box[2]].mean() >= 0.8
     ]
     return regions, min(1.0, seen / whole)
-
-
-def _is_pile(line: _Line, marks: list[Box], found: list[_Line]) -> bool:
-    """Whether a coarse size took marks for one line that stand one above another (PA over R), as a finer size saw."""
-    within = [mark for mark in marks if inside(mark, line.box, 0.5)]
-    if not within or any(inside(other.box, line.box, 0.3) or inside(line.box, other.box, 0.3) for other in found):
-        return False
-    height = line.box[3] - line.box[1]
-    return all(mark[3] - mark[1] <= 0.6 * height for mark in within)
 
 
 def _known_marks(gray: Gray, found: list[_Line]) -> npt.NDArray[np.bool_]:
