@@ -467,19 +467,3 @@ def test_index_row_has_the_contracts_columns() -> None:
     from anonymize.dicom.stores import INDEX_SCHEMA
 
     assert [f.name for f in dataclasses.fields(Image)] == INDEX_SCHEMA.names
-
-
-@pytest.mark.parametrize(("bits", "entries", "kept"), [(12, 8, 16), (16, 0, 20), (8, 7, 8), (8, 4, 8)])
-def test_a_look_up_table_ends_where_its_descriptor_says(bits: int, entries: int, kept: int) -> None:
-    """Text behind the last entry is not carried along; tables of 8 bits may hold two entries in a word."""
-    held = {(12, 8): bytes(16) + b"ZQ01", (16, 0): bytes(20), (8, 7): bytes(8) + b"ZQ01", (8, 4): bytes(8) + b"ZQ01"}
-    item = Dataset()
-    item.add_new(0x00283002, "US", [entries, 0, bits])
-    item.add_new(0x00283006, "OW", held[bits, entries])
-    ds = Dataset()
-    ds.VOILUTSequence = [item]
-    bitstream.trim_tables(ds)
-    assert ds.VOILUTSequence[0].LUTData == bytes(kept)
-    del item[0x00283002]
-    bitstream.trim_tables(ds)
-    assert "LUTData" not in ds.VOILUTSequence[0]

@@ -315,3 +315,20 @@ def test_a_devices_own_image_type_does_not_empty_the_standards(profile: str) -> 
     ds.ImageType = ["ORIGINAL", "PRIMARY", "LEFEVRE", "LEFT"]
     expected_type = ["ORIGINAL", "PRIMARY", "", "LEFT"]
     assert list(clean(ds, profile=profile).ImageType) == expected_type
+
+
+@pytest.mark.parametrize(("bits", "entries", "kept"), [(12, 8, 16), (16, 0, 20), (8, 7, 8), (8, 4, 8)])
+def test_a_look_up_table_ends_where_its_descriptor_says(bits: int, entries: int, kept: int) -> None:
+    """Text behind the last entry is not carried along; tables of 8 bits may hold two entries in a word."""
+    held = {(12, 8): bytes(16) + b"ZQ01", (16, 0): bytes(20), (8, 7): bytes(8) + b"ZQ01", (8, 4): bytes(8) + b"ZQ01"}
+    item = Dataset()
+    item.LUTDescriptor = [entries, 0, bits]
+    item.add_new(0x00283006, "OW", held[bits, entries])
+    ds = instance()
+    ds.VOILUTSequence = [item]
+    for profile in ("keep-list", "basic"):
+        assert clean(ds, profile=profile).VOILUTSequence[0].LUTData == bytes(kept)
+    del item[0x00283002]
+    for profile in ("keep-list", "basic"):
+        safe = clean(ds, profile=profile)
+        assert all("LUTData" not in one for one in safe.get("VOILUTSequence", []))

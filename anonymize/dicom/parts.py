@@ -172,11 +172,21 @@ def tidy(safe: Dataset) -> None:
         if len(stated) != 3:
             del safe[name]
             continue
-        count = int(stated[0]) or 65536
+        count, bits = (int(stated[0]) & 0xFFFF) or 65536, int(stated[2])
         data = safe[name].value
         safe[name].value = (
-            data[: 2 * count] if isinstance(data, bytes) else values.joined(values.values_of(data)[:count])
+            data[: _table_size(data, count, bits)]
+            if isinstance(data, bytes)
+            else values.joined(values.values_of(data)[:count])
         )
+
+
+def _table_size(data: bytes, entries: int, bits: int) -> int:
+    """Bytes of a look-up table (PS3.3 C.11.1.1); tables of 8 bits may hold two entries in a word."""
+    size = 2 * entries
+    if bits <= 8 and (len(data) < size or (any(data[:size:2]) and any(data[1:size:2]))):
+        return entries + entries % 2
+    return size
 
 
 _TABLES = {
