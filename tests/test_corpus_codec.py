@@ -52,6 +52,15 @@ def test_broken_bytes_are_refused_or_read_never_worse(data, codec):
     assert found.ndim == 2
 
 
+@pytest.mark.parametrize(("codec", "at"), [("tiff", 21), ("tiff", 33), ("png", 16), ("png", 20)])
+def test_a_header_that_claims_too_much_takes_no_memory(codec, at):
+    """A changed byte made the decoder ask for 42 GiB."""
+    stored = bytearray(encode(np.zeros((20, 30), np.uint16), codec))
+    stored[at] = 68
+    with pytest.raises(ValueError, match="gray"):
+        decode(bytes(stored))
+
+
 def test_what_is_no_gray_image_is_refused():
     for wrong in (np.zeros((0, 3), np.uint8), np.zeros((3, 3, 3), np.uint8), np.zeros((3, 3), np.float32)):
         with pytest.raises(ValueError, match="gray"):
