@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pandas.util import hash_array
+from pandas.util import hash_array as _pandas_hash
 
 from anonymize.dicom.config import STAGE
 from anonymize.dicom.refusal import REMEDIES
@@ -146,7 +146,7 @@ def sweep(store: Store, tables: Sequence[Path], folder: Path, lost: npt.NDArray[
     removed = 0
     ours = (name for name in _names(folder) if _OURS.fullmatch(name))
     while some := list(islice(ours, _TOGETHER)):
-        found = hash_array(np.array(some, object), categorize=False)
+        found = _hashes(np.array(some, object))
         place = np.searchsorted(keys, found)
         known = place < len(keys)
         known[known] = keys[place[known]] == found[known]
@@ -163,8 +163,14 @@ def keys_of(store: Store, tables: Sequence[Path]) -> npt.NDArray[np.uint64]:
     return np.concatenate([np.zeros(0, np.uint64), *found])
 
 
+def _hashes(texts: npt.NDArray[np.object_]) -> npt.NDArray[np.uint64]:
+    """8 bytes a text, the same in every process."""
+    hash_array: Any = _pandas_hash  # its type is not published
+    return hash_array(texts, categorize=False)
+
+
 def _keys(values: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
-    return hash_array(values.to_numpy().astype(object), categorize=False)
+    return _hashes(values.to_numpy().astype(object))
 
 
 def _repeated(store: Store, tables: Sequence[Path]) -> npt.NDArray[np.uint64]:

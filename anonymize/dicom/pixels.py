@@ -9,6 +9,7 @@ adds a full OCR engine (anonymize/dicom/ocr.py).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -191,7 +192,7 @@ def to_gray(frame: npt.NDArray[np.generic]) -> tuple[Gray, float]:
     Where a few values lie far off (a dead pixel, a metal part), the range is that of the other pixels and once its
     width to both sides, so that text among them keeps its contrast.
     """
-    image = np.ascontiguousarray(frame).astype(np.float32)
+    image: Any = np.ascontiguousarray(frame).astype(np.float32)
     if image.ndim == 3:
         image = image @ np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in PS3.3 C.7.6.3.1.2
     side = max(image.shape)
