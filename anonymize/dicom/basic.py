@@ -17,7 +17,7 @@ from pydicom.tag import BaseTag
 from anonymize.dicom import values
 from anonymize.dicom.keeping import plain_vr
 from anonymize.dicom.parts import TIME_ZONE, Parts, tidy
-from anonymize.dicom.private import safe_elements
+from anonymize.dicom.private import put_safe_elements
 from anonymize.dicom.profile import Keep, keep_list, rules
 
 DROP = object()
@@ -57,9 +57,7 @@ class BasicCleaner:
             elif number in self.keep.required:
                 safe.add(DataElement(number, vr, [] if vr == "SQ" else None))
         tidy(safe)
-        if self.config.retain_safe_private:
-            for element in safe_elements(ds, self.parts):
-                safe.add(element)
+        put_safe_elements(ds, safe, self.parts)
         return safe
 
     def element(self, tag: int, vr: str, element: DataElement) -> Any:

@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 
 from anonymize.dicom.codes import standard_code
 from anonymize.dicom.parts import Parts, tidy
-from anonymize.dicom.private import safe_elements
+from anonymize.dicom.private import put_safe_elements
 from anonymize.dicom.profile import Keep, keep_list, rules
 from anonymize.dicom.values import NUMBER_VRS, is_numeric, is_valid, joined, values_of
 
@@ -48,9 +48,7 @@ class KeepListCleaner:
             elif number in self.keep.required:
                 safe.add(DataElement(number, vr, [] if vr == "SQ" else None))
         tidy(safe)
-        if self.config.retain_safe_private:
-            for element in safe_elements(ds, self.parts):
-                safe.add(element)
+        put_safe_elements(ds, safe, self.parts)
         return safe
 
     def _value(self, tag: int, vr: str, element: DataElement) -> Any:

@@ -16,7 +16,14 @@ from anonymize.dicom.values import NUMBER_VRS, joined, values_of
 _PLAIN_CODE = re.compile(r"[A-Z_ ]{1,16}|[A-Z_ ]{1,12}\d{0,2}")  # no room for an identifier
 
 
-def safe_elements(ds: Dataset, parts: Parts) -> Iterator[DataElement]:
+def put_safe_elements(ds: Dataset, safe: Dataset, parts: Parts) -> None:
+    """Add to ``safe`` what the option lets through of one level of ``ds``; nothing without it."""
+    if parts.config.retain_safe_private:
+        for element in _safe_elements(ds, parts):
+            safe.add(element)
+
+
+def _safe_elements(ds: Dataset, parts: Parts) -> Iterator[DataElement]:
     """The safe private elements of one level of ``ds`` with their creators; a block without a safe element is left out."""
     creators: set[tuple[int, int]] = set()
     for tag in ds.keys():  # noqa: SIM118 - iterating a Dataset yields elements
