@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from anonymize.files import read_rows
-from vlp.corpus.build import DecodedRow
 from vlp.corpus.config import PrepareConfig
 from vlp.corpus.dataset import Corpus
+from vlp.corpus.decoded import DecodedRow
 from vlp.corpus.pair_day import neighbours
 from vlp.corpus.recognise import TABLE, recognise
 from vlp.corpus.source import ImageFile, PlannedStudy

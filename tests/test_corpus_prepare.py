@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from vlp.corpus import build
 from vlp.corpus.config import PrepareConfig
 from vlp.corpus.dataset import Corpus
 from vlp.corpus.prepare import run_prepare
+from vlp.corpus.source import ImageFile
 from vlp.corpus.text import report_hash
 
 QUIET = Console("quiet")
@@ -126,30 +129,50 @@ def test_the_same_bytes_with_any_number_of_workers_and_after_a_kill(tmp_path, mo
 def test_a_decoder_that_dies_costs_one_image(tmp_path, monkeypatch):
     safe, images, _ = make_safe(tmp_path / "safe", studies=8)
     path = safe / "images" / images[3]["path"]
-    pool = build._Pool(2)
-    monkeypatch.setattr(build, "prepare_image", _dies_on_a_mark)
-    monkeypatch.setattr(build, "_several", _several_that_die)
     path.write_bytes(b"die")
-    files = [build.ImageFile(r["image_id"], str(safe / "images" / r["path"]), "", "") for r in images]
-    rows = [row for row, _ in pool.map(files, config())]
-    pool.close()
+    monkeypatch.setattr(build, "Preparer", PreparerThatDies)
+    files = [ImageFile(r["image_id"], str(safe / "images" / r["path"]), "", "") for r in images]
+    shards = build.shards_of(files, config())
+    rows = build.build_shards(shards, tmp_path / "corpus", config(workers=2), QUIET, len(files))
     assert [row.image_id for row in rows] == [r["image_id"] for r in images]
     assert [row.reason for row in rows] == ["", "", "", "decoder_crashed", "", "", "", ""]
+    assert [(row.shard, row.row) for row in rows] == [(0, 0), (0, 1), (0, 2), (0, -1), (1, 0), (1, 1), (1, 2), (1, 3)]
 
 
-def _dies_on_a_mark(image, *how):
-    import os
-
-    if Path(image.file).read_bytes() == b"die":
-        os._exit(9)
-    return _REAL(image, *how)
-
-
-def _several_that_die(images, config):
-    return [_dies_on_a_mark(image, config.size, config.crop) for image in images]
+class PreparerThatDies(build.Preparer):
+    def __call__(self, task):
+        if any(Path(image.file).read_bytes() == b"die" for image in task.images):
+            os._exit(9)
+        return super().__call__(task)
 
 
-_REAL = build.prepare_image
+def test_tasks_of_an_array_make_the_same_corpus(tmp_path):
+    safe, _, _ = make_safe(tmp_path / "safe", studies=10)
+    run_prepare(config(), safe, tmp_path / "one", QUIET)
+    runner, out = CliRunner(), tmp_path / "three"
+    command = ["prepare", str(safe), "--out", str(out), "size=48", "workers=1", "shard_images=4", "--json"]
+    early = runner.invoke(app, [*command, "--shards", "1/3"])
+    assert early.exit_code == 2
+    assert "--plan" in early.stderr
+    planned = runner.invoke(app, [*command, "--plan"])
+    assert json.loads(planned.stdout) == {"images": 10, "shards": 3}
+    for task in ("3/3", "1/3"):
+        assert runner.invoke(app, [*command, "--shards", task]).exit_code == 0
+    with pytest.raises(UserError, match="vlp prepare"):
+        Corpus.open(out)
+    missing = runner.invoke(app, [*command, "--finish"])
+    assert missing.exit_code == 2
+    assert "1 of 3 shards" in missing.stderr
+    assert "number 1" in missing.stderr
+    other = runner.invoke(app, [*command, "--shards", "2/3", "size=40"])
+    assert other.exit_code == 2
+    assert "other settings" in other.stderr
+    assert json.loads(runner.invoke(app, [*command, "--shards", "2/3"]).stdout) == {"images": 4, "shards": 1}
+    done = runner.invoke(app, [*command, "--finish"])
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["images"]["read"] == 10
+    assert content(out) == content(tmp_path / "one")
+    assert not (out / "plan.parquet").exists()
 
 
 def test_labels_are_joined_and_wrong_ones_left_out(tmp_path):

@@ -184,8 +184,8 @@ def test_the_slurm_script_asks_for_the_three_steps(tmp_path: Path) -> None:
     fake = tmp_path / "sbatch"
     fake.write_text('#!/bin/bash\nprintf "%s\\n" "$*" >> "$(dirname "$0")/asked"\nwc -l < "$(dirname "$0")/asked"\n')
     fake.chmod(0o755)
-    script = ROOT / "scripts/slurm-anonymize.sh"
-    line = [script, "12", "dicom", "/data/my films", "--out", "/safe", "--secret-file", "/secret"]
+    script = ROOT / "scripts/slurm-shards.sh"
+    line = [script, "12", "anonymize", "dicom", "/data/my films", "--out", "/safe", "--secret-file", "/secret"]
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "CORES": "8"}
     run = subprocess.run(line, env=environment, capture_output=True, text=True, check=True)
     assert run.stdout == "plan 1, work 2 (1-12), finish 3\n"
@@ -197,3 +197,10 @@ def test_the_slurm_script_asks_for_the_three_steps(tmp_path: Path) -> None:
     assert "--dependency=afterok:2" in finish
     assert finish.rstrip().endswith("--finish")
     assert subprocess.run([script, "x"], env=environment, capture_output=True, check=False).returncode == 2
+    line = [script, "3", "vlp", "prepare", "/safe", "--out", "/corpus"]
+    subprocess.run(line, env=environment, capture_output=True, check=True)
+    plan, work, finish = (tmp_path / "asked").read_text().splitlines()[3:]
+    assert "vlp prepare /safe --out /corpus workers=8 --quiet --plan" in plan
+    assert "--job-name=vlp-prepare-work" in work
+    line[3] = "pretrain"
+    assert subprocess.run(line, env=environment, capture_output=True, check=False).returncode == 2

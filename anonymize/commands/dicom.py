@@ -60,7 +60,7 @@ def dicom(
 
         anonymize dicom EXPORT/dicom --out SAFE --engine ray workers=64
 
-    In a Slurm array (scripts/slurm-anonymize.sh) the three steps are commands of their own: --plan once, --shards i/n in
+    In a Slurm array (scripts/slurm-shards.sh) the three steps are commands of their own: --plan once, --shards i/n in
     each task, --finish once.
     """
     console = console_for(quiet, as_json)

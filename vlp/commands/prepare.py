@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from anonymize.commands import ConfigFile, Json, Overrides, Quiet, console_for, reporting
+from anonymize.commands import (
+    ConfigFile,
+    EngineName,
+    FinishStep,
+    Json,
+    Overrides,
+    PlanStep,
+    Quiet,
+    ShardsStep,
+    console_for,
+    reporting,
+)
 from anonymize.console import Console, Exit, UserError
 
 
@@ -33,6 +44,10 @@ def prepare(
     describe_labels: Annotated[
         str, typer.Option("--describe-labels", metavar="LANGUAGE", help="Write a text from the labels where none is.")
     ] = "",
+    engine: EngineName = "",
+    plan: PlanStep = False,
+    shards: ShardsStep = "",
+    finish: FinishStep = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -53,19 +68,27 @@ def prepare(
         vlp prepare IMAGES --table images.csv --mapping mapping.yaml --out CORPUS
         vlp prepare IMAGES --table images.csv --mapping mapping.yaml \\
             --describe-labels fr --out CORPUS
+        vlp prepare SAFE --out CORPUS --engine ray workers=64
+
+    In a Slurm array (scripts/slurm-shards.sh) the three steps are commands of their own: --plan once, --shards i/n in
+    each task, --finish once.
     """
     console = console_for(quiet, as_json)
     with reporting(console):
         from anonymize.config import load_config
+        from anonymize.engines import read_steps
         from vlp.corpus.adapters.images_csv import run_prepare_images
         from vlp.corpus.config import PrepareConfig
+        from vlp.corpus.plan import work_on
         from vlp.corpus.prepare import run_prepare
         from vlp.corpus.store import Store
 
         if list_sets:
             _list_sets(console)
             return
-        settings = load_config(PrepareConfig, config, overrides or ())
+        values = [*(overrides or []), *([f"engine={engine}"] if engine else [])]
+        settings = load_config(PrepareConfig, config, values)
+        steps = read_steps(plan, shards, finish)
         if source is None:
             raise UserError("name the folder of the safe export or of the images; --list-sets names the public sets")
         if (table is None) != (mapping is None):
@@ -89,16 +112,20 @@ def prepare(
             if missing:
                 raise typer.Exit(Exit.FAILED)
             return
+        if steps.work and not steps.finish:
+            console.result(work_on(steps.work, Store(out), settings, console))
+            return
         if public:
             from vlp.corpus.adapters.sets import run_prepare_set
 
-            summary = run_prepare_set(settings, public, source, out, console, describe_labels)
+            summary = run_prepare_set(settings, public, source, out, console, describe_labels, steps)
         elif table is not None and mapping is not None:
-            summary = run_prepare_images(settings, source, table, mapping, out, console, describe_labels)
-        elif describe_labels:
-            summary = run_prepare(settings, source, out, console, describe_labels)
+            summary = run_prepare_images(settings, source, table, mapping, out, console, describe_labels, steps)
         else:
-            summary = run_prepare(settings, source, out, console)
+            summary = run_prepare(settings, source, out, console, describe_labels, steps)
+        if not steps.finish:
+            console.result(summary)
+            return
         console.result({**summary, "card": Store(out).address("card.md")}, f"vlp pretrain {out}")
 
 

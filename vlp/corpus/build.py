@@ -1,73 +1,160 @@
-"""Image files to shards, by all cores, going on after a kill (:mod:`vlp.corpus.decoded` says how that is known)."""
+"""Image files to shards, by processes of this machine, of a Ray cluster, or a part of them in each task of an array.
+
+A preparation goes on after a kill (:mod:`vlp.corpus.decoded` says how that is known).
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
-import os
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
-from functools import partial
-from multiprocessing.connection import wait
-from multiprocessing.context import BaseContext
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from anonymize.console import Console
+from anonymize.engines import Job, cores, run_tasks
 from vlp.corpus.codec import Codec, encode, to_8bit
 from vlp.corpus.config import PrepareConfig
 from vlp.corpus.crop import cut
 from vlp.corpus.decode import Undecodable, decode, decode_bytes
-from vlp.corpus.decoded import REFUSED, DecodedRow, done_rows, remove_leftovers, write_decoded
+from vlp.corpus.decoded import REFUSED, DecodedRow, done_rows, write_decoded
 from vlp.corpus.duplicates import digest, perceptual_hash
 from vlp.corpus.frame import working_image
 from vlp.corpus.quality import fault, flags, look
 from vlp.corpus.source import ImageFile
 from vlp.corpus.store import Store
 
+_TASK = 8
+"""Images that a worker gets at once, at most."""
+_DEATHS = 2
+"""Times that a process must die on a single image before the image is blamed: memory can run out once by chance."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Images that are stored in one file, in their order."""
+
+    number: int
+    images: tuple[ImageFile, ...]
+
+
+def shards_of(images: Sequence[ImageFile], config: PrepareConfig) -> list[Shard]:
+    """``images`` in their order, cut into shards."""
+    size = config.shard_images
+    return [Shard(at // size, tuple(images[at : at + size])) for at in range(0, len(images), size)]
+
 
 def build_shards(
-    images: Sequence[ImageFile], out: Path | Store, config: PrepareConfig, console: Console
+    shards: Iterable[Shard], out: Path | Store, config: PrepareConfig, console: Console, images: int
 ) -> list[DecodedRow]:
-    """Decode ``images`` into ``out/images`` in their order; a row for each, in the same order.
+    """Decode the images of ``shards`` into ``out/images``; a row for each, in the same order.
 
-    The bytes of the shards do not depend on the number of workers.
+    The bytes of the shards do not depend on the engine or the number of workers.
+
+    Args:
+        shards: drawn one by one, as the work goes on.
+        images: how many images that are, for the progress and the number of processes.
     """
     store = out if isinstance(out, Store) else Store(out)
-    rows: list[DecodedRow] = []
-    plan = [images[at : at + config.shard_images] for at in range(0, len(images), config.shard_images)]
-    workers = config.workers or os.cpu_count() or 1
-
-    def work() -> Iterator[None]:
-        with ExitStack() as stack:
-            pool = _Pool(workers) if workers > 1 and len(images) > 2 * workers else None
-            if pool:
-                stack.callback(pool.close)
-            for shard, part in enumerate(plan):
-                done = done_rows(store, shard, part, config)
-                if done is None:
-                    done = []
-                    files: list[tuple[DecodedRow, bytes]] = []
-                    for row, data in _decoded(part, shard, config, pool):
-                        if data:
-                            files.append((row, data))
-                        done.append(row)
-                        yield
-                    write_decoded(store, shard, part, files, done, config)
-                else:
-                    yield from (None for _ in done)
-                rows.extend(done)
-        remove_leftovers(store, len(plan), config)
-
-    for _ in console.track(work(), len(images), "decode", "images"):
+    done: dict[int, list[DecodedRow]] = {}
+    for _ in console.track(_build(shards, store, config, done, images), images, "decode", "images"):
         pass
-    return rows
+    return [row for shard in sorted(done) for row in done[shard]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A few images of a shard; ``first`` is the place of the first of them in it."""
+
+    shard: int
+    first: int
+    images: tuple[ImageFile, ...]
+
+
+class Preparer:
+    """What a worker does with a task: each image's row and bytes, in their order."""
+
+    def __init__(self, config: PrepareConfig) -> None:
+        self.config = config
+
+    def __call__(self, task: Task) -> list[tuple[DecodedRow, bytes]]:
+        c = self.config
+        return [prepare_image(image, c.size, c.crop, c.codec, c.depth) for image in task.images]
+
+
+def again(task: Task, deaths: int) -> Sequence[Task]:
+    """A decoder ended its process: the images one by one tell which of them it was."""
+    if len(task.images) > 1:
+        return [Task(task.shard, task.first + place, (image,)) for place, image in enumerate(task.images)]
+    return [task] if deaths < _DEATHS else []
+
+
+class _Open:
+    """A shard in work: what its tasks brought so far, by place."""
+
+    def __init__(self, shard: Shard) -> None:
+        self.shard = shard
+        self._found: dict[int, tuple[DecodedRow, bytes]] = {}
+
+    def add(self, task: Task, found: Sequence[tuple[DecodedRow, bytes]]) -> bool:
+        """Whether that was all."""
+        self._found.update(enumerate(found, task.first))
+        return len(self._found) == len(self.shard.images)
+
+    def write(self, store: Store, config: PrepareConfig) -> list[DecodedRow]:
+        rows: list[DecodedRow] = []
+        files: list[tuple[DecodedRow, bytes]] = []
+        for place in range(len(self.shard.images)):
+            row, data = self._found.pop(place)
+            row = dataclasses.replace(row, row=len(files) if data else -1, shard=self.shard.number)
+            rows.append(row)
+            if data:
+                files.append((row, data))
+        write_decoded(store, self.shard.number, self.shard.images, files, rows, config)
+        return rows
+
+
+def _build(
+    shards: Iterable[Shard], store: Store, config: PrepareConfig, done: dict[int, list[DecodedRow]], images: int
+) -> Iterator[None]:
+    """Fill ``done``; yields for each image."""
+    workers = config.workers or cores()
+    if config.engine == "local" and images <= 2 * workers:
+        workers = 1  # processes take longer to start
+    size = max(1, min(_TASK, images // (4 * workers)))
+    work: dict[int, _Open] = {}
+    found_done = 0
+
+    def tasks() -> Iterator[Task]:
+        nonlocal found_done
+        for shard in shards:
+            rows = done_rows(store, shard.number, shard.images, config)
+            if rows is not None:
+                done[shard.number] = rows
+                found_done += len(rows)
+                continue
+            work[shard.number] = _Open(shard)
+            for at in range(0, len(shard.images), size):
+                yield Task(shard.number, at, shard.images[at : at + size])
+
+    job = Job(Preparer, (config,), again)
+    for task, found in run_tasks(job, tasks(), config.engine, workers, -(-images // size)):
+        for _ in range(found_done):
+            yield
+        found_done = 0
+        if work[task.shard].add(task, found if found is not None else [_crashed(task.images[0])]):
+            done[task.shard] = work.pop(task.shard).write(store, config)
+        for _ in task.images:
+            yield
+    for _ in range(found_done):
+        yield
+
+
+def _crashed(image: ImageFile) -> tuple[DecodedRow, bytes]:
+    remedy = "A decoder died on this file; export it again."
+    return dataclasses.replace(REFUSED, image_id=image.image_id, reason="decoder_crashed", remedy=remedy), b""
 
 
 def prepare_image(
@@ -118,79 +205,3 @@ def prepare_image(
 def _single(value: float) -> float:
     """``value`` as the table stores it, so that a resumed preparation goes on with the same numbers."""
     return float(np.float32(value))
-
-
-class _Pool:
-    """Worker processes that are replaced when a decoder kills one of them."""
-
-    def __init__(self, workers: int) -> None:
-        self._workers = workers
-        self._executor: ProcessPoolExecutor | None = None
-
-    def map(self, images: Sequence[ImageFile], config: PrepareConfig) -> Iterator[tuple[DecodedRow, bytes]]:
-        chunk = max(1, min(8, len(images) // (4 * self._workers) or 1))
-        task = partial(_several, config=config)
-        done = 0
-        try:
-            for part in self._running().map(task, [images[at : at + chunk] for at in range(0, len(images), chunk)]):
-                done += len(part)
-                yield from part
-        except BrokenProcessPool:
-            self.close()
-            yield from self._one_by_one(images[done:], config)
-
-    def _one_by_one(self, images: Sequence[ImageFile], config: PrepareConfig) -> Iterator[tuple[DecodedRow, bytes]]:
-        """The rest of a shard in which a decoder crashed: one image at a time tells which one it was."""
-        single = _Pool(1)
-        for image in images:
-            try:
-                yield from single._running().submit(_several, [image], config).result()
-            except BrokenProcessPool:
-                single.close()
-                remedy = "A decoder died on this file; export it again."
-                yield (
-                    dataclasses.replace(REFUSED, image_id=image.image_id, reason="decoder_crashed", remedy=remedy),
-                    b"",
-                )
-        single.close()
-
-    def _running(self) -> ProcessPoolExecutor:
-        if self._executor is None:
-            self._executor = ProcessPoolExecutor(self._workers, mp_context=_context(), initializer=_start_worker)
-        return self._executor
-
-    def close(self) -> None:
-        if self._executor is not None:
-            self._executor.shutdown(wait=True, cancel_futures=True)
-            self._executor = None
-
-
-def _context() -> BaseContext:
-    # not fork: the parent may hold threads of numpy, arrow or torch
-    return multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
-
-
-def _start_worker() -> None:
-    """Ctrl-C is the parent's business; and a worker ends when its parent is killed, which no queue would tell it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
-
-
-def _several(images: Sequence[ImageFile], config: PrepareConfig) -> list[tuple[DecodedRow, bytes]]:
-    return [_one(image, config) for image in images]
-
-
-def _one(image: ImageFile, config: PrepareConfig) -> tuple[DecodedRow, bytes]:
-    return prepare_image(image, config.size, config.crop, config.codec, config.depth)
-
-
-def _decoded(
-    part: Sequence[ImageFile], shard: int, config: PrepareConfig, pool: _Pool | None
-) -> Iterator[tuple[DecodedRow, bytes]]:
-    results = pool.map(part, config) if pool else (_one(image, config) for image in part)
-    kept = 0
-    for row, data in results:
-        yield dataclasses.replace(row, row=kept if data else -1, shard=shard), data
-        kept += bool(data)

@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from anonymize.config import Config
+from anonymize.engines import Engine
 
 
 class SplitConfig(Config):
@@ -62,6 +63,7 @@ class PrepareConfig(Config):
     store: Literal["parquet", "tar"] = "parquet"  # of the shards; tar is what webdataset reads
     shard_images: int = Field(default=512, ge=1)  # images in a shard, which is also what a killed run loses at most
     workers: int = Field(default=0, ge=0)  # processes; 0 takes all cores, 1 stays in this process
+    engine: Engine = "local"  # processes of this machine, or actors of a Ray cluster
     card_examples: int = Field(default=0, ge=0)  # images of each anatomy that the data card shows
     site: str = ""  # name of the source; empty takes the device family of each study
     language: str = ""  # of words in exam names and descriptions; empty tries every pack

@@ -11,11 +11,14 @@ from typing import Any
 
 from anonymize.config import dump_config
 from anonymize.console import Console
+from anonymize.engines import Steps
 from anonymize.quarantine import Quarantined, count_reasons
-from vlp.corpus.build import DecodedRow, build_shards
+from vlp.corpus.build import build_shards, shards_of
 from vlp.corpus.config import PrepareConfig
+from vlp.corpus.decoded import DecodedRow, remove_leftovers
 from vlp.corpus.duplicates import ALIKE, groups, likeness, near_duplicates
 from vlp.corpus.official import official_splits
+from vlp.corpus.plan import PLAN, finished_rows, write_plan
 from vlp.corpus.recognise import TABLE, recognise
 from vlp.corpus.source import PlannedStudy, Source, refuse
 from vlp.corpus.split import LEDGER, group_name, known_patients, split_patients, write_ledger
@@ -26,43 +29,64 @@ from vlp.study import ImageRef, Study
 
 
 def run_prepare(
-    config: PrepareConfig, safe: Path, out: Path | str, console: Console, describe_labels: str = ""
+    config: PrepareConfig,
+    safe: Path,
+    out: Path | str,
+    console: Console,
+    describe_labels: str = "",
+    steps: Steps | None = None,
 ) -> dict[str, Any]:
     """Make the corpus ``out`` from the safe export ``safe``.
 
-    The same input and configuration give the same bytes, whatever the number of workers. A killed run goes on with the
-    shards that are done.
+    The same input and configuration give the same bytes, whatever the engine and the number of workers. A killed run
+    goes on with the shards that are done.
 
     Args:
         out: a folder, or a location that fsspec writes to, such as ``s3://bucket/corpus``.
         describe_labels: language in which studies without a report get a text written from their labels; "" for none.
+        steps: plan alone, or finish alone, where tasks share the work between them (:func:`vlp.corpus.plan.work_on`);
+            all by default.
 
     Returns:
-        the summary: images, reports and studies read, kept and refused (they add up), splits, seconds.
+        the summary: images, reports and studies read, kept and refused (they add up), splits, seconds. Of the plan
+        alone ``images`` and ``shards``.
 
     Raises:
         UserError: ``safe`` is no safe export, or nothing usable is in it.
     """
     from vlp.corpus.safe import read_safe
 
-    return build_corpus(config, read_safe(safe, config), out, console, describe_labels)
+    return build_corpus(config, read_safe(safe, config), out, console, describe_labels, steps)
 
 
 def build_corpus(
-    config: PrepareConfig, source: Source, out: Path | str, console: Console, describe_labels: str = ""
+    config: PrepareConfig,
+    source: Source,
+    out: Path | str,
+    console: Console,
+    describe_labels: str = "",
+    steps: Steps | None = None,
 ) -> dict[str, Any]:
     """Decode, check, split and write the studies of any source; see :func:`run_prepare`."""
     from vlp.corpus.describe import describe
     from vlp.corpus.finish import put, write_corpus
 
     start = time.monotonic()
+    steps = steps or Steps()
     store = Store(out)
+    planned = sorted(source.studies, key=lambda s: s.study_id)
+    files = [image for study in planned for image in study.images]
+    shards = shards_of(files, config)
+    if not steps.finish:
+        return write_plan(shards, store, config)
     known = known_patients(store, config.split)
     store.remove("corpus.json")  # an unfinished corpus must not look like a finished one
     put(store, "config.yaml", lambda path: dump_config(config, path))
-    planned = sorted(source.studies, key=lambda s: s.study_id)
-    files = [image for study in planned for image in study.images]
-    rows = build_shards(files, store, config, console)
+    rows = (
+        build_shards(shards, store, config, console, len(files)) if steps.work else finished_rows(shards, store, config)
+    )
+    remove_leftovers(store, len(shards), config)
+    store.remove(PLAN)
     decoded = {row.image_id: row for row in rows}
     place = {image.image_id: number for number, image in enumerate(files, 1)}
     patients = {image.image_id: study.patient_id for study in planned for image in study.images}
@@ -103,8 +127,7 @@ def build_corpus(
     summary["flags"] = _flag_counts(decoded[ref.image_id] for study in studies for ref in study.images)
     summary["near_duplicates"] = _near_summary(pairs, split_by_image)
     used = [decoded[ref.image_id] for study in studies for ref in study.images]
-    shards = 1 + max((row.shard for row in rows), default=-1)
-    write_corpus(store, studies, used, [*images, *reports], shards, summary, config, source.origin)
+    write_corpus(store, studies, used, [*images, *reports], len(shards), summary, config, source.origin)
     return summary
 
 

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 import pyarrow as pa
 
+from anonymize.console import UserError
+from anonymize.engines import Job, run_tasks
 from anonymize.files import write_table
-from vlp.corpus.build import DecodedRow, _context, _start_worker
 from vlp.corpus.config import PrepareConfig
+from vlp.corpus.decoded import DecodedRow
 from vlp.corpus.pair_day import neighbours
 from vlp.corpus.source import PlannedStudy
 from vlp.corpus.store import Store
@@ -213,37 +213,32 @@ def _told(items: Sequence[_Item], tellers: _Tellers, store: Store, config: Prepa
     for item in items:
         by_shard[item.shard].append(item)
     parts = [by_shard[shard] for shard in sorted(by_shard)]
-    workers = config.workers or len(parts)
-    if workers > 1 and len(parts) > 1:
-        workers = min(workers, len(parts), os.cpu_count() or 1)
-        with ProcessPoolExecutor(workers, _context(), _start, (tellers, store, config)) as pool:
-            results = list(pool.map(_one_shard, parts))
-    else:
-        _start(tellers, store, config, own=True)
-        results = [_one_shard(part) for part in parts]
-    found = {row.image_id: row for part in results for row in part}
+    job = Job(_Recogniser, (tellers, store, config.store), _again)
+    found = {}
+    for part, rows in run_tasks(job, parts, config.engine, config.workers, len(parts)):
+        if rows is None:
+            raise UserError(f"a process died while it looked at images/shard-{part[0].shard:05d}; is there enough memory?")
+        found.update({row.image_id: row for row in rows})
     return [found[item.image_id] for item in items]
 
 
-_worker: dict[str, Any] = {}
+class _Recogniser:
+    """What a worker does with the images of a shard."""
 
-
-def _start(tellers: _Tellers, store: Store, config: PrepareConfig, own: bool = False) -> None:
-    from threadpoolctl import threadpool_limits
-
-    if not own:
-        _start_worker()
+    def __init__(self, tellers: _Tellers, store: Store, kind: Literal["parquet", "tar"]) -> None:
         cv2.setNumThreads(1)
-        _worker["limits"] = threadpool_limits(1)
-    _worker.update(tellers=tellers, stored=StoredImages(store, config.store))
+        self._tellers, self._stored = tellers, StoredImages(store, kind)
+
+    def __call__(self, items: Sequence[_Item]) -> list[Recognised]:
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1):
+            return [_one(i, features(self._stored.pixels(i.shard, i.row)), self._tellers) for i in items]
 
 
-def _one_shard(items: Sequence[_Item]) -> list[Recognised]:
-    from threadpoolctl import threadpool_limits
-
-    stored: StoredImages = _worker["stored"]
-    with threadpool_limits(1):
-        return [_one(i, features(stored.pixels(i.shard, i.row)), _worker["tellers"]) for i in items]
+def _again(part: list[_Item], deaths: int) -> list[list[_Item]]:
+    """Memory can run out once by chance."""
+    return [part] if deaths < 2 else []
 
 
 def _one(item: _Item, seen: Features, tellers: _Tellers) -> Recognised:

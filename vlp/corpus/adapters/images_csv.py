@@ -11,6 +11,7 @@ from typing import Any
 
 from anonymize.config import load_config
 from anonymize.console import Console, UserError
+from anonymize.engines import Steps
 from vlp.corpus.adapters.films import Film, Text, to_source
 from vlp.corpus.adapters.mapping import ImageTable, TableRow
 from vlp.corpus.adapters.tables import read_table
@@ -27,6 +28,7 @@ def run_prepare_images(
     out: Path | str,
     console: Console,
     describe_labels: str = "",
+    steps: Steps | None = None,
 ) -> dict[str, Any]:
     """Make the corpus ``out`` from the images below ``folder`` that ``table`` names; see vlp.corpus.prepare.
 
@@ -39,7 +41,7 @@ def run_prepare_images(
         ConfigError: the mapping is not valid.
     """
     source = read_images(folder, table, load_config(ImageTable, mapping), config)
-    return build_corpus(config, source, out, console, describe_labels)
+    return build_corpus(config, source, out, console, describe_labels, steps)
 
 
 def read_images(folder: Path, table: Path, mapping: ImageTable, config: PrepareConfig) -> Source:

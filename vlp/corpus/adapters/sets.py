@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from anonymize.console import Console, UserError
+from anonymize.engines import Steps
 from anonymize.quarantine import count_reasons
 from vlp.corpus.adapters import (
     casia_cxr,
@@ -66,7 +67,13 @@ def set_named(name: str) -> PublicSet:
 
 
 def run_prepare_set(
-    config: PrepareConfig, name: str, folder: Path, out: Path | str, console: Console, describe_labels: str = ""
+    config: PrepareConfig,
+    name: str,
+    folder: Path,
+    out: Path | str,
+    console: Console,
+    describe_labels: str = "",
+    steps: Steps | None = None,
 ) -> dict[str, Any]:
     """Make the corpus ``out`` from the public set ``name`` below ``folder``; see vlp.corpus.prepare.
 
@@ -75,7 +82,7 @@ def run_prepare_set(
     """
     public = set_named(name)
     console.note(f"{public.title}. Licence: {public.licence}. {public.use}")
-    return build_corpus(config, read_set(public, folder, config), out, console, describe_labels)
+    return build_corpus(config, read_set(public, folder, config), out, console, describe_labels, steps)
 
 
 def check_set(name: str, folder: Path, config: PrepareConfig) -> tuple[dict[str, Any], list[str]]:
