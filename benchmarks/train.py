@@ -8,12 +8,13 @@ tensors: float images [B, 1, H, W] and token ids [B, T] (all of length T).
 
 * bare: timm + transformers + ``torch.optim.AdamW``, nothing else.
 * fit: :func:`vlp.training.loop.fit` with all that it does at every step: schedule, clipping, the check that loss and gradient
-  are finite, sums for the log, log.jsonl, a checkpoint at the end.
+  are finite, sums for the log, log.jsonl.
 * open_clip: ``open_clip_train.train.train_one_epoch`` on its own ``CustomTextCLIP``, with clipping of the same norm.
 
-Each variant keeps its model. A round runs every variant for so many steps, in an order that changes from round to round; a
-variant's time is CPU seconds (``process_time``) on a CPU and seconds on a GPU, a ratio is the median over the rounds of the
-ratios of times in one round. ``step_ratio_bare`` = fit / bare, ``step_ratio_open_clip`` = fit / open_clip.
+One call of ``fit`` is under way all the time; whenever it has done the steps of a round and asks for the next batch, the
+others do theirs. A time is CPU seconds (``process_time``) on a CPU and seconds on a GPU; a ratio is the median over the rounds
+of the ratios of times in one round: ``step_ratio_bare`` = fit / bare, ``step_ratio_open_clip`` = fit / open_clip. Start and end
+of a run and its checkpoints, of which the others have none, are not in it.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ from anonymize.console import Console
 from vlp.training.config import LoopConfig
 from vlp.training.loop import fit
 
-QUICK = {"image": "vit_tiny_patch16_224", "size": 96, "batch": 16, "text": 192, "layers": 4, "tokens": 32, "steps": 8}
-FULL = {"image": "vit_small_patch16_224", "size": 224, "batch": 32, "text": 256, "layers": 4, "tokens": 64, "steps": 5}
+QUICK = {"image": "vit_tiny_patch16_224", "size": 96, "batch": 16, "text": 192, "layers": 4, "tokens": 32, "steps": 4}
+FULL = {"image": "vit_small_patch16_224", "size": 224, "batch": 32, "text": 256, "layers": 4, "tokens": 64, "steps": 3}
 VOCABULARY, WIDTH, LR, DECAY, CLIP = 8000, 256, 1e-4, 0.05, 1.0
 
 
@@ -110,27 +111,67 @@ def bare_steps(sizes: dict[str, Any], device: torch.device, bf16: bool) -> Calla
     return run
 
 
-def fit_steps(sizes: dict[str, Any], device: torch.device, bf16: bool, **settings: Any) -> Callable[[int], None]:
-    """The loop of this package, a run of its own each time, started from the weights that the last one left."""
-    model, pairs = Bare(sizes), Pairs(sizes)
+class Rounds(Pairs):
+    """The batches of ``fit``. Between two rounds it lets the others run; times of all are in ``times``."""
 
-    def run(steps: int) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            config = LoopConfig(
-                steps=steps,
-                lr=LR,
-                weight_decay=DECAY,
-                clip=CLIP,
-                log_every=max(1, steps // 2),
-                checkpoint_every=10**9,
-                tensorboard=False,
-                precision="bf16" if bf16 else "fp32",
-                device="cpu" if device.type == "cpu" else "auto",
-                **settings,
-            )
-            fit(model, pairs, config, Path(folder), Console("quiet"))
+    def __init__(self, sizes: dict[str, Any], others: dict[str, Callable[[int], None]], device: torch.device) -> None:
+        super().__init__(sizes)
+        self.others, self.device, self.steps = others, device, sizes["steps"]
+        self.times: dict[str, list[float]] = {name: [] for name in ("fit", *others)}
+        self.round = -1
+        self.began = self.now()
 
-    return run
+    def now(self) -> float:
+        """CPU seconds on a CPU; on a GPU seconds, when it has done all its work."""
+        if self.device.type == "cpu":
+            return time.process_time()
+        torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if index % self.steps == 0:
+            self.close_round()
+        return super().__getitem__(index)
+
+    def close_round(self) -> None:
+        """Note what ``fit`` took, then run the others, in an order that changes; the first round is not counted."""
+        found = {"fit": (self.now() - self.began) / self.steps}
+        names = list(self.others)
+        for name in names if self.round % 2 else names[::-1]:
+            began = self.now()
+            self.others[name](self.steps)
+            found[name] = (self.now() - began) / self.steps
+        if self.round > 0:
+            for name, seconds in found.items():
+                self.times[name].append(seconds)
+        self.round += 1
+        self.began = self.now()
+
+
+def run_rounds(
+    sizes: dict[str, Any],
+    others: dict[str, Callable[[int], None]],
+    rounds: int,
+    device: torch.device,
+    bf16: bool,
+    **settings: Any,
+) -> dict[str, list[float]]:
+    """Seconds a step of ``fit`` and of ``others`` in each round, one more round before them not counted."""
+    batches = Rounds(sizes, others, device)
+    with tempfile.TemporaryDirectory() as folder:
+        config = LoopConfig(
+            steps=(rounds + 1) * sizes["steps"] + 1,
+            lr=LR,
+            weight_decay=DECAY,
+            clip=CLIP,
+            checkpoint_every=10**9,
+            tensorboard=False,
+            precision="bf16" if bf16 else "fp32",
+            device="cpu" if device.type == "cpu" else "auto",
+            **settings,
+        )
+        fit(Bare(sizes), batches, config, Path(folder), Console("quiet"))
+    return batches.times
 
 
 def open_clip_steps(sizes: dict[str, Any], device: torch.device, bf16: bool, folder: Path) -> Callable[[int], None]:
@@ -143,7 +184,12 @@ def open_clip_steps(sizes: dict[str, Any], device: torch.device, bf16: bool, fol
     bert(sizes).save_pretrained(folder)
     torch.manual_seed(0)
     vision = {"timm_model_name": sizes["image"], "timm_pool": "", "timm_proj": "linear", "image_size": sizes["size"]}
-    text = {"hf_model_name": str(folder), "hf_model_pretrained": False, "hf_tokenizer_name": "", "hf_proj_type": "linear"}
+    text = {
+        "hf_model_name": str(folder),
+        "hf_model_pretrained": False,
+        "hf_tokenizer_name": "",
+        "hf_proj_type": "linear",
+    }
     model = CustomTextCLIP(WIDTH, vision, {**text, "hf_pooler_type": "mean_pooler"}, output_dict=True).to(device)
     one = timm.create_model(sizes["image"], img_size=sizes["size"], in_chans=1, num_classes=0)
     model.visual.trunk = one.to(device)  # one channel, as the others have
@@ -181,26 +227,6 @@ def open_clip_steps(sizes: dict[str, Any], device: torch.device, bf16: bool, fol
     return run
 
 
-def interleaved(
-    variants: dict[str, Callable[[int], None]], rounds: int, steps: int, device: torch.device
-) -> dict[str, list[float]]:
-    """Seconds a step of each variant in each round, after one round that is not counted."""
-    clock = time.process_time if device.type == "cpu" else time.perf_counter
-    times: dict[str, list[float]] = {name: [] for name in variants}
-    names = list(variants)
-    for round_ in range(rounds + 1):
-        for name in names[round_ % len(names) :] + names[: round_ % len(names)]:
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            began = clock()
-            variants[name](steps)
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            if round_:
-                times[name].append((clock() - began) / steps)
-    return times
-
-
 def ratio(times: dict[str, list[float]], one: str, other: str) -> float:
     """Median over rounds of ``one`` / ``other``."""
     return round(statistics.median(a / b for a, b in zip(times[one], times[other], strict=True)), 4)
@@ -214,14 +240,13 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     sizes, device = QUICK if options.quick else FULL, torch.device("cpu")
-    rounds = options.rounds or (9 if options.quick else 7)
+    rounds = options.rounds or (12 if options.quick else 9)
     with tempfile.TemporaryDirectory() as folder:
-        variants = {
+        others = {
             "bare": bare_steps(sizes, device, False),
-            "fit": fit_steps(sizes, device, False),
             "open_clip": open_clip_steps(sizes, device, False, Path(folder)),
         }
-        times = interleaved(variants, rounds, sizes["steps"], device)
+        times = run_rounds(sizes, others, rounds, device, False)
     result = {
         "step_ratio_bare": ratio(times, "fit", "bare"),
         "step_ratio_open_clip": ratio(times, "fit", "open_clip"),

@@ -38,9 +38,10 @@ def start_trackers(names: Sequence[str], out: Path, config: dict[str, Any]) -> l
 
 
 def _tracker(name: str, out: Path) -> GeneralTracker:
-    if name == "mlflow":
-        os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{out.absolute() / 'mlflow.db'}")
-        return MLflowTracker(PROJECT, logging_dir=str(out.absolute() / "mlflow"), run_name=out.name)
+    if name == "mlflow":  # a folder of files: a database would need more than mlflow-skinny
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+        os.environ.setdefault("MLFLOW_TRACKING_URI", (out.absolute() / "mlruns").as_uri())
+        return MLflowTracker(PROJECT, run_name=out.name)
     if name == "wandb":
         mode = os.environ.get("WANDB_MODE", "offline")
         return WandBTracker(PROJECT, name=out.name, dir=str(out), mode=mode)
