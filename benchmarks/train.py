@@ -62,7 +62,7 @@ class Pairs:
 
 def bert(sizes: dict[str, Any]) -> BertConfig:
     return BertConfig(
-        vocab_size=VOCABULARY,
+        vocab_size=sizes.get("vocabulary", VOCABULARY),
         hidden_size=sizes["text"],
         num_hidden_layers=sizes["layers"],
         num_attention_heads=sizes["text"] // 64,
