@@ -15,6 +15,7 @@ import argparse
 import gc
 import json
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -249,6 +250,7 @@ def main() -> None:
     for name, make in objectives(sizes).items():
         free(device)
         result[name] = ours(make(), sizes["batch"][name], sizes, steps, settings)
+        print(name, result[name], file=sys.stderr, flush=True)
     free(device)
     text = text_config(sizes)
     pairs = {
@@ -268,6 +270,7 @@ def main() -> None:
         free(device)
         step = lightly_steps(kind, sizes, device, bf16, compiled)
         result[f"lightly {kind}"] = rival(step, sizes["batch"][kind], steps, device)
+        print(kind, result[f"lightly {kind}"], file=sys.stderr, flush=True)
     print(json.dumps(result) if options.json else json.dumps(result, indent=1))
 
 
