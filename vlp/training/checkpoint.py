@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from anonymize.files import read_json, write_json
 from vlp.encoders.weights import plain_state
@@ -29,30 +29,41 @@ class State:
     waited: float  # seconds spent waiting for data
     world: int
     identity: str  # fingerprint of configuration and data
+    interval: dict[str, Any] = field(default_factory=dict)  # sums since the last log line
 
 
 def save_checkpoint(
-    folder: Path, state: State, model: nn.Module, optimizer: torch.optim.Optimizer, ema: nn.Module | None, keep: int
+    folder: Path,
+    state: State,
+    model: dict[str, Tensor],
+    optimizer: dict[str, Any],
+    ema: dict[str, Tensor] | None,
+    keep: int,
 ) -> Path:
-    """Write ``folder/step-*``; it takes its name only when complete. Older ones beyond ``keep`` are removed."""
+    """Write ``folder/step-*`` from states of whole tensors; older ones beyond ``keep`` are removed."""
     final = folder / f"step-{state.step:08d}"
     partial = folder / f".part-{state.step:08d}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    save_file(plain_state(model.state_dict()), partial / "model.safetensors")
+    save_file(plain_state(model), partial / "model.safetensors")
     if ema is not None:
-        save_file(plain_state(ema.state_dict()), partial / "ema.safetensors")
-    torch.save(optimizer.state_dict(), partial / "optimizer.pt")
+        save_file(plain_state(ema), partial / "ema.safetensors")
+    torch.save(optimizer, partial / "optimizer.pt")
     write_json(partial / "state.json", state)
+    complete(partial, final)
+    for old in _steps(folder)[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def complete(partial: Path, final: Path) -> None:
+    """Give the folder ``partial`` its name when all of it is on the disk; what had the name before is removed."""
     for file in partial.iterdir():
         with file.open("rb") as stream:
             os.fsync(stream.fileno())
     if final.exists():
         shutil.rmtree(final)
     partial.rename(final)
-    for old in _steps(folder)[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
-    return final
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
@@ -66,16 +77,16 @@ def read_state(checkpoint: Path) -> State:
     return State(**read_json(checkpoint / "state.json"))
 
 
-def load_checkpoint(
-    checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer, ema: nn.Module | None
-) -> None:
-    """Put weights, moments and average back. Every tensor must be there and fit."""
+def load_weights(checkpoint: Path, model: nn.Module, ema: nn.Module | None) -> None:
+    """Put weights and average back. Every tensor must be there and fit."""
     model.load_state_dict(load_file(checkpoint / "model.safetensors"), strict=True)
     if ema is not None:
         ema.load_state_dict(load_file(checkpoint / "ema.safetensors"), strict=True)
-    # on the CPU first: the optimizer itself moves each moment to where its parameter is
-    moments: dict[str, Any] = torch.load(checkpoint / "optimizer.pt", map_location="cpu", weights_only=True)
-    optimizer.load_state_dict(moments)
+
+
+def read_moments(checkpoint: Path) -> dict[str, Any]:
+    """The optimizer's state, on the CPU: the optimizer itself moves each moment to where its parameter is."""
+    return torch.load(checkpoint / "optimizer.pt", map_location="cpu", weights_only=True)
 
 
 def _steps(folder: Path) -> list[Path]:

@@ -10,7 +10,18 @@ from anonymize.config import Config
 
 # what changes nothing in the trained weights may change between a kill and the resume
 FREE = frozenset(
-    {"log_every", "checkpoint_every", "keep_last", "workers", "tensorboard", "processes", "licence"}
+    {
+        "log_every",
+        "checkpoint_every",
+        "keep_last",
+        "workers",
+        "tensorboard",
+        "trackers",
+        "flops",
+        "processes",
+        "licence",
+    }
+    | {"activation_checkpointing", "best", "best_goal", "result"}
     | {"monitor", "monitor_every", "validation", "validate_every"}
 )
 
@@ -34,13 +45,22 @@ class LoopConfig(Config):
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the GPU or CPU has it in hardware
     device: Literal["auto", "cpu"] = "auto"
     processes: int | None = None  # refuse to start with another number
+    shard: Literal["none", "fsdp2"] = "none"  # fsdp2: weights, gradients and moments are spread over the processes
+    compile: bool = False  # torch.compile of each transformer block or convolutional stage
+    activation_checkpointing: bool = False  # both towers compute their blocks again in the backward pass: less memory
+    channels_last: bool = False  # memory format of convolutions; faster on GPUs with tensor cores
     workers: int = Field(
         default=0, ge=0
     )  # processes that load batches ahead; 0 is right where the images are in memory
     log_every: int = Field(default=10, ge=1)
     checkpoint_every: int = Field(default=200, ge=1)
     keep_last: int = Field(default=1, ge=1)  # checkpoints kept
+    best: str | None = None  # also keep the weights with the best value of this check, as validation_recall_at_1
+    best_goal: Literal["max", "min"] = "max"
+    result: Literal["last", "best"] = "last"  # which weights the model folder gets
     tensorboard: bool = True
+    trackers: tuple[Literal["mlflow", "wandb", "trackio"], ...] = ()  # beside log.jsonl; on this machine only
+    flops: bool = True  # log tflops and mfu, counted on the first step
 
     def identity(self) -> dict[str, Any]:
         """The settings that the result depends on."""

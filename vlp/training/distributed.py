@@ -106,15 +106,6 @@ def most_over_ranks(count: int, device: torch.device) -> int:
     return int(found.item())
 
 
-def any_rank(flag: bool, device: torch.device) -> bool:
-    """Whether ``flag`` is true on any rank."""
-    if world_size() == 1:
-        return flag
-    found = torch.tensor([float(flag)], device=device)
-    dist.all_reduce(found, op=dist.ReduceOp.MAX)
-    return bool(found.item())
-
-
 def mean_over_ranks(values: dict[str, float], device: torch.device) -> dict[str, float]:
     """Each value averaged over ranks; all ranks need the same keys."""
     if world_size() == 1 or not values:

@@ -1,8 +1,9 @@
-"""The training log: one JSON object a line, and TensorBoard. Numbers only; written by rank 0."""
+"""The training log: one JSON object a line, TensorBoard, and trackers if asked. Numbers only; written by rank 0."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,24 @@ from anonymize.files import append_jsonl, write_text_atomic
 class TrainingLog:
     """``log.jsonl`` and ``tensorboard/`` in ``out``; lines after ``start`` (a former run's, past its checkpoint) are cut."""
 
-    def __init__(self, out: Path, start: int, tensorboard: bool, active: bool = True) -> None:
+    def __init__(
+        self,
+        out: Path,
+        start: int,
+        tensorboard: bool,
+        active: bool = True,
+        trackers: Sequence[str] = (),
+        settings: dict[str, Any] | None = None,
+    ) -> None:
+        """``settings`` go to the ``trackers`` (:mod:`vlp.training.trackers`) beside the numbers.
+
+        Raises:
+            UserError: a tracker that is not installed.
+        """
         self.path = out / "log.jsonl"
         self._active = active
         self._board: Any = None
+        self._trackers: list[Any] = []
         if not active:
             return
         rows = [row for row in read_log(self.path) if row["step"] <= start]
@@ -24,6 +39,10 @@ class TrainingLog:
             from torch.utils.tensorboard import SummaryWriter
 
             self._board = SummaryWriter(str(out / "tensorboard"), purge_step=start + 1)
+        if trackers:
+            from vlp.training.trackers import start_trackers
+
+            self._trackers = start_trackers(trackers, out, settings or {})
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """One line: ``step`` (updates done) and ``values``."""
@@ -33,9 +52,13 @@ class TrainingLog:
         if self._board is not None:
             for key, value in values.items():
                 self._board.add_scalar(key, value, step)
+        for tracker in self._trackers:
+            tracker.log(values, step=step)
 
     def close(self) -> None:
-        """Flush TensorBoard."""
+        """Flush TensorBoard and the trackers."""
+        for tracker in self._trackers:
+            tracker.finish()
         if self._board is not None:
             self._board.close()
 

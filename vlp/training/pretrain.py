@@ -98,11 +98,7 @@ def run_pretrain(config: PretrainConfig, corpus: Path, out: Path, console: Conso
     if rank() == 0:
         out.mkdir(parents=True, exist_ok=True)
         dump_config(config, out / "config.yaml")
-    identity = [
-        config.model_dump(mode="json", exclude={"loop", "monitor", "monitor_every", "licence"}),
-        data.fingerprint,
-    ]
-    done = fit(objective, batches, config, out, console, hooks, identity=identity, what="pretraining")
+    done = fit(objective, batches, config, out, console, hooks, identity=[data.fingerprint], what="pretraining")
     summary = {
         "objective": config.objective,
         "image_tower": config.image.name,

@@ -1,0 +1,83 @@
+"""Switches that make the same training faster or smaller: compiled blocks, recomputed activations, memory format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from vlp.encoders.convnet import ConvNet
+from vlp.training.config import LoopConfig
+
+BACKEND = "inductor"  # of torch.compile
+
+
+def repeated_blocks(module: nn.Module) -> list[nn.Module]:
+    """The parts that towers repeat: members of a list or sequence whose members are of one class with parts of their own.
+
+    Transformer layers of timm and transformers, residual blocks of convolutional networks. Where such sequences are
+    nested, the members of the innermost.
+    """
+    found = [child for child in module.modules() if _repeats(child)]
+    inner = [c for c in found if not any(_repeats(part) for part in c.modules() if part is not c)]
+    return [block for container in inner for block in container.children()]
+
+
+def _repeats(module: nn.Module) -> bool:
+    if not isinstance(module, nn.ModuleList | nn.Sequential):
+        return False
+    parts = list(module.children())
+    return bool(parts) and len({type(part) for part in parts}) == 1 and all(any(part.children()) for part in parts)
+
+
+@contextmanager
+def switched(module: nn.Module, config: LoopConfig) -> Iterator[None]:
+    """Inside, ``module`` runs as ``config`` says; after it, as before. Names and values of its weights stay.
+
+    Blocks are compiled each for itself and in place: equal blocks share their code, so that it takes seconds, texts and
+    random augmentation stay outside, and DDP, FSDP2 and recomputation, which all wrap blocks, work with it.
+    """
+    compiled = [*repeated_blocks(module), *(m.stages for m in module.modules() if isinstance(m, ConvNet))]
+    if config.activation_checkpointing:
+        _recompute(module, True)
+    if config.channels_last:
+        module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    if config.compile:
+        for block in compiled:
+            block.compile(backend=BACKEND)
+    try:
+        yield
+    finally:
+        if config.compile:
+            for block in compiled:
+                block._compiled_call_impl = None  # has no public way back
+        if config.channels_last:
+            module.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
+        if config.activation_checkpointing:
+            _recompute(module, False)
+
+
+def in_memory_format(batch: dict[str, Any], config: LoopConfig) -> dict[str, Any]:
+    """``batch`` with its images [M, C, H, W] in the memory format of ``config``."""
+    images = batch.get("images")
+    if not config.channels_last or images is None or images.ndim != 4:
+        return batch
+    return {**batch, "images": images.contiguous(memory_format=torch.channels_last)}
+
+
+def _recompute(module: nn.Module, on: bool) -> None:
+    """Both libraries' own switch, in every tower that has one."""
+    for part in module.modules():
+        if isinstance(part, PreTrainedModel):
+            if not part.supports_gradient_checkpointing:
+                continue
+            if on:
+                part.gradient_checkpointing_enable({"use_reentrant": False})
+            else:
+                part.gradient_checkpointing_disable()
+        elif (switch := getattr(part, "set_grad_checkpointing", None)) is not None:
+            switch(on)
