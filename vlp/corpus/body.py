@@ -58,8 +58,8 @@ def body_mask(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     areas = stats[1:count, cv2.CC_STAT_AREA]
     if not len(areas) or areas.max() < _LEAST * image.size:
         return np.ones(image.shape, np.uint8)
-    kept = np.concatenate([[False], areas >= _PART * areas.max()])
-    return kept[np.asarray(parts)].astype(np.uint8)
+    kept = np.concatenate([[0], areas >= _PART * areas.max()]).astype(np.uint8)
+    return kept.take(np.asarray(parts, np.intp))
 
 
 def _from_edge(candidates: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

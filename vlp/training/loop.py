@@ -29,7 +29,7 @@ from vlp.training.checkpoint import State, latest_checkpoint, load_checkpoint, r
 from vlp.training.config import LoopConfig
 from vlp.training.distributed import any_rank, check_world_size, mean_over_ranks, rank, reseed, world_size
 from vlp.training.logging import TrainingLog, read_log
-from vlp.training.optim import adamw, learning_rate, parameter_groups, set_learning_rate
+from vlp.training.optim import adamw, learning_rate, parameter_groups, set_learning_rate, set_weight_decay
 
 
 class Batches(Protocol):
@@ -164,6 +164,7 @@ class _Run:
         config, images, waited = self.config, 0, 0.0
         rate = learning_rate(step, config)
         set_learning_rate(self.optimizer, rate)
+        set_weight_decay(self.optimizer, step, config)
         logs: dict[str, float] = {}
         for part in range(config.accumulate):
             asked = time.monotonic()
