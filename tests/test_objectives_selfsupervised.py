@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -279,3 +282,26 @@ def test_entropy_tells_a_collapse() -> None:
         objective.teacher["head"].layers[-1].weight.zero_()
         objective.teacher["head"].layers[-1].bias.fill_(1.0)
     assert float(objective(batch, 0)[1]["teacher_entropy"]) == pytest.approx(1.0, abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def on_two_processes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, dict[str, torch.Tensor]]]:
+    folder, here = tmp_path_factory.mktemp("two"), Path(__file__).parent
+    path = os.pathsep.join([str(here.parent), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    command = [sys.executable, str(here / "selfsupervised_worker.py"), str(folder)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return torch.load(folder / "2.pt", weights_only=True)
+
+
+@pytest.mark.parametrize("name", ["dino", "dino softmax", "dino without koleo", "mae", "mae FSDP2"])
+def test_two_processes_give_the_gradients_of_one(on_two_processes: dict, name: str) -> None:
+    found, wanted = on_two_processes[name]["found"], on_two_processes[name]["wanted"]
+    assert set(found) == set(wanted)
+    largest = max(float(value.norm()) for value in wanted.values())
+    assert largest > 1e-3
+    for key, value in wanted.items():
+        # what is nothing but rounding (a bias before a normalisation) is compared with the largest one's rounding
+        allowed = 1e-4 * max(float(value.norm()), 1e-2 * largest)
+        assert float((found[key] - value).norm()) <= allowed, key
