@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import avg_pool2d
 
 from vlp.corpus.augment import to_float
 
-_SIDE = 64  # cells along a side of the square in which the contour is sought, about
+_SIDE = 64  # cells along a side of the square in which the contour is sought, at most (a cell a patch in large films)
 _DARK = 0.12  # of the range between darkest and brightest tissue: at most that much above air is air
 _AIR = 0.35  # of the full range: a darkest shade above that is no air
 _WHITE = 0.97  # of the full range: a border of film or collimator is at least so bright
@@ -23,6 +23,7 @@ _DIM = 0.2  # of the same range: at most that much above air is air where it is 
 _EVEN = 0.05  # of the range: differences between neighbours within a border
 _EDGE = 0.6  # of an edge: a white border fills at least that much of it
 _PART = 0.08  # of the largest part: smaller ones are no body
+_NEIGHBOURS = np.ones((3, 3), np.uint8)
 _LEAST = 0.05  # of the image: with less body than that, all of it counts
 
 
@@ -37,9 +38,10 @@ def body_shares(images: Tensor, patch: int) -> Tensor:
         found (blank, or all of it border) is body everywhere.
     """
     rows, columns = images.shape[-2] // patch, images.shape[-1] // patch
-    per_patch = max(1, round(_SIDE / max(rows, columns)))
-    cells = (rows * per_patch, columns * per_patch)
-    small = _small(images, cells)
+    finest = max(1, _SIDE // max(rows, columns))
+    per_patch = max(n for n in range(1, patch + 1) if patch % n == 0 and n <= finest)
+    small = (avg_pool2d(to_float(images), patch // per_patch)[:, 0] * 255).round().clamp(0, 255).to(torch.uint8)
+    small = small.cpu().numpy()
     found = np.stack([body_mask(image) for image in small])
     shares = avg_pool2d(torch.from_numpy(found).float().unsqueeze(1), per_patch)
     return shares.flatten(1).to(images.device, non_blocking=True)
@@ -47,9 +49,10 @@ def body_shares(images: Tensor, patch: int) -> Tensor:
 
 def body_mask(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """1 where a small image, uint8 [h, w], shows body, else 0: uint8 [h, w]."""
-    low, high = (float(x) for x in np.percentile(image, (1, 99)))
+    counts = np.bincount(image.ravel(), minlength=256).cumsum()
+    low, high = (int(x) for x in np.searchsorted(counts, (0.01 * image.size, 0.99 * image.size)))
     outside = np.zeros(image.shape, np.uint8)
-    steps = cv2.morphologyEx(image, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    steps = cv2.morphologyEx(image, cv2.MORPH_GRADIENT, _NEIGHBOURS)
     if low <= 255 * _AIR:
         even = (steps <= _EVEN * (high - low)) & (image <= low + _DIM * (high - low))
         outside |= _from_edge((even | (image <= low + _DARK * (high - low))).astype(np.uint8))
@@ -71,15 +74,11 @@ def _from_edge(candidates: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 def _white_border(white: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Those parts of ``white`` (0 or 1) [h, w] that fill most of one edge; overexposed bone that the edge cuts does not."""
+    if not white.any():
+        return white
     _, parts = cv2.connectedComponents(white, connectivity=4)
     border = np.zeros_like(white)
     for edge in (parts[0], parts[-1], parts[:, 0], parts[:, -1]):
         names, counts = np.unique(edge[edge > 0], return_counts=True)
         border |= np.isin(parts, names[counts >= _EDGE * len(edge)]).astype(np.uint8)
     return border
-
-
-def _small(images: Tensor, cells: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """[B, 1, H, W] to uint8 [B, *cells] on the CPU, by area means."""
-    pixels = interpolate(to_float(images), size=cells, mode="area") if images.shape[-2:] != cells else to_float(images)
-    return (pixels[:, 0] * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
