@@ -24,8 +24,10 @@ from vlp.encoders.image import ImageConfig, ImageEncoder
 from vlp.encoders.weights import load_backbone
 from vlp.hub import load_dual, load_image_encoder
 from vlp.training.align import AlignConfig, run_align
+from vlp.training.config import LoopConfig
 from vlp.training.data import DataConfig, ImageBatches, Images, StudyBatches
 from vlp.training.monitor import knn_accuracy, probe_findings, rankme
+from vlp.training.optim import adamw, parameter_groups, set_weight_decay
 from vlp.training.pretrain import PretrainConfig, run_pretrain
 from vlp.training.texts import TextSampling
 
@@ -249,3 +251,13 @@ def test_the_probe_reads_findings_and_leaves_out_what_it_cannot_know() -> None:
     assert 0.3 < found["probe_effusion"] < 0.7
     assert found["probe"] == pytest.approx((found["probe_fracture"] + found["probe_effusion"]) / 2)
     assert probe_findings(features[:200], [{}] * 200, features[200:], [{}] * 100) == {}
+
+
+def test_weight_decay_follows_a_cosine_where_there_is_any() -> None:
+    config = LoopConfig(steps=11, weight_decay=0.04, final_weight_decay=0.4)
+    optimizer = adamw(parameter_groups(torch.nn.Linear(3, 2), config), config)
+    seen = []
+    for step in (0, 5, 10):
+        set_weight_decay(optimizer, step, config)
+        seen.append(sorted(group["weight_decay"] for group in optimizer.param_groups))
+    assert seen == [[0.0, pytest.approx(wanted)] for wanted in (0.04, 0.22, 0.4)]
