@@ -99,3 +99,64 @@ def test_what_only_transformers_can_is_refused_for_others() -> None:
         tower(torch.randn(1, 1, 64, 64), torch.zeros(1, 4, dtype=torch.bool))
     with pytest.raises(UserError, match="vit_pico"):
         encoder(name="vit_nothing")
+
+
+def test_registers_take_part_but_are_neither_patches_nor_pooled() -> None:
+    for name in ("vit_atto", "vit_tiny_patch16_224"):
+        plain, more = encoder(name=name, image_size=64), encoder(name=name, image_size=64, registers=4)
+        assert more.backbone.num_prefix_tokens == plain.backbone.num_prefix_tokens + 4
+        images = torch.randn(2, 1, 64, 64)
+        features = more(images)
+        assert features.patches.shape == plain(images).patches.shape == (2, 16, more.width)
+        tokens = more._blocks(more._vit._pos_embed(more._embed(images)[0]))
+        torch.testing.assert_close(features.pooled, tokens[:, 0] + tokens[:, 5:].mean(dim=1))
+        torch.testing.assert_close(features.patches, tokens[:, 5:])
+        assert more.attention(images).shape == (2, 4, 4)
+        assert more.visible(images, torch.tensor([[1, 2], [5, 0]])).shape == (2, 5 + 2, more.width)
+        with torch.no_grad():
+            more.backbone.reg_token.add_(torch.randn_like(more.backbone.reg_token))
+        assert not torch.allclose(more(images).pooled, features.pooled), "patches attend to registers"
+    with pytest.raises(UserError, match=r"image\.registers=2 needs a vision transformer"):
+        encoder(name="resnet10t", registers=2)
+    with pytest.raises(UserError, match=r"image\.registers=2 needs a vision transformer"):
+        encoder(name="conv_pico", registers=2)
+
+
+def test_patch_dropout_leaves_out_patches_in_training_only() -> None:
+    tower = encoder(image_size=64, patch_dropout=0.75)
+    images = torch.randn(3, 1, 64, 64)
+    whole = tower(images)
+    assert whole.kept is None
+    assert whole.patches.shape == (3, 16, tower.width)
+    tower.train()
+    dropped = tower(images)
+    assert dropped.kept is not None
+    assert dropped.kept.shape == (3, 4)
+    assert (dropped.kept.diff(dim=1) > 0).all(), "in row order, none twice"
+    assert dropped.patches.shape == (3, 4, tower.width)
+    # what is left is what the network says of these patches alone; the stem still saw the whole image
+    tokens = tower._vit._pos_embed(tower._embed(images)[0])
+    index = dropped.kept.unsqueeze(-1).expand(-1, -1, tower.width)
+    alone = tower._blocks(torch.cat([tokens[:, :1], tokens[:, 1:].gather(1, index)], dim=1))
+    torch.testing.assert_close(dropped.patches, alone[:, 1:])
+    mask = torch.zeros(3, 16, dtype=torch.bool)
+    assert tower(images, mask).patches.shape == (3, 16, tower.width)
+    assert tower.visible(images, torch.arange(16).expand(3, 16)).shape == (3, 17, tower.width)
+    assert tower.attention(images).shape == (3, 4, 4)
+    with pytest.raises(UserError, match=r"image\.patch_dropout"):
+        encoder(name="conv_pico", patch_dropout=0.5)
+
+
+@pytest.mark.parametrize("way", ["forward", "visible"])
+def test_recomputed_activations_give_the_same_gradients(way: str) -> None:
+    gradients = []
+    images, keep = torch.randn(2, 1, 64, 64), torch.tensor([[3, 0, 9], [15, 2, 1]])
+    for checkpointing in (False, True):
+        tower = encoder(image_size=64, gradient_checkpointing=checkpointing, registers=2).train()
+        calls: list[int] = []
+        tower.backbone.blocks[0].register_forward_pre_hook(lambda *_, seen=calls: seen.append(1))
+        (tower(images).pooled if way == "forward" else tower.visible(images, keep)).square().sum().backward()
+        assert len(calls) == 1 + checkpointing, "a block is computed again in the backward pass"
+        gradients.append({n: p.grad for n, p in tower.named_parameters() if p.grad is not None})
+    for name, value in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], value, rtol=1e-4, atol=1e-5)

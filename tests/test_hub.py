@@ -109,11 +109,12 @@ def test_weights_of_timm_enter_a_one_channel_tower_of_another_size(tmp_path: Pat
     save_file(source.state_dict(), tmp_path / "timm.safetensors")
     encoder = ImageEncoder(ImageConfig(name="vit_tiny_patch16_224", image_size=96)).eval()
     assert load_backbone(encoder, tmp_path / "timm.safetensors") > 0.99
-    gray = torch.randn(1, 1, 64, 64)
-    wanted = source.eval().forward_features(gray.expand(-1, 3, -1, -1))[:, 1:]
+    gray = torch.rand(1, 1, 64, 64)
+    mean, std = (torch.tensor(source.pretrained_cfg[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
+    wanted = source.eval().forward_features((gray.expand(-1, 3, -1, -1) - mean) / std)[:, 1:]
     encoder64 = ImageEncoder(ImageConfig(name="vit_tiny_patch16_224", image_size=64)).eval()
     load_backbone(encoder64, tmp_path / "timm.safetensors")
-    torch.testing.assert_close(encoder64(gray).patches, wanted, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(encoder64(encoder64.normalise(gray)).patches, wanted, rtol=1e-4, atol=1e-4)
     save_file({"unrelated": torch.ones(3)}, tmp_path / "other.safetensors")
     with pytest.raises(UserError, match="only 0"):
         load_backbone(encoder, tmp_path / "other.safetensors")

@@ -11,18 +11,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 from corpus_factory import make_corpus
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from anonymize.config import validate
 from anonymize.console import Console, UserError
 from vlp.corpus.dataset import Corpus
 from vlp.corpus.frame import Square
+from vlp.encoders.image import ImageConfig, ImageEncoder
+from vlp.encoders.weights import load_backbone
 from vlp.hub import load_dual, load_image_encoder
 from vlp.training.align import AlignConfig, run_align
+from vlp.training.config import LoopConfig
 from vlp.training.data import DataConfig, ImageBatches, Images, StudyBatches
-from vlp.training.monitor import knn_accuracy, rankme
+from vlp.training.monitor import knn_accuracy, probe_findings, rankme
+from vlp.training.optim import adamw, parameter_groups, set_weight_decay
 from vlp.training.pretrain import PretrainConfig, run_pretrain
 from vlp.training.texts import TextSampling
 
@@ -71,7 +76,31 @@ def test_self_distillation_learns_without_collapse(corpus: Path, tmp_path: Path)
     assert rows[-2]["dino"] < uniform - 0.2
     assert rows[-2]["ibot"] < uniform - 0.2
     assert summary["logs"]["rankme"] > 4
-    assert {"dino", "koleo", "images_per_s", "data_wait", "lr"} <= set(rows[0])
+    assert {"dino", "koleo", "teacher_entropy", "images_per_s", "data_wait", "lr"} <= set(rows[0])
+    assert rows[-2]["teacher_entropy"] < 0.95
+    assert rows[-2]["teacher_student_kl"] > 0
+
+
+def test_a_trained_backbone_is_left_alone_until_its_heads_have_learned(corpus: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    image = {"name": "vit_tiny_patch16_224", "image_size": 32, "weights": str(tmp_path / "source.safetensors")}
+    whole = timm.create_model("vit_tiny_patch16_224", img_size=32, num_classes=0)
+    save_file(whole.state_dict(), tmp_path / "source.safetensors")
+    dino = {"outputs": 32, "hidden": 32, "bottleneck": 16, "local_size": 16, "local_crops": 1, "centring": "softmax"}
+    values = {**PRETRAIN, "image": image, "objective": "both", "dino": dino, "steps": 4, "monitor": 0}
+    started = ImageEncoder(validate(ImageConfig, {**image, "weights": None}))
+    load_backbone(started, tmp_path / "source.safetensors")
+    before = {f"image.{k}": v for k, v in started.state_dict().items()}
+    for share, moves in ((0.0, True), (0.99, False)):
+        config = validate(PretrainConfig, {**values, "warmup_frozen": share})
+        run_pretrain(config, corpus, tmp_path / str(share), QUIET)
+        after = load_file(tmp_path / str(share) / "model.safetensors")
+        same = [torch.equal(after[name], value) for name, value in before.items()]
+        assert all(same) is not moves
+    state = load_file(tmp_path / "0.99" / "checkpoints" / "step-00000004" / "model.safetensors")
+    assert state["dino.targets.view.centre"].abs().sum() > 0
+    with pytest.raises(UserError, match="patch_dropout"):
+        run_pretrain(validate(PretrainConfig, {**PRETRAIN, "image": {"patch_dropout": 0.5}}), corpus, tmp_path, QUIET)
 
 
 def test_align_learns_and_a_killed_run_ends_with_the_same_weights(corpus: Path, tmp_path: Path) -> None:
@@ -202,3 +231,33 @@ def test_monitors_know_collapse_and_neighbours() -> None:
     centres = torch.eye(3).repeat_interleave(10, dim=0) * 5
     classes = [c for c in "abc" for _ in range(10)]
     assert knn_accuracy(centres + 0.1 * torch.randn(30, 3), classes, centres, classes) == 1.0
+
+
+def test_the_probe_reads_findings_and_leaves_out_what_it_cannot_know() -> None:
+    torch.manual_seed(0)
+    has = torch.rand(300) < 0.4
+    features = torch.randn(300, 8)
+    features[:, 3] += 3 * has
+    chance = torch.rand(300) < 0.5
+    rows = [{"fracture": float(a), "effusion": float(b), "cast": 0.0} for a, b in zip(has, chance, strict=True)]
+    for row in rows[::3]:
+        del row["effusion"]
+    for i, row in enumerate(rows):
+        if i < 6:
+            row["hardware"] = 1.0  # too few, and one answer only
+    found = probe_findings(features[:200], rows[:200], features[200:], rows[200:])
+    assert set(found) == {"probe_fracture", "probe_effusion", "probe"}
+    assert found["probe_fracture"] > 0.95
+    assert 0.3 < found["probe_effusion"] < 0.7
+    assert found["probe"] == pytest.approx((found["probe_fracture"] + found["probe_effusion"]) / 2)
+    assert probe_findings(features[:200], [{}] * 200, features[200:], [{}] * 100) == {}
+
+
+def test_weight_decay_follows_a_cosine_where_there_is_any() -> None:
+    config = LoopConfig(steps=11, weight_decay=0.04, final_weight_decay=0.4)
+    optimizer = adamw(parameter_groups(torch.nn.Linear(3, 2), config), config)
+    seen = []
+    for step in (0, 5, 10):
+        set_weight_decay(optimizer, step, config)
+        seen.append(sorted(group["weight_decay"] for group in optimizer.param_groups))
+    assert seen == [[0.0, pytest.approx(wanted)] for wanted in (0.04, 0.22, 0.4)]

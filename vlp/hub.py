@@ -53,7 +53,7 @@ def save_model(
         "kind": kind,
         "licence": card.get("licence", "unspecified"),
         "fingerprints": dict(card.get("fingerprints", {})),
-        "image": image.config.model_copy(update={"weights": None}).model_dump(mode="json"),
+        "image": image.config.model_copy(update={"weights": None, "patch_dropout": 0.0}).model_dump(mode="json"),
         "task": dict(config or {}),
     }
     text = getattr(model, "text", None)

@@ -26,6 +26,8 @@ LABELS = (
     "bone_age_months",  # Greulich & Pyle
 )
 """Label names a corpus may hold. 1.0 and 0.0 for present and absent; absent key = not known for this study."""
+BINARY_LABELS = LABELS[: LABELS.index("abnormal") + 1]
+"""Those that are present or absent."""
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,12 @@ from typing import Any, Literal, cast
 
 import torch
 from pydantic import Field
+from timm.layers.patch_dropout import patch_dropout_forward
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from anonymize.config import Config
+from anonymize.console import UserError
 from vlp.corpus.frame import Framing
 from vlp.encoders.convnet import ConvNet
 from vlp.encoders.presets import build_backbone
@@ -28,17 +30,28 @@ class ImageConfig(Config):
     # auto: cls_mean for vision transformers, mean_max for the convolutional presets, mean for other architectures
     pooling: Literal["auto", "cls", "mean", "cls_mean", "mean_max"] = "auto"
     drop_path: float = Field(default=0.0, ge=0, lt=1)
-    weights: str | None = None  # a local safetensors file with weights for this timm architecture
+    # weights to start from: a safetensors file, or a folder with one and its settings (docs/pretraining.md)
+    weights: str | None = None
+    # tokens beside the class token that take up what the network would write into empty patches (Darcet et al. 2024,
+    # arXiv 2309.16588); vision transformers only. None: as the architecture has them
+    registers: int | None = Field(default=None, ge=1)
+    # share of patches left out in training, so that a step costs less (FLIP, Li et al. 2023, arXiv 2212.00794); for
+    # `vlp align` with a vision transformer
+    patch_dropout: float = Field(default=0.0, ge=0, lt=1)
     gradient_checkpointing: bool = False
 
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """``pooled`` [B, D], ``patches`` [B, h*w, D] in row order, ``grid`` (h, w); float."""
+    """``pooled`` [B, D], ``patches`` [B, h*w, D] in row order, ``grid`` (h, w); float.
+
+    With ``patch_dropout`` in training ``patches`` are [B, K, D], and ``kept`` [B, K] int64 says which, in rising order.
+    """
 
     pooled: Tensor
     patches: Tensor
     grid: tuple[int, int]
+    kept: Tensor | None = None
 
 
 class ImageEncoder(nn.Module):
@@ -51,9 +64,14 @@ class ImageEncoder(nn.Module):
     """
 
     def __init__(self, config: ImageConfig) -> None:
+        """Raises:
+        UserError: no such architecture, or registers or patch dropout for one that is no vision transformer.
+        """
         super().__init__()
         self.config = config
-        self.backbone = build_backbone(config.name, config.image_size, config.drop_path)
+        self.backbone = build_backbone(config.name, config.image_size, config.drop_path, config.registers)
+        if config.patch_dropout and not self.is_vit:
+            raise UserError(f"image.patch_dropout needs a vision transformer, which {config.name} is not; set it to 0")
         self.width = cast(int, self.backbone.num_features)
         self.image_size = config.image_size
         switch = getattr(self.backbone, "set_grad_checkpointing", None)
@@ -121,6 +139,7 @@ class ImageEncoder(nn.Module):
         """Encode ``images`` [B, 1, H, W]; where ``mask`` [B, h*w] bool is true, the patch is hidden.
 
         Transformers see a learned token in its place; convolutional presets see the mean gray (Xie et al. 2022, SimMIM).
+        In training without a mask, ``patch_dropout`` leaves patches out.
 
         Raises:
             ValueError: a mask for another backbone.
@@ -132,7 +151,11 @@ class ImageEncoder(nn.Module):
         tokens, grid = self._embed(images)
         if mask is not None and self.mask_token is not None:
             tokens = torch.where(mask.unflatten(1, grid).unsqueeze(-1), self.mask_token.to(tokens.dtype), tokens)
-        return self._split(self._blocks(self._vit._pos_embed(tokens)), grid)
+        tokens, kept = self._vit._pos_embed(tokens), None
+        if mask is None:
+            prefix = self._vit.num_prefix_tokens
+            tokens, kept = patch_dropout_forward(tokens, self.config.patch_dropout, prefix, True, self.training)
+        return self._split(self._blocks(tokens), grid, kept)
 
     def visible(self, images: Tensor, keep: Tensor) -> Tensor:
         """Encode only the patches whose indices are in ``keep`` [B, K] int64 (MAE); others are not even convolved.
@@ -197,13 +220,16 @@ class ImageEncoder(nn.Module):
             return vit.norm(checkpoint_seq(vit.blocks, tokens))
         return vit.norm(vit.blocks(tokens))
 
-    def _split(self, tokens: Tensor, grid: tuple[int, int]) -> ImageFeatures:
+    def _split(self, tokens: Tensor, grid: tuple[int, int], kept: Tensor | None = None) -> ImageFeatures:
         prefix = self._vit.num_prefix_tokens
         patches = tokens[:, prefix:]
-        return ImageFeatures(self.pool(tokens, prefix), patches, grid)
+        return ImageFeatures(self.pool(tokens, prefix), patches, grid, kept)
 
     def pool(self, tokens: Tensor, prefix: int) -> Tensor:
-        """[B, prefix + N, D] (prefix tokens, then patches) to [B, D], as the configuration says."""
+        """[B, prefix + N, D] (class token, registers, then patches) to [B, D], as the configuration says.
+
+        Registers enter no pooling: they hold what the network computes with, not what it says of the image.
+        """
         patches = tokens[:, prefix:]
         if self.pooling == "mean_max":
             return self.pool_norm(patches.mean(dim=1) + patches.amax(dim=1))

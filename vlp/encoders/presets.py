@@ -34,6 +34,8 @@ PRESETS = {
     "vit_pico": Preset(width=192, depth=5, heads=6, stride=16, stem=24),
     "vit_pico8": Preset(width=128, depth=4, heads=4, stride=8, stem=24),
     "vit_nano": Preset(width=256, depth=6, heads=8, stride=16, stem=32),
+    "vit_small": Preset(width=384, depth=12, heads=6, stride=16, stem=32),  # the last two are for GPUs
+    "vit_base": Preset(width=768, depth=12, heads=12, stride=16, stem=64),
 }
 
 
@@ -75,37 +77,41 @@ class ConvStem(nn.Module):
         return self.layers(images)
 
 
-def build_backbone(name: str, image_size: int, drop_path: float = 0.0) -> nn.Module:
+def build_backbone(name: str, image_size: int, drop_path: float = 0.0, registers: int | None = None) -> nn.Module:
     """A backbone with one input channel, no classifier and random weights, for images of ``image_size`` pixels.
 
     ``name`` is a key of ``PRESETS`` or ``CONV_PRESETS``, or a timm architecture; transformers accept other image sizes at run time.
+    ``registers`` adds so many register tokens to a vision transformer; None leaves the architecture as it is.
 
     Raises:
-        UserError: no such architecture.
+        UserError: no such architecture, or registers for one that is no vision transformer.
     """
     if name in PRESETS:
-        return _preset(PRESETS[name], image_size, drop_path)
-    if name in CONV_PRESETS:
+        return _preset(PRESETS[name], image_size, drop_path, registers or 0)
+    if name in CONV_PRESETS and not registers:
         return ConvNet(1, CONV_PRESETS[name].channels, CONV_PRESETS[name].extra)
-    options: dict[str, Any] = {"pretrained": False, "in_chans": 1, "num_classes": 0}
-    if not timm.is_model(name):
+    if name not in CONV_PRESETS and not timm.is_model(name):
         raise UserError(
             f"image.name: no architecture '{name}'; use one of {', '.join([*PRESETS, *CONV_PRESETS])} or a timm name"
         )
-    tries: list[dict[str, Any]] = [
-        {"img_size": image_size, "dynamic_img_size": True, "drop_path_rate": drop_path},
-        {"drop_path_rate": drop_path},
-        {},
-    ]
+    options: dict[str, Any] = {"pretrained": False, "in_chans": 1, "num_classes": 0}
+    transformer: dict[str, Any] = {"img_size": image_size, "dynamic_img_size": True, "drop_path_rate": drop_path}
+    tries = [transformer, {"drop_path_rate": drop_path}, {}]
+    if registers:  # as in DINOv2, neither they nor the class token have a position
+        tries = [{**transformer, "reg_tokens": registers, "no_embed_class": True}] if name not in CONV_PRESETS else []
     for extra in tries:  # convolutional networks take no image size, a few architectures no drop path
         try:
             return timm.create_model(name, **options, **extra)
         except TypeError:
             continue
+    if registers:
+        raise UserError(
+            f"image.registers={registers} needs a vision transformer, which {name} is not; leave the key out"
+        )
     raise UserError(f"image.name: '{name}' cannot be built with one input channel")
 
 
-def _preset(preset: Preset, image_size: int, drop_path: float) -> VisionTransformer:
+def _preset(preset: Preset, image_size: int, drop_path: float, registers: int) -> VisionTransformer:
     embed: Callable[..., Any] = partial(HybridEmbed, backbone=ConvStem(1, preset.stem, preset.stride))
     model = VisionTransformer(
         img_size=image_size,
@@ -117,6 +123,8 @@ def _preset(preset: Preset, image_size: int, drop_path: float) -> VisionTransfor
         num_heads=preset.heads,
         init_values=1e-1,
         class_token=True,
+        reg_tokens=registers,
+        no_embed_class=registers > 0,
         dynamic_img_size=True,
         drop_path_rate=drop_path,
         embed_layer=embed,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -68,21 +69,53 @@ def plain_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_backbone(encoder: ImageEncoder, path: Path) -> float:
-    """Start ``encoder`` from a local safetensors file with timm's tensors for its architecture; returns the coverage.
+    """Start ``encoder`` from released weights of its architecture; returns the coverage.
 
-    Three input channels are summed into one and position embeddings resampled, as timm does.
+    ``path`` is a safetensors file, or a folder that holds ``model.safetensors``, in the layout of timm, of DINOv2's
+    repository or of transformers' ``Dinov2Model`` (RAD-DINO). Colour patch embeddings become gray ones, normalisation
+    included, and position embeddings are resampled (:mod:`vlp.encoders.released`). A mask token comes along.
 
     Raises:
-        UserError: not a safetensors file, or fewer than 95 % of the weights fit.
+        UserError: not a safetensors file, fewer than 95 % of the model's weights are there, or more than 5 % of the file's
+            have no place in the model.
     """
-    from timm.models import adapt_input_conv
     from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 
-    state = {k.removeprefix("backbone."): v for k, v in read_safetensors(path).items()}
-    if isinstance(encoder.backbone, VisionTransformer):
-        state = checkpoint_filter_fn(state, encoder.backbone)
-    own = encoder.backbone.state_dict()
-    for key, value in state.items():
-        if key in own and value.ndim == 4 and value.shape[1] == 3 and own[key].shape[1] == 1:
-            state[key] = adapt_input_conv(1, value)
-    return load_weights(encoder.backbone, state, str(path))
+    from vlp.encoders import released
+
+    file = path / "model.safetensors" if path.is_dir() else path
+    state = released.without_prefix(read_safetensors(file))
+    layout = released.layout_of(state)
+    source = released.source_normalisation(file.parent, layout, encoder.backbone)
+    state = released.as_timm(state, layout)
+    mask_token = state.pop("mask_token", None)
+    backbone = encoder.backbone
+    if isinstance(backbone, VisionTransformer):
+        antialias = layout != "transformers" or "reg_token" in state
+        released.fit_positions(state, backbone, antialias)
+        state = checkpoint_filter_fn(state, backbone)
+    own = backbone.state_dict()
+    for key in [k for k, v in state.items() if v.ndim == 4 and v.shape[1] == 3 and k in own and own[k].shape[1] == 1]:
+        released.gray_patches(state, key.removesuffix(".weight"), source, encoder.config.mean, encoder.config.std)
+    _refuse_left_over(state, own, str(file), layout)
+    coverage = load_weights(backbone, state, f"{file} (names of {layout}'s layout)")
+    if mask_token is not None and encoder.mask_token is not None and mask_token.shape == encoder.mask_token.shape:
+        with torch.no_grad():
+            encoder.mask_token.copy_(mask_token)
+    return coverage
+
+
+def _refuse_left_over(state: Mapping[str, Tensor], own: Mapping[str, Tensor], source: str, layout: str) -> None:
+    """A file of a larger model would fill a smaller one without a word."""
+    body = {k: v for k, v in state.items() if not k.startswith(("head", "fc_norm", "fc.", "classifier"))}
+    extra = sorted(k for k in body if k not in own)
+    if "reg_token" in extra:
+        count = body["reg_token"].shape[1]
+        raise UserError(f"{source}: has {count} registers and the model none; set image.registers={count}")
+    total = sum(v.numel() for v in body.values())
+    used = sum(v.numel() for k, v in body.items() if k in own)
+    if 0 < used < MINIMUM_COVERAGE * total:  # nothing in common is load_weights's to say
+        raise UserError(
+            f"{source} ({layout}'s layout): {1 - used / total:.0%} of its weights have no place in the model, such as "
+            f"{', '.join(extra[:3])}; it is another architecture, so change image.name"
+        )

@@ -1,8 +1,13 @@
-"""Masked autoencoding (He et al. 2022, arXiv 2111.06377): see a few patches, draw the rest."""
+"""Masked autoencoding (He et al. 2022, arXiv 2111.06377): see a few patches, draw the rest of the body.
+
+Air teaches nothing: the same share of body and of air is hidden, and only hidden body is compared. The body's contour is
+found in each augmented image (:mod:`vlp.corpus.body`).
+"""
 
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -13,13 +18,19 @@ from torch import Tensor, nn
 from anonymize.config import Config
 from anonymize.console import UserError
 from vlp.corpus.augment import AugmentConfig, augment
+from vlp.corpus.body import body_shares
 from vlp.encoders.image import ImageEncoder
+from vlp.training.distributed import mean_of_all
+
+_LEAST = 4  # patches of body: with fewer, all of the image counts
 
 
 class MaeConfig(Config):
     """What is hidden and who draws it."""
 
     mask: float = Field(default=0.7, gt=0, lt=1)  # share of hidden patches
+    # a patch with at least so much body (0-1) is drawn, others are not; 0 draws all patches, whatever they show
+    body: float = Field(default=0.25, ge=0, le=1)
     width: int = Field(default=128, ge=16)  # of the decoder
     depth: int = Field(default=1, ge=1)
     heads: int = Field(default=4, ge=1)
@@ -32,14 +43,22 @@ class MaeObjective(nn.Module):
 
     position: Tensor
 
-    def __init__(self, encoder: ImageEncoder, config: MaeConfig) -> None:
-        """Raises:
-        UserError: the encoder takes no masks.
+    def __init__(self, encoder: ImageEncoder, config: MaeConfig, frozen_steps: int = 0) -> None:
+        """``frozen_steps``: in the first so many, the decoder learns alone, so as not to spoil a trained encoder.
+
+        Raises:
+            UserError: the encoder takes no masks, or the image is no whole number of patches.
         """
         super().__init__()
         if not encoder.takes_masks:
             raise UserError(f"objective=mae needs a vit_ or conv_ tower, which {encoder.config.name} is not")
-        self.encoder, self.config = encoder, config
+        if encoder.image_size % encoder.patch:
+            nearest = encoder.image_size // encoder.patch * encoder.patch
+            raise UserError(
+                f"image.image_size={encoder.image_size} is no multiple of the patch, {encoder.patch} pixels; "
+                f"set it to {nearest}"
+            )
+        self.encoder, self.config, self.frozen_steps = encoder, config, frozen_steps
         if encoder.mask_token is not None:
             encoder.mask_token.requires_grad_(False)
         self.enter = nn.Linear(encoder.width, config.width)
@@ -52,34 +71,71 @@ class MaeObjective(nn.Module):
 
     def forward(self, batch: dict[str, Any], step: int) -> tuple[Tensor, dict[str, Tensor | float]]:
         encoder, config = self.encoder, self.config
-        images = encoder.normalise(augment(batch["images"], encoder.image_size, config.augment))
-        count, patches = len(images), encoder.grid[0] * encoder.grid[1]
-        shown = max(1, round(patches * (1 - config.mask)))
-        order = torch.rand(count, patches, device=images.device).argsort(dim=1)
-        keep, hide = order[:, :shown], order[:, shown:]
-        canvas = self._canvas(images, keep, patches) + self.position
-        drawn = self.draw(self.norm(self.blocks(canvas)))
+        pixels = augment(batch["images"], encoder.image_size, config.augment)
+        images = encoder.normalise(pixels)
+        body = self.body(pixels)
+        keep, hide = choose(body, config.mask)
+        with torch.no_grad() if step < self.frozen_steps else nullcontext():
+            seen = self._seen(images, keep)
+        drawn = self.draw(self.norm(self.blocks(self._canvas(seen, keep) + self.position)))
         index = hide.unsqueeze(-1).expand(-1, -1, drawn.shape[-1])
         wanted = self.patches(images).gather(1, index)
         if config.normalise_patches:
             wanted = (wanted - wanted.mean(dim=-1, keepdim=True)) / (wanted.var(dim=-1, keepdim=True) + 1e-4).sqrt()
-        loss = (drawn.gather(1, index) - wanted).square().mean()
-        return loss, {"mae": loss.detach()}
+        errors = (drawn.gather(1, index) - wanted).square().mean(dim=-1)
+        loss = mean_of_all(errors.flatten(), body.gather(1, hide).flatten())
+        return loss, {"mae": loss.detach(), "body": body.float().mean()}
 
-    def _canvas(self, images: Tensor, keep: Tensor, patches: int) -> Tensor:
-        """What the decoder reads: [B, patches, width]."""
+    def body(self, pixels: Tensor) -> Tensor:
+        """Which patches of augmented images [B, 1, S, S], float 0-1, show body: [B, h*w] bool.
+
+        An image with too little of it to hide some and show some counts as body everywhere.
+        """
+        if not self.config.body:
+            grid = self.encoder.grid
+            return torch.ones(len(pixels), grid[0] * grid[1], dtype=torch.bool, device=pixels.device)
+        body = body_shares(pixels, self.encoder.patch) >= self.config.body
+        return body | (body.sum(dim=1, keepdim=True) < _LEAST)
+
+    def _seen(self, images: Tensor, keep: Tensor) -> Tensor:
+        """Features of the visible patches [B, K, D]; of all patches [B, N, D] with a convolution, which cannot skip any."""
         encoder = self.encoder
-        if not encoder.is_vit:  # a convolution cannot skip patches: it sees gray in their place
-            hidden = torch.ones(len(images), patches, dtype=torch.bool, device=images.device).scatter_(1, keep, False)
-            return self.enter(encoder(images, hidden).patches)
-        prefix = encoder.backbone.num_prefix_tokens
-        tokens = self.enter(encoder.visible(images, keep)[:, prefix:])
-        canvas = self.hidden_token.to(tokens.dtype).expand(len(images), patches, -1)
+        if encoder.is_vit:
+            return encoder.visible(images, keep)[:, encoder.backbone.num_prefix_tokens :]
+        patches = encoder.grid[0] * encoder.grid[1]
+        hidden = torch.ones(len(images), patches, dtype=torch.bool, device=images.device).scatter_(1, keep, False)
+        return encoder(images, hidden).patches
+
+    def _canvas(self, seen: Tensor, keep: Tensor) -> Tensor:
+        """What the decoder reads, without positions: [B, N, width]."""
+        tokens = self.enter(seen)
+        if not self.encoder.is_vit:  # it saw gray in the place of hidden patches
+            return tokens
+        canvas = self.hidden_token.to(tokens.dtype).expand(len(seen), self.position.shape[1], -1)
         return canvas.scatter(1, keep.unsqueeze(-1).expand_as(tokens), tokens)
 
     def patches(self, images: Tensor) -> Tensor:
         """[B, 1, H, W] to the pixels of each patch, [B, h*w, patch * patch]."""
         return nn.functional.unfold(images, self.encoder.patch, stride=self.encoder.patch).transpose(1, 2)
+
+
+def choose(body: Tensor, mask: float) -> tuple[Tensor, Tensor]:
+    """Which patches are shown and which are hidden, at random: indices [B, K] and [B, N - K], int64.
+
+    K = N * (1 - ``mask``), at least 1. Of each image's ``body`` [B, N] bool the same share is shown, at least one patch;
+    places that are left are air.
+    """
+    count, patches = body.shape
+    shown = max(1, round(patches * (1 - mask)))
+    size = body.sum(dim=1, keepdim=True)
+    of_body = (size * (1 - mask)).round().clamp(min=1, max=shown).minimum(size - 1)  # something is left to draw
+    drawn = torch.rand(count, patches, device=body.device)
+    place = (drawn + (~body).float()).argsort(dim=1).argsort(dim=1)  # rank among the body's patches, then air's
+    # shown body first, shown air next, then what is hidden; the random number settles the order within each
+    first = torch.where(body, place < of_body, place - size < shown - of_body)
+    # where there is too little air to fill the places, more body is shown
+    order = (drawn + torch.where(first, 0.0, torch.where(body, 1.0, 2.0))).argsort(dim=1)
+    return order[:, :shown], order[:, shown:]
 
 
 def _sine_position(rows: int, columns: int, width: int) -> Tensor:

@@ -33,6 +33,7 @@ class LoopConfig(Config):
     accumulate: int = Field(default=1, ge=1)  # batches per step; for contrastive objectives use `chunk`, which is exact
     lr: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.05, ge=0)  # not on biases, norms, tokens and position embeddings
+    final_weight_decay: float | None = Field(default=None, ge=0)  # reached along a cosine, as in DINO; None: constant
     beta2: float = Field(default=0.98, gt=0, lt=1)
     warmup: float = Field(default=0.1, ge=0, le=1)  # share of the steps in which the rate rises from 0
     final_lr: float = Field(default=0.01, ge=0, le=1)  # share of lr at the end of the cosine

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from vlp.corpus.augment import resize
 from vlp.encoders.dual import DualEncoder
 from vlp.encoders.image import ImageEncoder
+from vlp.study import BINARY_LABELS
+
+_FEWEST = 5  # images with and without a finding, or its AUROC says nothing
+_PENALTY = 0.01  # C of the logistic regression, the middle of what the probes of `vlp evaluate` try
 
 
 @torch.no_grad()
@@ -41,6 +48,31 @@ def knn_accuracy(
     codes = torch.tensor([names.index(name) for name in train_classes])
     votes = torch.zeros(len(test), len(names)).scatter_add_(1, codes[nearest.indices], (nearest.values / 0.07).exp())
     return float(np.mean([names[i] == wanted for i, wanted in zip(votes.argmax(dim=1), test_classes, strict=True)]))
+
+
+def probe_findings(
+    train: Tensor, train_labels: Sequence[Mapping[str, float]], test: Tensor, test_labels: Sequence[Mapping[str, float]]
+) -> dict[str, float]:
+    """AUROC on ``test`` [M, D] of a logistic regression on ``train`` [N, D], for each binary label known in both.
+
+    Returns:
+        ``probe_<label>`` where both sets hold at least ``_FEWEST`` of either answer, and ``probe``, their mean, where
+        there is one. Labels are those of the image's study; where none is given it is left out, not 0.
+    """
+    scaler = StandardScaler().fit(train.numpy())
+    inputs, queries = (np.asarray(scaler.transform(x.numpy())) for x in (train, test))
+    found: dict[str, float] = {}
+    for name in BINARY_LABELS:
+        known, asked = (
+            [i for i, labels in enumerate(every) if name in labels] for every in (train_labels, test_labels)
+        )
+        answers = np.array([train_labels[i][name] > 0.5 for i in known])
+        wanted = np.array([test_labels[i][name] > 0.5 for i in asked])
+        if min(min(x.sum(), (~x).sum()) if len(x) else 0 for x in (answers, wanted)) < _FEWEST:
+            continue
+        model = LogisticRegression(C=_PENALTY, max_iter=1000).fit(inputs[known], answers)
+        found[f"probe_{name}"] = float(roc_auc_score(wanted, model.decision_function(queries[asked])))
+    return {**found, "probe": float(np.mean(list(found.values())))} if found else {}
 
 
 @torch.no_grad()

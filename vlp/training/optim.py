@@ -41,7 +41,9 @@ def parameter_groups(
         scale = config.layer_decay ** _depth_from_top(name, depths)
         for prefix, factor in (scales or {}).items():
             scale *= factor if name.startswith(prefix) else 1.0
-        group = groups.setdefault((scale, decay), {"params": [], "lr_scale": scale, "weight_decay": decay})
+        group = groups.setdefault(
+            (scale, decay), {"params": [], "lr_scale": scale, "weight_decay": decay, "decays": not spared}
+        )
         group["params"].append(parameter)
     return [groups[key] for key in sorted(groups)]
 
@@ -66,6 +68,17 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Give every group ``rate`` times its own scale."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group.get("lr_scale", 1.0)
+
+
+def set_weight_decay(optimizer: torch.optim.Optimizer, step: int, config: LoopConfig) -> None:
+    """Give every group that decays the decay of ``step`` (from 0), from ``weight_decay`` to ``final_weight_decay``."""
+    if config.final_weight_decay is None:
+        return
+    progress = 0.5 * (1 - math.cos(math.pi * step / max(1, config.steps - 1)))
+    decay = config.weight_decay + (config.final_weight_decay - config.weight_decay) * progress
+    for group in optimizer.param_groups:
+        if group.get("decays", True):
+            group["weight_decay"] = decay
 
 
 def _depth_from_top(name: str, depths: dict[str, int]) -> int:

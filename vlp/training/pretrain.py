@@ -23,7 +23,7 @@ from vlp.training.config import LoopConfig
 from vlp.training.data import DataConfig, ImageBatches, Images, source_square
 from vlp.training.distributed import rank, reseed, world_size
 from vlp.training.loop import Hook, fit, start_processes
-from vlp.training.monitor import embed, knn_accuracy, rankme
+from vlp.training.monitor import embed, knn_accuracy, probe_findings, rankme
 
 
 class PretrainConfig(LoopConfig):
@@ -35,10 +35,17 @@ class PretrainConfig(LoopConfig):
     data: DataConfig = DataConfig()
     mae: MaeConfig = MaeConfig()
     dino: DinoConfig = DinoConfig()
+    # share of the steps in which heads learn alone: with image.weights, fresh heads would spoil what the encoder knows
+    warmup_frozen: float = Field(default=0.0, ge=0, lt=1)
     mae_weight: float = Field(default=1.0, ge=0)  # of the MAE loss against DINO's (objective=both)
-    monitor: int = Field(default=512, ge=0)  # images for kNN and RankMe at the end; 0 is off
+    monitor: int = Field(default=512, ge=0)  # images of a split for kNN, linear probe and RankMe; 0 is off
     monitor_every: int | None = None  # steps between; default once, at the end
     licence: str = "unspecified"  # of the weights; written on the card
+
+    @property
+    def frozen_steps(self) -> int:
+        """Steps in which heads learn alone."""
+        return round(self.warmup_frozen * self.steps)
 
 
 class Both(nn.Module):
@@ -46,8 +53,8 @@ class Both(nn.Module):
 
     def __init__(self, encoder: ImageEncoder, config: PretrainConfig) -> None:
         super().__init__()
-        self.dino = DinoObjective(encoder, config.dino, config.steps)
-        self.mae = MaeObjective(encoder, config.mae)
+        self.dino = DinoObjective(encoder, config.dino, config.steps, config.frozen_steps)
+        self.mae = MaeObjective(encoder, config.mae, config.frozen_steps)
         if encoder.mask_token is not None:
             encoder.mask_token.requires_grad_(config.dino.ibot > 0)
         self.weight = config.mae_weight
@@ -76,6 +83,10 @@ def run_pretrain(config: PretrainConfig, corpus: Path, out: Path, console: Conso
     Raises:
         UserError: no corpus, too few images, settings that do not fit; see also :func:`vlp.training.loop.fit`.
     """
+    if config.image.patch_dropout:
+        raise UserError(
+            "image.patch_dropout is for `vlp align`; masked and cropped images have no use for it: leave it out"
+        )
     start_processes(config)
     data = Corpus.open(corpus)
     studies = data.select(split="train")
@@ -118,15 +129,18 @@ def run_pretrain(config: PretrainConfig, corpus: Path, out: Path, console: Conso
 
 
 class Monitor:
-    """kNN accuracy of the anatomy (validation against training images) and RankMe of the validation features."""
+    """Validation images against training images: kNN of the anatomy, a linear probe of each finding, and RankMe.
+
+    Findings are the binary labels of the manifest, mined from reports where a department gave none.
+    """
 
     def __init__(self, corpus: Corpus, config: PretrainConfig, train: Images) -> None:
-        known = [(study.anatomy, ref) for study in corpus.select(split="validation") for ref in study.images]
+        known = [(study, ref) for study in corpus.select(split="validation") for ref in study.images]
         known = known[:: max(1, len(known) // config.monitor)][: config.monitor]
-        classes = [study.anatomy for study in corpus.select(split="train") for _ in study.images]
+        studies = [study for study in corpus.select(split="train") for _ in study.images]
         rows = range(0, len(train), max(1, len(train) // config.monitor))
-        self._train, self._train_classes = train[list(rows)], [classes[i] for i in rows]
-        self._classes = [anatomy for anatomy, _ in known]
+        self._train, self._train_studies = train[list(rows)], [studies[i] for i in rows]
+        self._studies = [study for study, _ in known]
         images = Images(corpus, [ref for _, ref in known], train.square, config.data.cache_mb, Console("quiet"))
         self._images = images[range(len(known))] if known else torch.empty(0, 1, 1, 1)
 
@@ -137,12 +151,18 @@ class Monitor:
         if not len(self._images):
             return {"rankme": rankme(train)}
         seen = embed(encoder, self._images)
-        return {"rankme": rankme(seen), "knn_anatomy": knn_accuracy(train, self._train_classes, seen, self._classes)}
+        classes = [[study.anatomy for study in studies] for studies in (self._train_studies, self._studies)]
+        findings = [[study.labels for study in studies] for studies in (self._train_studies, self._studies)]
+        return {
+            "rankme": rankme(seen),
+            "knn_anatomy": knn_accuracy(train, classes[0], seen, classes[1]),
+            **probe_findings(train, findings[0], seen, findings[1]),
+        }
 
 
 def _objective(encoder: ImageEncoder, config: PretrainConfig) -> MaeObjective | DinoObjective | Both:
     if config.objective == "mae":
-        return MaeObjective(encoder, config.mae)
+        return MaeObjective(encoder, config.mae, config.frozen_steps)
     if config.objective == "dino":
-        return DinoObjective(encoder, config.dino, config.steps)
+        return DinoObjective(encoder, config.dino, config.steps, config.frozen_steps)
     return Both(encoder, config)

@@ -21,7 +21,7 @@ from vlp.training.distributed import rank, reseed, world_size
 from vlp.training.flops import FlopCount, peak_flops, unchanged
 from vlp.training.logging import TrainingLog, read_log
 from vlp.training.meter import Meter
-from vlp.training.optim import learning_rate, set_learning_rate
+from vlp.training.optim import learning_rate, set_learning_rate, set_weight_decay
 from vlp.training.processes import barrier
 from vlp.training.replica import Replica
 from vlp.training.signals import Signals
@@ -88,6 +88,7 @@ class Run:
         config, replica, images, waited = self.config, self.replica, 0, 0.0
         rate = learning_rate(step, config)
         set_learning_rate(replica.optimizer, rate)
+        set_weight_decay(replica.optimizer, step, config)
         batches: list[dict[str, Any]] = []
         losses: list[Tensor] = []
         for part in range(config.accumulate):
