@@ -10,7 +10,16 @@ from anonymize.config import Config
 
 # what changes nothing in the trained weights may change between a kill and the resume
 FREE = frozenset(
-    {"log_every", "checkpoint_every", "keep_last", "workers", "tensorboard", "processes", "licence"}
+    {
+        "log_every",
+        "checkpoint_every",
+        "keep_last",
+        "workers",
+        "tensorboard",
+        "processes",
+        "licence",
+        "allow_non_commercial",
+    }
     | {"monitor", "monitor_every", "validation", "validate_every"}
 )
 
