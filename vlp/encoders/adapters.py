@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import importlib
+from typing import Any, Literal
 
 from pydantic import Field
 from torch import nn
@@ -27,16 +28,17 @@ def add_lora(backbone: nn.Module, config: LoraConfig, name: str) -> None:
         UserError: peft is not installed, or the tower (``name``) has no linear layer.
     """
     try:
-        from peft import LoraConfig as PeftConfig
-        from peft import inject_adapter_in_model
+        peft: Any = importlib.import_module("peft")  # optional: not there for the type checker either
     except ImportError:
         raise UserError("lora.rank needs the peft library: pip install 'vlp-xray[lora]', or set lora.rank=0") from None
     layers = [key for key, module in backbone.named_modules() if isinstance(module, nn.Linear)]
     if not layers:
         raise UserError(f"lora.towers: the {name} tower has no linear layer to adapt; take it out of lora.towers")
     backbone.requires_grad_(False)
-    settings = PeftConfig(r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules=layers)  # pyright: ignore[reportArgumentType]
-    inject_adapter_in_model(settings, backbone)
+    settings = peft.LoraConfig(
+        r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules=layers
+    )
+    peft.inject_adapter_in_model(settings, backbone)
 
 
 def merge_lora(module: nn.Module) -> int:
@@ -45,10 +47,12 @@ def merge_lora(module: nn.Module) -> int:
     Afterwards ``module`` has the tensors, by name and shape, that it had before :func:`add_lora`.
     """
     try:
-        from peft.tuners.tuners_utils import BaseTunerLayer
+        kinds: Any = importlib.import_module("peft.tuners.tuners_utils")
     except ImportError:
         return 0
-    adapted = [(key, layer) for key, layer in module.named_modules() if isinstance(layer, BaseTunerLayer)]
+    adapted: list[tuple[str, Any]] = [
+        (key, layer) for key, layer in module.named_modules() if isinstance(layer, kinds.BaseTunerLayer)
+    ]
     for key, layer in adapted:
         layer.merge()
         parent, _, child = key.rpartition(".")

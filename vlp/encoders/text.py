@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from pydantic import Field
@@ -92,7 +92,8 @@ class TextEncoder(nn.Module):
         tokenizer = Tokenizer.from_folder(folder.path, config.max_length)
         model, state = load_transformer(folder.path)
         if config.check_tokenizer:
-            check_tokenizer(folder, tokenizer, model.get_input_embeddings().weight.shape[0])
+            table = cast(nn.Embedding, model.get_input_embeddings())
+            check_tokenizer(folder, tokenizer, table.num_embeddings)
         if config.pooling == "auto" and folder.pooling:
             config = config.model_copy(update={"pooling": folder.pooling})
         encoder = cls(config, tokenizer, model.config.to_dict())
