@@ -68,9 +68,12 @@ def plain_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_backbone(encoder: ImageEncoder, path: Path) -> float:
-    """Start ``encoder`` from a local safetensors file with timm's tensors for its architecture; returns the coverage.
+    """Start ``encoder`` from local weights for its architecture; returns the coverage.
 
     Three input channels are summed into one and position embeddings resampled, as timm does.
+
+    Args:
+        path: a safetensors file in timm's or open_clip's names (its image tower), or the folder of one.
 
     Raises:
         UserError: not a safetensors file, or fewer than 95 % of the weights fit.
@@ -78,10 +81,19 @@ def load_backbone(encoder: ImageEncoder, path: Path) -> float:
     from timm.models import adapt_input_conv
     from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 
+    if path.is_dir():
+        names = ("open_clip_model.safetensors", "model.safetensors")
+        path = next((path / name for name in names if (path / name).is_file()), path / names[-1])
     state = {k.removeprefix("backbone."): v for k, v in read_safetensors(path).items()}
+    native = "visual.conv1.weight" in state  # open_clip's own transformer, whose patches have no bias
+    trunk = "visual.trunk."  # open_clip around a tower of timm
+    if any(key.startswith(trunk) for key in state):
+        state = {k.removeprefix(trunk): v for k, v in state.items() if k.startswith(trunk)}
     if isinstance(encoder.backbone, VisionTransformer):
         state = checkpoint_filter_fn(state, encoder.backbone)
     own = encoder.backbone.state_dict()
+    if native and "patch_embed.proj.bias" in own:
+        state.setdefault("patch_embed.proj.bias", own["patch_embed.proj.bias"].new_zeros(encoder.width))
     for key, value in state.items():
         if key in own and value.ndim == 4 and value.shape[1] == 3 and own[key].shape[1] == 1:
             state[key] = adapt_input_conv(1, value)
