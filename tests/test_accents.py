@@ -144,12 +144,10 @@ def test_every_accented_word_keeps_its_letters(name: str, language: str) -> None
 @settings(max_examples=150, deadline=None)
 @given(text=sentences(most=30))
 def test_cleaning_keeps_the_letters(text: str) -> None:
-    """Cleaning drops lines and repairs characters; a line of words comes out as it went in."""
+    """A line of words goes as a whole (a letterhead) or stays as it is."""
     for language in ("fr", "de"):
         cleaned = Cleaner(load_pack(language)).clean(text).edited.text
-        kept = "".join(composed(cleaned).split())
-        assert kept in "".join(composed(text).split())
-        assert all(composed(word) in composed(text) for word in cleaned.split())
+        assert composed(cleaned).split() in ([], composed(text).split())
 
 
 @settings(max_examples=100, deadline=None)
