@@ -67,7 +67,8 @@ def test_a_local_transformers_folder_is_loaded_whole_or_not_at_all(tokenizer: To
 
     torch.manual_seed(1)
     sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
-    model = RobertaModel(RobertaConfig(vocab_size=len(tokenizer), pad_token_id=0, max_position_embeddings=40, **sizes))
+    ids = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+    model = RobertaModel(RobertaConfig(vocab_size=len(tokenizer), max_position_embeddings=40, **ids, **sizes))
     model.save_pretrained(tmp_path)
     (tmp_path / "tokenizer.json").write_text(tokenizer.to_json(), encoding="utf-8")
     tower = TextEncoder.from_folder(TextConfig(folder=str(tmp_path), max_length=16)).eval()

@@ -21,6 +21,10 @@ def align(
             "--encoder", "-e", help="Model folder to start from (`vlp pretrain`); without it, random weights."
         ),
     ] = None,
+    allow_non_commercial: Annotated[
+        bool,
+        typer.Option("--allow-non-commercial", help="Start from weights whose licence forbids commercial use."),
+    ] = False,
     config: ConfigFile = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -35,7 +39,7 @@ def align(
     \b
         vlp align CORPUS --encoder PRETRAIN --out ALIGN
         vlp align CORPUS --encoder PRETRAIN --out ALIGN contrastive.loss=siglip
-        vlp align CORPUS --encoder PRETRAIN --out ALIGN text.folder=/models/camembert
+        vlp align CORPUS --encoder PRETRAIN --out ALIGN text.folder=/models/camembert text.max_length=512
         torchrun --nproc_per_node 2 -m vlp.cli align CORPUS --encoder PRETRAIN --out ALIGN
     """
     console = console_for(quiet, as_json)
@@ -43,7 +47,10 @@ def align(
         from vlp.training.align import AlignConfig, run_align
         from vlp.training.distributed import rank
 
-        summary = run_align(load_config(AlignConfig, config, overrides or ()), corpus, out, encoder, console)
+        settings = load_config(AlignConfig, config, overrides or ())
+        if allow_non_commercial:
+            settings = settings.model_copy(update={"allow_non_commercial": True})
+        summary = run_align(settings, corpus, out, encoder, console)
         if rank() == 0:
             console.result(summary, f"vlp evaluate {corpus} --model {out} --out EVALUATE")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -12,6 +13,7 @@ from torch.nn.functional import normalize
 
 from anonymize.config import Config
 from vlp.encoders.image import ImageEncoder
+from vlp.encoders.pooling import GatedAttention, study_attended, study_mean
 from vlp.encoders.text import TextEncoder
 
 
@@ -20,6 +22,8 @@ class DualConfig(Config):
 
     width: int = Field(default=128, ge=8)  # E
     temperature: float = Field(default=0.07, gt=0)  # at the start; learned from there
+    # of the images of a study: all alike, or a learned weight for each (a study with one image is the same in both)
+    study_pooling: Literal["mean", "attention"] = "mean"
 
 
 class DualEncoder(nn.Module):
@@ -40,6 +44,7 @@ class DualEncoder(nn.Module):
         self.width = self.config.width
         self.image_projection = _projection(image.width, self.width)
         self.text_projection = _projection(text.width, self.width)
+        self.study_attention = GatedAttention(self.width) if self.config.study_pooling == "attention" else None
         self.logit_scale = nn.Parameter(torch.full([1], -math.log(self.config.temperature)))
         self.logit_bias = nn.Parameter(torch.zeros(1))
 
@@ -48,17 +53,24 @@ class DualEncoder(nn.Module):
         return normalize(self.image_projection(self.image(images).pooled), dim=-1)
 
     def encode_studies(self, images: Tensor, study_index: Tensor, studies: int) -> Tensor:
-        """The mean embedding of each study's images, normalised again.
+        """Studies from the images [M, 1, H, W] float32, normalised, of each; see :meth:`pool_studies`."""
+        return self.pool_studies(self.encode_images(images), study_index, studies)
+
+    def pool_studies(self, embeddings: Tensor, study_index: Tensor, studies: int) -> Tensor:
+        """The mean embedding of each study's images, weighted where ``study_pooling`` says so, normalised again.
 
         Args:
-            images: [M, 1, H, W] float32, normalised.
+            embeddings: [M, E], of images (:meth:`encode_images`).
             study_index: [M] int64 in [0, studies): which study an image belongs to.
             studies: B. A study without an image gets zeros.
 
         Returns:
             [B, E].
         """
-        return normalize(study_mean(self.encode_images(images), study_index, studies), dim=-1)
+        if self.study_attention is None:
+            return normalize(study_mean(embeddings, study_index, studies), dim=-1)
+        scores = self.study_attention(embeddings)
+        return normalize(study_attended(embeddings, scores, study_index, studies), dim=-1)
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """[B] texts to [B, E]."""
@@ -72,13 +84,6 @@ class DualEncoder(nn.Module):
         """Every patch in the shared space, for grounding: [M, h*w, E] normalised, and (h, w)."""
         features = self.image(images)
         return normalize(self.image_projection(features.patches), dim=-1), features.grid
-
-
-def study_mean(embeddings: Tensor, study_index: Tensor, studies: int) -> Tensor:
-    """Mean over the rows [M, E] of each study: [B, E]; zeros for a study without rows."""
-    sums = embeddings.new_zeros(studies, embeddings.shape[1]).index_add(0, study_index, embeddings)
-    counts = embeddings.new_zeros(studies).index_add(0, study_index, torch.ones_like(embeddings[:, 0]))
-    return sums / counts.clamp(min=1).unsqueeze(1)
 
 
 def _projection(inputs: int, outputs: int) -> nn.Module:

@@ -22,8 +22,10 @@ from torch import Tensor
 
 from anonymize.files import read_json
 
-Layout = Literal["timm", "dinov2", "transformers", "unknown"]
+Layout = Literal["timm", "dinov2", "transformers", "open_clip", "unknown"]
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+_TRUNK = "visual.trunk."  # open_clip around a tower of timm
 _PREFIXES = (
     "backbone.",
     "model.",
@@ -61,8 +63,25 @@ class Normalisation:
     std: tuple[float, ...]
 
 
+def weights_file(path: Path) -> Path:
+    """The file of weights that ``path`` is, or that the folder ``path`` holds."""
+    if not path.is_dir():
+        return path
+    names = ("open_clip_model.safetensors", "model.safetensors")
+    return next((path / name for name in names if (path / name).is_file()), path / names[-1])
+
+
+def image_part(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Of an open_clip model the image tower: under timm's names where it is one of timm's, else under its own."""
+    if any(key.startswith(_TRUNK) for key in state):
+        return {key.removeprefix(_TRUNK): value for key, value in state.items() if key.startswith(_TRUNK)}
+    return dict(state)
+
+
 def layout_of(state: Mapping[str, Tensor]) -> Layout:
     """Whose names the tensors have."""
+    if "visual.conv1.weight" in state:
+        return "open_clip"
     if any(key.startswith("embeddings.patch_embeddings.") for key in state):
         return "transformers"
     if "mask_token" in state and "patch_embed.proj.weight" in state:
@@ -84,10 +103,14 @@ def without_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def source_normalisation(folder: Path, layout: Layout, backbone: torch.nn.Module) -> Normalisation:
     """What the source model expects of its pixels.
 
-    From ``preprocessor_config.json`` (transformers) or ``config.json`` (timm) beside the weights; else ImageNet's for
-    DINOv2's layouts, else what timm says of the architecture.
+    From ``preprocessor_config.json`` (transformers), ``open_clip_config.json`` or ``config.json`` (timm) beside the weights;
+    else ImageNet's for DINOv2's layouts, CLIP's for open_clip's own, else what timm says of the architecture.
     """
     found = _from_file(folder / "preprocessor_config.json", "image_mean", "image_std")
+    if found is None and (folder / "open_clip_config.json").is_file():
+        found = _pair(read_json(folder / "open_clip_config.json").get("preprocess_cfg", {}), "mean", "std")
+    if found is None and layout == "open_clip":
+        found = Normalisation(*_CLIP)
     if found is None and (folder / "config.json").is_file():
         inner = read_json(folder / "config.json").get("pretrained_cfg", {})
         found = _pair(inner, "mean", "std")
@@ -98,7 +121,7 @@ def source_normalisation(folder: Path, layout: Layout, backbone: torch.nn.Module
 
 def as_timm(state: Mapping[str, Tensor], layout: Layout) -> dict[str, Tensor]:
     """Tensors of any known layout under timm's names; queries, keys and values are joined."""
-    if layout == "timm":
+    if layout in ("timm", "open_clip"):
         return dict(state)
     renamed: dict[str, Tensor] = {}
     for key, value in state.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,24 +13,36 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 from torch import Tensor
 
 from anonymize.console import UserError
+from anonymize.files import read_json
 
 PAD, UNKNOWN, CLS, SEP, MASK = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_BLOCK = 256
 
 
 class Tokenizer:
     """Texts to padded id tensors, and back. Immutable; equal JSON means equal tokens on every machine."""
 
-    def __init__(self, json: str, max_length: int) -> None:
-        """``json`` is the content of a ``tokenizer.json``; sequences longer than ``max_length`` tokens are cut."""
-        self._rust = RustTokenizer.from_str(json)
-        ids = {token: self._rust.token_to_id(token) for token in (PAD, "<pad>", "<|endoftext|>")}
-        pads = [(token, number) for token, number in ids.items() if number is not None]
-        if not pads:
-            raise UserError("the tokenizer has no padding token ([PAD] or <pad>)")
-        pad, self.pad_id = pads[0]
+    def __init__(self, json: str, max_length: int, pad: str | None = None) -> None:
+        """``json`` is the content of a ``tokenizer.json``; sequences longer than ``max_length`` tokens are cut.
+
+        Args:
+            pad: the padding token; without it, the first of the usual names that the vocabulary has.
+
+        Raises:
+            UserError: no such token, or not a tokenizer.json.
+        """
+        try:
+            self._rust = RustTokenizer.from_str(json)
+        except Exception as error:  # the library raises nothing narrower
+            raise UserError(f"tokenizer.json cannot be read: {error}") from None
+        names = (pad,) if pad else (PAD, "<pad>", "<|endoftext|>")
+        found = next((token for token in names if self._rust.token_to_id(token) is not None), None)
+        if found is None:
+            raise UserError(f"the tokenizer has no padding token ({' or '.join(names[:2])})")
+        self.pad, self.pad_id = found, int(self._rust.token_to_id(found) or 0)
         self.max_length = max_length
         self._rust.enable_truncation(max_length)
-        self._rust.enable_padding(pad_id=self.pad_id, pad_token=pad)
+        self._rust.enable_padding(pad_id=self.pad_id, pad_token=found)
         self._json = json
 
     @classmethod
@@ -63,26 +76,58 @@ class Tokenizer:
         return cls(rust.to_str(), max_length)
 
     @classmethod
-    def from_folder(cls, folder: Path, max_length: int) -> Tokenizer:
-        """The tokenizer of a local transformers folder, or of a model folder of ours.
+    def from_folder(cls, folder: Path, max_length: int, pad: str | None = None) -> Tokenizer:
+        """The ``tokenizer.json`` of a local transformers folder, or of a model folder of ours.
 
         Raises:
-            UserError: the folder holds no tokenizer.
+            UserError: the folder holds none. A slow tokenizer is not converted here: that needs libraries of its own,
+                and a conversion that goes wrong changes words in silence.
         """
         file = folder / "tokenizer.json"
-        if file.is_file():
-            return cls(file.read_text(encoding="utf-8"), max_length)
-        from transformers import AutoTokenizer
-
-        try:
-            found = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-            return cls(found.backend_tokenizer.to_str(), max_length)
-        except (OSError, ValueError, AttributeError):
-            raise UserError(f"{folder}: no tokenizer.json, and none can be made from what is there") from None
+        if not file.is_file():
+            raise UserError(
+                f'{folder} has no tokenizer.json; where transformers and sentencepiece are installed: python -c "from '
+                f"transformers import AutoTokenizer as T; T.from_pretrained('{folder}').save_pretrained('{folder}')\""
+            )
+        return cls(file.read_text(encoding="utf-8"), max_length, pad or _said_pad(folder))
 
     def __len__(self) -> int:
         """Size of the vocabulary."""
         return self._rust.get_vocab_size()
+
+    @cached_property
+    def highest_id(self) -> int:
+        """The largest id that a text can have."""
+        return max(self._rust.get_vocab(with_added_tokens=True).values())
+
+    @cached_property
+    def marks(self) -> tuple[int, int]:
+        """How many special tokens stand before and after every text."""
+        special = self._rust.encode("a").special_tokens_mask
+        before = next((i for i, mark in enumerate(special) if not mark), 0)
+        return before, next((i for i, mark in enumerate(reversed(special)) if not mark), 0)
+
+    @cached_property
+    def ends(self) -> tuple[int | None, int | None]:
+        """Ids of the special tokens that every text begins and ends with; None where there is none."""
+        ids = self._rust.encode("a").ids
+        before, after = self.marks
+        return (ids[0] if before else None), (ids[-1] if after else None)
+
+    @cached_property
+    def keeps_accents(self) -> bool:
+        """Whether an accented letter is another token than the bare one: what is lower-cased in BERT's way has lost it."""
+        return self._rust.encode("é").ids != self._rust.encode("e").ids
+
+    def resized(self, max_length: int) -> Tokenizer:
+        """The same tokenizer that cuts at another length."""
+        return Tokenizer(self._json, max_length, self.pad)
+
+    def count_cut(self, texts: Iterable[str]) -> int:
+        """How many of ``texts`` are longer than ``max_length`` tokens, so that their end is not read."""
+        every = _composed(texts)
+        blocks = (every[i : i + _BLOCK] for i in range(0, len(every), _BLOCK))
+        return sum(bool(item.overflowing) for block in blocks for item in self._rust.encode_batch(block))
 
     def to_json(self) -> str:
         """The content of ``tokenizer.json``."""
@@ -99,10 +144,25 @@ class Tokenizer:
 
     def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Ids [B, T] int64 and attention mask [B, T] int64, padded to the longest of ``texts``."""
-        encoded = self._rust.encode_batch(list(texts))
+        encoded = self._rust.encode_batch(_composed(texts))
         ids = torch.tensor([item.ids for item in encoded], dtype=torch.int64)
         return ids, torch.tensor([item.attention_mask for item in encoded], dtype=torch.int64)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ``ids`` without special tokens."""
         return self._rust.decode([int(i) for i in ids], skip_special_tokens=True).strip()
+
+
+def _composed(texts: Iterable[str]) -> list[str]:
+    """Unicode NFC: few tokenizers bring letters and their accents together by themselves."""
+    return [unicodedata.normalize("NFC", text) for text in texts]
+
+
+def _said_pad(folder: Path) -> str | None:
+    """The padding token that tokenizer_config.json or special_tokens_map.json names."""
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        said = read_json(folder / name).get("pad_token") if (folder / name).is_file() else None
+        token = said.get("content") if isinstance(said, dict) else said
+        if isinstance(token, str):
+            return token
+    return None

@@ -71,9 +71,9 @@ def plain_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def load_backbone(encoder: ImageEncoder, path: Path) -> float:
     """Start ``encoder`` from released weights of its architecture; returns the coverage.
 
-    ``path`` is a safetensors file, or a folder that holds ``model.safetensors``, in the layout of timm, of DINOv2's
-    repository or of transformers' ``Dinov2Model`` (RAD-DINO). Colour patch embeddings become gray ones, normalisation
-    included, and position embeddings are resampled (:mod:`vlp.encoders.released`). A mask token comes along.
+    ``path`` is a safetensors file, or a folder that holds one, in the layout of timm, of DINOv2's repository, of
+    transformers' ``Dinov2Model`` (RAD-DINO) or of open_clip (its image tower). Colour patch embeddings become gray ones,
+    normalisation included, and position embeddings are resampled (:mod:`vlp.encoders.released`). A mask token comes along.
 
     Raises:
         UserError: not a safetensors file, fewer than 95 % of the model's weights are there, or more than 5 % of the file's
@@ -83,8 +83,8 @@ def load_backbone(encoder: ImageEncoder, path: Path) -> float:
 
     from vlp.encoders import released
 
-    file = path / "model.safetensors" if path.is_dir() else path
-    state = released.without_prefix(read_safetensors(file))
+    file = released.weights_file(path)
+    state = released.without_prefix(released.image_part(read_safetensors(file)))
     layout = released.layout_of(state)
     source = released.source_normalisation(file.parent, layout, encoder.backbone)
     state = released.as_timm(state, layout)
@@ -95,6 +95,8 @@ def load_backbone(encoder: ImageEncoder, path: Path) -> float:
         released.fit_positions(state, backbone, antialias)
         state = checkpoint_filter_fn(state, backbone)
     own = backbone.state_dict()
+    if layout == "open_clip" and "patch_embed.proj.bias" in own:  # its own transformer has none
+        state.setdefault("patch_embed.proj.bias", own["patch_embed.proj.bias"].new_zeros(encoder.width))
     for key in [k for k, v in state.items() if v.ndim == 4 and v.shape[1] == 3 and k in own and own[k].shape[1] == 1]:
         released.gray_patches(state, key.removesuffix(".weight"), source, encoder.config.mean, encoder.config.std)
     _refuse_left_over(state, own, str(file), layout)

@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 
 from anonymize.config import Config
 from vlp.corpus.augment import AugmentConfig, augment, resize
-from vlp.encoders.dual import DualEncoder, study_mean
+from vlp.encoders.dual import DualEncoder
 from vlp.objectives.captioning import CaptionHead, captioning_rows
 from vlp.objectives.crosslingual import decorrelation
 from vlp.objectives.gradcache import chunked
@@ -80,9 +80,10 @@ class ContrastiveObjective(nn.Module):
         dual.logit_bias.requires_grad_(config.loss == "siglip")
         if dual.image.mask_token is not None:
             dual.image.mask_token.requires_grad_(False)
-        for tower, scale in ((dual.image, config.image_lr_scale), (dual.text, config.text_lr_scale)):
-            if scale == 0:
-                tower.requires_grad_(False)
+        towers = ((dual.image, config.image_lr_scale), (dual.text.backbone, config.text_lr_scale))
+        self._locked: list[nn.Module] = [tower for tower, scale in towers if scale == 0]
+        for tower in self._locked:
+            tower.requires_grad_(False)
         tokenizer = dual.text.tokenizer
         self.caption = CaptionHead(dual.width, len(tokenizer), tokenizer.max_length) if config.captioning else None
         self.masked = MaskedLanguageHead(dual.text.width, len(tokenizer)) if config.masked_language else None
@@ -93,7 +94,7 @@ class ContrastiveObjective(nn.Module):
         config, index, count = self.config, batch["study_index"], len(batch["texts"])
         ids, mask = self._tokens(batch["texts"])
         mirrored = batch.get("mirrored", torch.zeros(len(index), dtype=torch.bool, device=index.device))
-        embedded, *patches = chunked(self._see, [batch["images"], mirrored], config.chunk)
+        embedded, *patches = self._images(batch["images"], mirrored)
         texts, *tokens = chunked(self._read, [ids, mask], config.chunk)
         others = self._others(batch)
         terms: dict[str, Tensor] = {}
@@ -106,7 +107,7 @@ class ContrastiveObjective(nn.Module):
             terms["captioning"] = self._captioning(ids, mask, *by)
         # products of bfloat16 are off by 0.004, times an inverse temperature of up to 100
         with torch.autocast(texts.device.type, enabled=False):
-            studies = normalize(study_mean(embedded, index, count), dim=-1)
+            studies = self.dual.pool_studies(embedded, index, count)
             contrastive = self._contrastive(studies, texts, scale, batch)
             if config.local and by is not None:
                 words = mask.bool() & ~torch.isin(ids, ids.new_tensor(self.dual.text.tokenizer.special_ids))
@@ -133,9 +134,17 @@ class ContrastiveObjective(nn.Module):
             logs |= {name: term.detach() for name, term in {"contrastive": contrastive, **terms}.items()}
         return loss, {"temperature": 1 / scale.detach(), "batch_recall_at_1": hits, **logs}
 
+    def train(self, mode: bool = True) -> ContrastiveObjective:
+        """As ever, but a locked tower keeps to evaluation: it answers without dropout and drop path (Zhai et al. 2022,
+        LiT, arXiv 2111.07991)."""
+        super().train(mode)
+        for tower in self._locked:
+            tower.eval()
+        return self
+
     def parameter_groups(self, config: LoopConfig) -> list[dict[str, Any]]:
         """Towers at their own rates."""
-        scales = {"dual.image.": self.config.image_lr_scale, "dual.text.": self.config.text_lr_scale}
+        scales = {"dual.image.": self.config.image_lr_scale, "dual.text.backbone.": self.config.text_lr_scale}
         return parameter_groups(self, config, scales)
 
     def _contrastive(self, studies: Tensor, texts: Tensor, scale: Tensor, batch: dict[str, Any]) -> Tensor:
@@ -147,13 +156,29 @@ class ContrastiveObjective(nn.Module):
             return siglip(studies, texts, scale, self.dual.logit_bias, goal)
         return info_nce(studies, texts, scale, goal)
 
+    def _images(self, images: Tensor, mirrored: Tensor) -> tuple[Tensor, ...]:
+        """Images [M, 1, S, S] to embeddings [M, E] and, where a term asks, patches [M, N, E].
+
+        A locked tower runs once and keeps no activations, in slices or not: only what is above it has a gradient.
+        """
+        if self.dual.image not in self._locked:
+            return chunked(self._see, [images, mirrored], self.config.chunk)
+        with torch.no_grad():
+            found = chunked(self._look, [images, mirrored], self.config.chunk)
+        return self._project(*found)
+
     def _see(self, images: Tensor, mirrored: Tensor) -> tuple[Tensor, ...]:
-        """Augmented (in training) images [m, 1, S, S] to embeddings [m, E] and, where a term asks, patches [m, N, E]."""
+        return self._project(*self._look(images, mirrored))
+
+    def _look(self, images: Tensor, mirrored: Tensor) -> tuple[Tensor, ...]:
+        """Augmented (in training) images to the tower's features [m, D] and, where a term asks, patches [m, N, D]."""
         dual, size = self.dual, self.dual.image.image_size
         pixels = augment(images, size, self.config.augment, mirrored) if self.training else resize(images, size)
         found = dual.image(dual.image.normalise(pixels))
-        pooled = _unit(dual.image_projection(found.pooled))
-        return (pooled, _unit(dual.image_projection(found.patches))) if self.config.needs_patches else (pooled,)
+        return (found.pooled, found.patches) if self.config.needs_patches else (found.pooled,)
+
+    def _project(self, *features: Tensor) -> tuple[Tensor, ...]:
+        return tuple(_unit(self.dual.image_projection(rows)) for rows in features)
 
     def _read(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
         """Ids [n, T] to embeddings [n, E] and, where a term asks, tokens [n, T, E]."""

@@ -32,10 +32,13 @@ def chunked(encode: Callable[..., tuple[Tensor, ...]], inputs: Sequence[Tensor],
     if not chunk:
         return encode(*inputs)
     slices = most_over_ranks(-(-count // chunk), inputs[0].device)
-    if slices <= 1 or not torch.is_grad_enabled():
+    if slices <= 1:
         return encode(*inputs)
     parts: list[tuple[Tensor, ...]] = []
     for piece in zip(*(value.tensor_split(slices) for value in inputs), strict=True):
+        if not torch.is_grad_enabled():  # nothing to run again
+            parts.append(encode(*piece))
+            continue
         # the checkpoint saves the random state of the devices of its tensor arguments only: no input may travel in a closure
         found = checkpoint(encode, *piece, use_reentrant=False, preserve_rng_state=True)
         assert isinstance(found, tuple)

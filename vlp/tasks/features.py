@@ -111,8 +111,7 @@ def study_features(
         probes.append(study_mean(both.float(), index, len(batch)).cpu().numpy())
         if dual is not None:
             projected = torch.nn.functional.normalize(dual.image_projection(found.pooled).float(), dim=-1)
-            mean = torch.nn.functional.normalize(study_mean(projected, index, len(batch)), dim=-1)
-            embeddings.append(mean.cpu().numpy())
+            embeddings.append(dual.pool_studies(projected, index, len(batch)).cpu().numpy())
     width = dual.width if dual is not None else 0
     return Features(
         tuple(studies),

@@ -27,6 +27,7 @@ from vlp.encoders.image import ImageEncoder
 from vlp.evaluation.metrics import METRICS, columns_of
 from vlp.evaluation.results import library_versions, write_metrics
 from vlp.hub import load_image_encoder, save_model
+from vlp.hub.licence import licence_of
 from vlp.study import Study
 from vlp.tasks.batches import TaskBatches
 from vlp.tasks.comparison import compare_protocols
@@ -167,6 +168,7 @@ class _Arm:
             answers = {name: predict(model, self.corpus, self.splits[name]).tolist() for name in ("validation", "test")}
             card = {
                 "kind": "task",
+                "licence": licence_of(self.encoder_path),
                 "summary": f"{self.task.name} ({self.protocol}), {self.fraction:.0%} of the labels, seed {self.seed}.",
                 "studies with labels": len(self.train),
                 "fingerprints": {"corpus": self.corpus.fingerprint, "run": self.identity},

@@ -27,6 +27,7 @@ from vlp.evaluation.metrics import METRICS
 from vlp.evaluation.results import Result, library_versions, write_metrics
 from vlp.evaluation.text import bleu_counts, rouge_l
 from vlp.hub import load_dual, load_image_encoder, read_config, save_model
+from vlp.hub.licence import licence_of
 from vlp.objectives.captioning import captioning_loss
 from vlp.study import Study
 from vlp.tasks.batches import TaskBatches
@@ -175,6 +176,7 @@ def _written(
     ]
     card = {
         "kind": "captioner",
+        "licence": licence_of(encoder_path),
         "summary": f"Report writer, trained on {len(texts)} reports.",
         "fingerprints": {"corpus": corpus.fingerprint, "run": identity},
     }

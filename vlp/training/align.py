@@ -15,12 +15,14 @@ from anonymize.console import Console, UserError
 from anonymize.files import write_json, write_text_atomic
 from vlp.corpus.dataset import Corpus
 from vlp.corpus.frame import Square
+from vlp.encoders.adapters import LoraConfig, add_lora, merge_lora
 from vlp.encoders.dual import DualConfig, DualEncoder
 from vlp.encoders.image import ImageConfig, ImageEncoder
 from vlp.encoders.text import TextConfig, TextEncoder
 from vlp.encoders.tokenizer import Tokenizer
 from vlp.encoders.weights import load_backbone
 from vlp.hub import load_image_encoder, read_config, save_model
+from vlp.hub.licence import check_licences, inherited
 from vlp.objectives.contrastive import ContrastiveConfig, ContrastiveObjective
 from vlp.study import Study
 from vlp.training.checkpoint import latest_checkpoint
@@ -43,9 +45,11 @@ class AlignConfig(LoopConfig):
     data: DataConfig = DataConfig()
     sampling: TextSampling = TextSampling()
     contrastive: ContrastiveConfig = ContrastiveConfig()
+    lora: LoraConfig = LoraConfig()  # frozen towers that learn through adapters
     validation: int = Field(default=256, ge=0)  # studies for the retrieval check; 0 is off
     validate_every: int | None = None  # steps between; default once, at the end
     licence: str = "unspecified"  # of the weights; written on the card
+    allow_non_commercial: bool = False  # start from weights whose licence forbids commercial use
 
 
 def run_align(config: AlignConfig, corpus: Path, out: Path, encoder: Path | None, console: Console) -> dict[str, Any]:
@@ -58,9 +62,14 @@ def run_align(config: AlignConfig, corpus: Path, out: Path, encoder: Path | None
         The summary, as in ``summary.json``.
 
     Raises:
-        UserError: no corpus, too few reports, settings that do not fit; see also :func:`vlp.training.loop.fit`.
+        UserError: no corpus, too few reports, settings that do not fit, a licence that the user has not accepted; see
+            also :func:`vlp.training.loop.fit`.
     """
     start_processes(config)
+    shown = console if rank() == 0 else Console("quiet")
+    sources = {"--encoder": encoder, "text.folder": config.text.folder, "image.weights": config.image.weights}
+    used = {what: Path(path) for what, path in sources.items() if path and not (what == "image.weights" and encoder)}
+    licences = check_licences(used, config.allow_non_commercial, shown)
     data = Corpus.open(corpus)
     studies = [study for study in data.select(split="train", reported=True) if study.images and whole(study).strip()]
     if not studies:
@@ -73,9 +82,10 @@ def run_align(config: AlignConfig, corpus: Path, out: Path, encoder: Path | None
             console.warn(f"no rewrite.yaml for reports in: {names}; those are not mirrored and have no hard negatives")
     reseed(config.seed, 0, 0)
     dual = DualEncoder(_image_tower(config, encoder), _text_tower(config, studies, out), config.dual)
+    cut = _count_cut(dual.text, studies, shown)
+    _adapt(dual, config)
     objective = ContrastiveObjective(dual, config.contrastive, config.data.batch_size)
     square = source_square(dual.image.config, config.data.source_size)
-    shown = console if rank() == 0 else Console("quiet")
     seed = config.seed
     me, world = rank(), world_size()
     batches = StudyBatches(
@@ -93,6 +103,7 @@ def run_align(config: AlignConfig, corpus: Path, out: Path, encoder: Path | None
         dump_config(config, out / "config.yaml")
     identity = [data.fingerprint, start]
     done = fit(objective, batches, config, out, console, hooks, identity=identity, what="aligning")
+    merge_lora(dual)
     summary = {
         "loss": config.contrastive.loss,
         "image_tower": dual.image.config.name,
@@ -100,15 +111,17 @@ def run_align(config: AlignConfig, corpus: Path, out: Path, encoder: Path | None
         "training_studies": len(studies),
         "training_images": sum(len(study.images) for study in studies),
         "vocabulary": len(dual.text.tokenizer),
+        "reports_cut": cut,
         **dataclasses.asdict(done),
     }
     if rank() == 0:
         languages = sorted({study.language for study in studies if study.language})
         card = {
-            "licence": config.licence,
+            "licence": inherited(config.licence, licences),
             "summary": f"Image and text encoder ({config.contrastive.loss}), trained on {len(studies)} studies.",
             "fingerprints": {"corpus": data.fingerprint},
             "languages": ", ".join(languages),
+            **{f"licence of {what}": licence for what, licence in licences.items()},
             "steps": done.steps,
         }
         save_model(out, dual, card)
@@ -150,3 +163,32 @@ def _text_tower(config: AlignConfig, studies: list[Study], out: Path) -> TextEnc
         write_text_atomic(file, tokenizer.to_json())
     barrier()
     return TextEncoder(config.text, Tokenizer.from_folder(out, config.text.max_length))
+
+
+def _count_cut(text: TextEncoder, studies: list[Study], console: Console) -> int:
+    """How many training reports are longer than what the tower reads of a text; says so, and where accents are lost."""
+    if rank() != 0:
+        return 0
+    if not text.tokenizer.keeps_accents:
+        console.warn("this tokenizer takes accents away (e and e acute are one token); a cased model keeps them")
+    cut = text.tokenizer.count_cut(whole(study) for study in studies)
+    if cut:
+        console.warn(
+            f"{cut} of {len(studies)} reports are longer than {text.tokenizer.max_length} tokens; what is beyond is not "
+            "read. Raise text.max_length, or text.windows where the tower has no more positions"
+        )
+    return cut
+
+
+def _adapt(dual: DualEncoder, config: AlignConfig) -> None:
+    """Put adapters beside the towers that the configuration names."""
+    if not config.lora.rank:
+        return
+    scales = {"image": config.contrastive.image_lr_scale, "text": config.contrastive.text_lr_scale}
+    backbones = {"image": dual.image.backbone, "text": dual.text.backbone}
+    for name in dict.fromkeys(config.lora.towers):
+        if scales[name] == 0:
+            raise UserError(
+                f"contrastive.{name}_lr_scale=0 locks the {name} tower and lora.towers adapts it; take one of them away"
+            )
+        add_lora(backbones[name], config.lora, name)

@@ -20,6 +20,7 @@ FREE = frozenset(
         "flops",
         "processes",
         "licence",
+        "allow_non_commercial",
     }
     | {"activation_checkpointing", "best", "best_goal", "result"}
     | {"monitor", "monitor_every", "validation", "validate_every"}

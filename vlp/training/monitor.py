@@ -88,13 +88,10 @@ def retrieval(
     """
     device = next(dual.parameters()).device
     size = dual.image.image_size
-    rows = [
-        dual.encode_images(dual.image.normalise(resize(p.to(device), size))).float().cpu() for p in images.split(batch)
-    ]
-    every = torch.cat(rows)
-    studies = torch.zeros(len(texts), every.shape[1]).index_add_(0, owner, every)
+    rows = [dual.encode_images(dual.image.normalise(resize(p.to(device), size))).float() for p in images.split(batch)]
+    studies = dual.pool_studies(torch.cat(rows), owner.to(device), len(texts)).cpu()
     described = torch.cat([dual.encode_texts(texts[i : i + batch]).float().cpu() for i in range(0, len(texts), batch)])
-    similarity = (normalize(studies, dim=-1) @ described.t()).numpy()
+    similarity = (studies @ described.t()).numpy()
     ranks = _ranks(similarity, list(texts))
     return {"median_rank_share": float(np.median(ranks)) / len(texts), "recall_at_1": float(np.mean(ranks == 1))}
 

@@ -17,6 +17,7 @@ from vlp.corpus.dataset import Corpus
 from vlp.encoders.image import ImageConfig, ImageEncoder
 from vlp.encoders.weights import load_backbone
 from vlp.hub import save_model
+from vlp.hub.licence import check_licences, inherited
 from vlp.objectives.dino import DinoConfig, DinoObjective
 from vlp.objectives.mae import MaeConfig, MaeObjective
 from vlp.training.config import LoopConfig
@@ -41,6 +42,7 @@ class PretrainConfig(LoopConfig):
     monitor: int = Field(default=512, ge=0)  # images of a split for kNN, linear probe and RankMe; 0 is off
     monitor_every: int | None = None  # steps between; default once, at the end
     licence: str = "unspecified"  # of the weights; written on the card
+    allow_non_commercial: bool = False  # start from image.weights whose licence forbids commercial use
 
     @property
     def frozen_steps(self) -> int:
@@ -97,6 +99,8 @@ def run_pretrain(config: PretrainConfig, corpus: Path, out: Path, console: Conso
     images = Images(data, refs, source_square(config.image, config.data.source_size), config.data.cache_mb, shown)
     batches = ImageBatches(images, config.data.batch_size, config.seed, rank(), world_size())
 
+    sources = {"image.weights": Path(config.image.weights)} if config.image.weights else {}
+    licences = check_licences(sources, config.allow_non_commercial, shown)
     reseed(config.seed, 0, 0)
     encoder = ImageEncoder(config.image)
     if config.image.weights:
@@ -118,7 +122,7 @@ def run_pretrain(config: PretrainConfig, corpus: Path, out: Path, console: Conso
     }
     if rank() == 0:
         card = {
-            "licence": config.licence,
+            "licence": inherited(config.licence, licences),
             "summary": f"Image encoder, self-supervised ({config.objective}) on {len(refs)} radiographs.",
             "fingerprints": {"corpus": data.fingerprint},
             "steps": done.steps,

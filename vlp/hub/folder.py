@@ -1,4 +1,5 @@
-"""Model folders: ``model.safetensors``, ``config.json``, ``tokenizer.json`` where there is text, ``README.md`` (card).
+"""Model folders: ``model.safetensors``, ``config.json``, ``preprocessor_config.json``, ``tokenizer.json`` where there is
+text, ``README.md`` (card).
 
 Nothing is unpickled. One rule makes every folder of ours usable as an image encoder: the tensors of the image tower are
 named ``image.*``, whether the model is an encoder, a dual encoder or a fine-tuned task model.
@@ -22,6 +23,8 @@ from vlp.encoders.image import ImageConfig, ImageEncoder
 from vlp.encoders.text import TextConfig, TextEncoder
 from vlp.encoders.tokenizer import Tokenizer
 from vlp.encoders.weights import load_weights, plain_state, read_safetensors
+from vlp.hub.licence import UNSPECIFIED
+from vlp.hub.preprocessing import preprocessor
 
 FORMAT = 1
 
@@ -51,7 +54,7 @@ def save_model(
     description: dict[str, Any] = {
         "format": FORMAT,
         "kind": kind,
-        "licence": card.get("licence", "unspecified"),
+        "licence": card.get("licence", UNSPECIFIED),
         "fingerprints": dict(card.get("fingerprints", {})),
         "image": image.config.model_copy(update={"weights": None, "patch_dropout": 0.0}).model_dump(mode="json"),
         "task": dict(config or {}),
@@ -59,13 +62,14 @@ def save_model(
     text = getattr(model, "text", None)
     if isinstance(text, TextEncoder):
         kept = text.config.model_copy(update={"folder": None}).model_dump(mode="json")
-        description["text"] = {**kept, "backbone": text.backbone_config}
+        description["text"] = {**kept, "backbone": text.backbone_config, "pad": text.tokenizer.pad}
         write_text_atomic(folder / "tokenizer.json", text.tokenizer.to_json())
     if isinstance(model, DualEncoder):
         description["dual"] = model.config.model_dump(mode="json")
     state = model.state_dict() if image is not model else {f"image.{k}": v for k, v in model.state_dict().items()}
     write_bytes_atomic(folder / "model.safetensors", save(plain_state(state)))
     write_text_atomic(folder / "README.md", _card_text(description, card, sum(v.numel() for v in state.values())))
+    write_json(folder / "preprocessor_config.json", preprocessor(image.config))
     write_json(folder / "config.json", description)
 
 
@@ -117,9 +121,9 @@ def load_dual(folder: Path) -> DualEncoder:
 def load_text_parts(folder: Path, config: Mapping[str, Any]) -> TextEncoder:
     """The text tower that ``config.json`` describes, with its tokenizer and random weights."""
     values = dict(config["text"])
-    backbone = values.pop("backbone")
+    backbone, pad = values.pop("backbone"), values.pop("pad", None)
     text = validate(TextConfig, values, f"{folder}/config.json")
-    return TextEncoder(text, Tokenizer.from_folder(folder, text.max_length), backbone)
+    return TextEncoder(text, Tokenizer.from_folder(folder, text.max_length, pad), backbone)
 
 
 def _card_text(description: Mapping[str, Any], card: Mapping[str, Any], parameters: int) -> str:
