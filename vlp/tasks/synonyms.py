@@ -161,11 +161,9 @@ def _ngrams(split: SynonymSplit) -> Embedder:
     """The yardstick that knows no meaning: names as counts of their parts of 2 to 4 characters, weighted by rarity."""
     from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 
-    vectors = HashingVectorizer(
-        analyzer="char_wb", ngram_range=(2, 4), n_features=2048, alternate_sign=False, norm=None
-    )
-    weights = TfidfTransformer(sublinear_tf=True).fit(vectors.transform([t.text for t in split.candidates]))
-    return lambda names: weights.transform(vectors.transform(names)).toarray().astype(np.float32)
+    counts: Any = HashingVectorizer(analyzer="char_wb", ngram_range=(2, 4), n_features=2048, alternate_sign=False)
+    weights: Any = TfidfTransformer(sublinear_tf=True).fit(counts.transform([t.text for t in split.candidates]))
+    return lambda names: weights.transform(counts.transform(names)).toarray().astype(np.float32)
 
 
 class _Check:

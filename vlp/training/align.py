@@ -26,6 +26,7 @@ from vlp.study import Study
 from vlp.training.checkpoint import latest_checkpoint
 from vlp.training.config import LoopConfig
 from vlp.training.data import DataConfig, Images, StudyBatches, source_square
+from vlp.training.descriptions import Descriptions
 from vlp.training.distributed import rank, reseed, world_size
 from vlp.training.loop import Hook, barrier, fit, start_processes
 from vlp.training.monitor import retrieval
@@ -78,8 +79,20 @@ def run_align(config: AlignConfig, corpus: Path, out: Path, encoder: Path | None
     shown = console if rank() == 0 else Console("quiet")
     seed = config.seed
     me, world = rank(), world_size()
+    told = Descriptions.of(studies, seed) if config.contrastive.descriptions else None
     batches = StudyBatches(
-        data, studies, config.data, config.sampling, square, seed, me, world, shown, flip=flip, negatives=negatives
+        data,
+        studies,
+        config.data,
+        config.sampling,
+        square,
+        seed,
+        me,
+        world,
+        shown,
+        flip=flip,
+        negatives=negatives,
+        descriptions=told,
     )
     hooks = []
     checked = [
