@@ -27,10 +27,12 @@ from vlp.encoders.text import TextConfig, TextEncoder
 from vlp.encoders.tokenizer import Tokenizer
 from vlp.objectives.contrastive import ContrastiveConfig, ContrastiveObjective
 from vlp.objectives.crosslingual import decorrelation
+from vlp.objectives.descriptions import FACETS, Described, FacetProjection, description_loss, own_part
 from vlp.objectives.hardnegative import hard_negative
 from vlp.objectives.infonce import info_nce
 from vlp.objectives.local import LocalFeatures, by_study, sparc
 from vlp.objectives.siglip import siglip
+from vlp.objectives.synonyms import SynonymConfig, multi_similarity
 from vlp.objectives.targets import Keys, Targets
 from vlp.training.distributed import rank, world_size
 from vlp.training.texts import keys
@@ -50,10 +52,17 @@ def toy() -> tuple[nn.Module, dict[str, Tensor]]:
     model = nn.ModuleDict({"image": nn.Linear(5, WIDTH), "text": nn.Linear(5, WIDTH)}).double()
     model.register_parameter("scale", nn.Parameter(torch.full([1], 5.0).double()))
     model.register_parameter("bias", nn.Parameter(torch.full([1], -1.0).double()))
+    model["facets"] = FacetProjection(WIDTH, len(FACETS)).double()
+    for parameter in model["facets"].parameters():
+        nn.init.normal_(parameter, std=0.3)
     said = torch.tensor([[1, 2], [1, 3], [2, 0], [1, 0], [4, 5], [6, 7], [1, 2], [0, 0]])
     heard = torch.tensor([[1, 2, 3], [1, 3, 0], [2, 1, 0], [1, 8, 0], [4, 5, 1], [6, 7, 2], [1, 2, 0], [9, 0, 0]])
     batch = {name: torch.randn(ROWS, 5).double() for name in ("x", "y", "second", "negative")}
     batch |= {"studies": heard, "texts": said, "labels": torch.tensor([1, 2, 1, 0, 2, 0, 0, 3])}
+    batch["findings"] = torch.tensor(
+        [[1, 0, -1], [0, 1, 1], [0, -1, 0], [1, 1, 0], [-1, 0, 1], [0, 0, 0], [1, 0, 1], [-1] * 3]
+    )
+    batch |= {"concepts": torch.tensor([1, 2, 1, 3, 2, 1, 3, 4]), "forms": torch.tensor([1, 2, 3, 4, 5, 2, 6, 7])}
     batch["present"] = torch.tensor([1, 1, 0, 1, 1, 1, 0, 1]).bool()
     batch |= {"words": torch.randn(ROWS, 4, 5).double(), "heard": torch.rand(ROWS, 4) < 0.7}
     batch["patches"] = torch.randn(len(OWNER), 9, 5).double()
@@ -81,6 +90,16 @@ def toy_loss(name: str, model: nn.Module, batch: dict[str, Tensor], owner: Tenso
         return hard_negative(x, y, text(batch["negative"]), batch["present"], model.scale)
     if kind == "decorrelation":
         return decorrelation(y, text(batch["second"]))
+    if kind == "synonyms":
+        return multi_similarity(y, batch["concepts"], batch["forms"], SynonymConfig(beta=6.0), **small)[0]
+    if kind == "descriptions":
+        told = torch.randn(3 * len(FACETS), 5, generator=torch.Generator().manual_seed(3)).double()
+        mine = [int(number) for number in own_part([str(number) for number in range(len(told))])]
+        written = torch.ones(3, len(FACETS), dtype=torch.bool)
+        written[1, 3] = False
+        return description_loss(
+            x, text(told[mine]), model["facets"], Described(batch["findings"], written), model.scale
+        )
     patches, seen = by_study(image(batch["patches"]), owner, count)
     return sparc(LocalFeatures(patches, seen, text(batch["words"]), batch["heard"]), model.scale)
 
@@ -88,6 +107,7 @@ def toy_loss(name: str, model: nn.Module, batch: dict[str, Tensor], owner: Tenso
 TOY = (
     *("infonce/plain", "infonce/multi", "infonce/soft", "infonce/multi/16", "infonce/soft/8"),
     *("siglip/plain", "siglip/multi", "siglip/multi/16", "hard", "decorrelation", "local"),
+    *("descriptions", "synonyms", "synonyms/block/16"),
 )
 
 
@@ -151,6 +171,7 @@ ALL = {"local": 0.5, "hard_negatives": 0.5, "cross_lingual": 0.1, "captioning": 
 OBJECTIVES: dict[str, dict[str, Any]] = {
     "infonce and its terms": {**ALL, "soft_targets": 0.2, "chunk": 2},
     "siglip": {"loss": "siglip", "hard_negatives": 0.5, "chunk": 2},
+    "descriptions of findings": {"descriptions": 0.5, "chunk": 2},
     "masked language": {"masked_language": 0.5, "chunk": 2},
 }
 
@@ -158,10 +179,19 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
 def objective(values: dict[str, Any]) -> ContrastiveObjective:
     torch.manual_seed(0)
     tokenizer = Tokenizer.train(TEXTS * 2, 300, 8)  # every text is cut to 8 tokens, so that all ranks pad alike
-    text = TextConfig(width=16, layers=1, heads=2, vocabulary=300, max_length=8, dropout=0.1)
+    text = TextConfig(
+        width=16, layers=1, heads=2, vocabulary=300, max_length=8, dropout=0.0 if "descriptions" in values else 0.1
+    )
     image = ImageEncoder(ImageConfig(name="vit_atto", image_size=16))
     dual = DualEncoder(image, TextEncoder(text, tokenizer), DualConfig(width=16))
     return ContrastiveObjective(dual, ContrastiveConfig(**values), ROWS).train()
+
+
+WHOLE = {
+    "descriptions": [f"{finding} {facet} visible ce jour" for finding in ("Fracture", "Opacité") for facet in FACETS],
+    "written": torch.ones(2, len(FACETS), dtype=torch.bool),
+}
+"""The same on every rank."""
 
 
 def full_batch() -> dict[str, Any]:
@@ -174,6 +204,8 @@ def full_batch() -> dict[str, Any]:
         "negatives": FALSE,
         "study_keys": keys(TEXTS),
         "text_keys": keys(TEXTS),
+        "findings": torch.tensor([[1, 0], [0, -1], [1, 1], [0, 0], [1, 0], [-1, 1], [0, 1], [0, 0]]),
+        **WHOLE,
     }
 
 
@@ -182,8 +214,9 @@ def own_batch() -> dict[str, Any]:
     batch = full_batch()
     first, last = rank() * ROWS // world_size(), (rank() + 1) * ROWS // world_size()
     mine = (first <= OWNER) & (last > OWNER)
-    part = {key: value[first:last] for key, value in batch.items() if key not in ("images", "study_index")}
-    return {**part, "images": batch["images"][mine], "study_index": OWNER[mine] - first}
+    whole = ("images", "study_index", *WHOLE)
+    part = {key: value[first:last] for key, value in batch.items() if key not in whole}
+    return {**part, **WHOLE, "images": batch["images"][mine], "study_index": OWNER[mine] - first}
 
 
 def hidden_words(ids: Tensor, mask: Tensor, text: TextEncoder) -> tuple[Tensor, Tensor]:
@@ -210,6 +243,8 @@ class Emulated:
         self, encode: Callable[..., tuple[Tensor, ...]], inputs: Sequence[Tensor], chunk: int
     ) -> tuple[Tensor, ...]:
         count, own = len(inputs[0]), ROWS // self.world
+        if count == len(WHOLE["descriptions"]):  # shared out over the ranks; without dropout, so nothing is drawn
+            return encode(*inputs)
         if count == len(OWNER):
             rows = [torch.nonzero(OWNER // own == me).flatten() for me in range(self.world)]
         else:  # texts once or, behind each other, rewritten and read again

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from anonymize.config import Config, ConfigError, validate
 from anonymize.languages import Pack
 from anonymize.languages.schema import COLUMNS, LISTS, TAGS, TOPICS, WITHOUT
-from anonymize.text import fold, folded
+from anonymize.text import collapse, fold, folded
 
 Level = Literal["error", "lack", "note"]
 CAPABILITIES = (*dict.fromkeys(capability for _, capability in TOPICS.values()), "NER model")
@@ -73,6 +73,10 @@ def check_pack(pack: Pack) -> Checked:
             lacks += look(pack)
     if {"labels", "prompts"} <= sound:
         lacks += _prompts(pack)
+    if "synonyms" in sound:
+        lacks += _synonyms(pack)
+    if {"descriptions", "prompts"} <= sound:
+        lacks += _descriptions(pack)
     if {"pack", "templates"} <= sound:
         lacks += _templates(pack)
     if not any(lack.level == "error" and lack.capability == "reports" for lack in lacks):
@@ -208,6 +212,28 @@ def _prompts(pack: Pack) -> Iterator[Lack]:
         yield Lack(
             "prompts", "lack", "prompts.yaml", f"prompts without a label: {', '.join(lost)}", "nothing to compare with"
         )
+
+
+def _synonyms(pack: Pack) -> Iterator[Lack]:
+    meanings: dict[str, str] = {}
+    for concept, names in pack["synonyms"]["concepts"].items():
+        if len({collapse(str(name)) for name in names}) < 2:
+            yield Lack("synonyms", "lack", "synonyms.yaml", f"the names of '{concept}' all read the same", "not used")
+        for name in names:
+            other = meanings.setdefault(collapse(str(name)), concept)
+            if other != concept:
+                message = f"'{name}' stands for '{other}' and '{concept}'"
+                yield Lack("synonyms", "lack", "synonyms.yaml", message, "a name of two concepts teaches neither")
+
+
+def _descriptions(pack: Pack) -> Iterator[Lack]:
+    findings, file = pack["descriptions"]["findings"], "descriptions.yaml"
+    silent = sorted(set(pack["prompts"]["findings"]) - set(findings))
+    if silent:
+        yield Lack("descriptions", "lack", file, f"not described: {', '.join(silent)}", WITHOUT["descriptions"])
+    causeless = sorted(name for name, facets in findings.items() if not facets.get("cause"))
+    if causeless:
+        yield Lack("descriptions", "note", file, f"without cause: {', '.join(causeless)}", "this facet is left out")
 
 
 def _templates(pack: Pack) -> Iterator[Lack]:

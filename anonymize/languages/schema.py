@@ -449,6 +449,28 @@ class Rewrite(Config):
     sides: SideWords
 
 
+class Synonyms(Config):
+    """``synonyms.yaml``: concept to its names, two or more each; the keys of concepts are the same in every pack."""
+
+    concepts: Annotated[dict[str, Annotated[list[str], Field(min_length=2)]], few(30)]
+
+
+class Facets(Config):
+    """What a finding looks like, in sentences that name it; ``negative`` says that it is absent."""
+
+    location: Annotated[list[str], Field(min_length=1)]
+    shape: Annotated[list[str], Field(min_length=1)]
+    density: Annotated[list[str], Field(min_length=1)]
+    cause: list[str] = Field(default_factory=list)
+    negative: Annotated[list[str], Field(min_length=1)]
+
+
+class Descriptions(Config):
+    """``descriptions.yaml``: findings facet by facet."""
+
+    findings: dict[str, Facets]
+
+
 TOPICS: dict[str, tuple[type[Config], str]] = {
     "pack": (PackTopic, "reports"),
     "detectors": (Detectors, "reports"),
@@ -463,6 +485,8 @@ TOPICS: dict[str, tuple[type[Config], str]] = {
     "prompts": (PromptWords, "prompts"),
     "templates": (Templates, "trained names"),
     "rewrite": (Rewrite, "rewritten texts"),
+    "synonyms": (Synonyms, "synonyms"),
+    "descriptions": (Descriptions, "descriptions"),
 }
 """Topic to its model and to what it is needed for."""
 
@@ -481,6 +505,8 @@ WITHOUT = {
     "described labels": "vlp prepare --describe-labels does not run in this language",
     "prompts": "vlp evaluate makes no zero-shot prediction in this language",
     "rewritten texts": "vlp align makes no hard negatives and no mirror images in this language",
+    "synonyms": "vlp synonyms has no list of its own in this language",
+    "descriptions": "vlp align and vlp evaluate have no descriptions of findings in this language",
     "trained names": "anonymize train-ner cannot write training text in this language",
 }
 """What does not work where a topic is missing."""

@@ -102,15 +102,18 @@ def by_heading(headings: Sequence[str], languages: Sequence[str]) -> dict[int, G
     return found
 
 
-def guess_language(texts: Iterable[str]) -> tuple[str, float]:
-    """The pack whose own words (in no other pack) are commonest, and their share among such words; ("", 0) for none."""
+def guess_language(texts: Iterable[str], least: int = 10) -> tuple[str, float]:
+    """The pack whose own words (in no other pack) are commonest, and their share among such words.
+
+    ("", 0) where there are fewer than ``least`` of them.
+    """
     hits: Counter[str] = Counter()
     own = _own_words()
     for text in texts:
         for word in words_of(text[:3000]):
             if word in own:
                 hits[own[word]] += 1
-    if hits.total() < 10:
+    if hits.total() < least:
         return "", 0.0
     language, count = hits.most_common(1)[0]
     return language, count / hits.total()

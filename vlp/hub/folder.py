@@ -126,6 +126,22 @@ def load_text_parts(folder: Path, config: Mapping[str, Any]) -> TextEncoder:
     return TextEncoder(text, Tokenizer.from_folder(folder, text.max_length, pad), backbone)
 
 
+def save_text_tower(folder: Path, text: TextEncoder, card: Mapping[str, Any]) -> None:
+    """Write a text tower as a transformers folder, which the setting ``text.folder`` of ``vlp align`` reads.
+
+    Args:
+        card: ``licence``, ``summary`` (Markdown) and lines, as for :func:`save_model`.
+    """
+    write_text_atomic(folder / "tokenizer.json", text.tokenizer.to_json())
+    write_bytes_atomic(folder / "model.safetensors", save(plain_state(text.backbone.state_dict())))
+    lines = ["---", f"license: {card.get('licence', 'unspecified')}", "library_name: transformers", "---", ""]
+    lines += ["# Text tower", "", str(card.get("summary", "")), "", f"- pooling: {text.config.pooling}"]
+    lines += [f"- max length: {text.config.max_length} tokens", f"- torch: {torch.__version__}"]
+    lines += [f"- {k.replace('_', ' ')}: {v}" for k, v in card.items() if k not in ("licence", "summary")]
+    write_text_atomic(folder / "README.md", "\n".join(lines) + "\n")
+    write_json(folder / "config.json", text.backbone.config.to_dict())
+
+
 def _card_text(description: Mapping[str, Any], card: Mapping[str, Any], parameters: int) -> str:
     reserved = {"licence", "kind", "fingerprints", "summary"}
     lines = ["---", f"license: {description['licence']}", "library_name: vlp", "---", "", "# Model card", ""]

@@ -15,6 +15,7 @@ from vlp.corpus.augment import AugmentConfig, augment, resize
 from vlp.encoders.dual import DualEncoder
 from vlp.objectives.captioning import CaptionHead, captioning_rows
 from vlp.objectives.crosslingual import decorrelation
+from vlp.objectives.descriptions import FACETS, Described, FacetProjection, description_loss, own_part
 from vlp.objectives.gradcache import chunked
 from vlp.objectives.hardnegative import hard_negative
 from vlp.objectives.infonce import info_nce
@@ -41,6 +42,7 @@ class ContrastiveConfig(Config):
     cross_lingual: float = Field(default=0.0, ge=0)  # weight: text against text, features decorrelated (Med-UniC)
     captioning: float = Field(default=0.0, ge=0)  # weight: write the text from the patches (CoCa)
     masked_language: float = Field(default=0.0, ge=0)  # weight: hidden words of the text (BERT)
+    descriptions: float = Field(default=0.0, ge=0)  # weight: images against what their findings look like (DeViDe)
     chunk: int = Field(default=0, ge=0)  # images or texts whose activations are in memory at once; 0 for all
     image_lr_scale: float = Field(default=1.0, ge=0)  # rate of a pretrained image tower against the rest; 0 locks it
     text_lr_scale: float = Field(default=1.0, ge=0)
@@ -58,10 +60,11 @@ class ContrastiveObjective(nn.Module):
     A batch holds ``images`` uint8 or float 0-1 [M, 1, S, S], ``study_index`` [M] int64, ``texts`` (B strings),
     ``study_keys`` and ``text_keys`` (see :func:`vlp.objectives.targets.matches`); every rank needs the same B, M may
     differ. Optional: ``mirrored`` [M] bool (default: none is), ``label_keys`` [B] int64 (for ``same_labels``) and
-    ``negatives`` (B strings, "" for none; for ``hard_negatives``).
+    ``negatives`` (B strings, "" for none; for ``hard_negatives``). For ``descriptions`` see
+    :func:`vlp.objectives.descriptions.description_loss`.
 
     Attributes:
-        caption, masked: heads of their terms, None where off. They are trained, and no part of the model that is saved.
+        caption, masked, facets: heads of their terms, None where off. They are trained, and no part of the model that is saved.
     """
 
     def __init__(self, dual: DualEncoder, config: ContrastiveConfig, batch_size: int) -> None:
@@ -87,6 +90,7 @@ class ContrastiveObjective(nn.Module):
         tokenizer = dual.text.tokenizer
         self.caption = CaptionHead(dual.width, len(tokenizer), tokenizer.max_length) if config.captioning else None
         self.masked = MaskedLanguageHead(dual.text.width, len(tokenizer)) if config.masked_language else None
+        self.facets = FacetProjection(dual.width, len(FACETS)) if config.descriptions else None
         if self.masked is not None:
             mask_id(dual.text)
 
@@ -97,6 +101,7 @@ class ContrastiveObjective(nn.Module):
         embedded, *patches = self._images(batch["images"], mirrored)
         texts, *tokens = chunked(self._read, [ids, mask], config.chunk)
         others = self._others(batch)
+        told = self._described(batch) if self.facets is not None else None
         terms: dict[str, Tensor] = {}
         logs: dict[str, Tensor | float] = {}
         scale = self.dual.logit_scale.exp().clamp(max=100)
@@ -121,6 +126,9 @@ class ContrastiveObjective(nn.Module):
                 with torch.no_grad():
                     right = ((studies * (texts - false)).sum(dim=1) > 0).to(texts.dtype)
                     logs["true_over_false_text"] = mean_of_all(right, present)
+            if self.facets is not None and told is not None:
+                known = Described(batch["findings"], batch["written"])
+                terms["descriptions"] = description_loss(studies, told, self.facets, known, scale)
             if config.cross_lingual:
                 second = others["second"]
                 same = Targets.of(count, texts.device, Keys(batch["text_keys"], batch["text_keys"]))
@@ -201,6 +209,12 @@ class ContrastiveObjective(nn.Module):
         ids, mask = self._tokens([text for texts in wanted.values() for text in texts])
         (found,) = chunked(self._embed, [ids, mask], self.config.chunk)
         return dict(zip(wanted, found.chunk(len(wanted)), strict=True))
+
+    def _described(self, batch: dict[str, Any]) -> Tensor:
+        """Embeddings [n, E] of this rank's part of the batch's descriptions."""
+        ids, mask = self._tokens(own_part(batch["descriptions"]))
+        (found,) = chunked(self._embed, [ids, mask], self.config.chunk)
+        return found
 
     def _masked_language(self, ids: Tensor, mask: Tensor) -> Tensor:
         head, text = self.masked, self.dual.text

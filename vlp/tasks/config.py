@@ -59,6 +59,7 @@ class EvaluateConfig(_Common):
     labels: Fractions = (0.01, 0.1, 1.0)  # of the training labels, for the linear probe
     seeds: Seeds = (0,)  # which patients the fractions hold
     language: str = ""  # of the prompts; "" for the language of most reports
+    prompts: Literal["pack", "descriptions"] = "pack"  # what stands for a finding: prompts.yaml or descriptions.yaml
     neighbours: int = Field(default=20, ge=1)
     random_baseline: bool = True  # the same network with random weights, probed in the same way
     minimum_test: int = Field(default=10, ge=2)  # studies below which a task is left out (and 2 of each class)

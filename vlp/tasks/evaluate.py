@@ -223,7 +223,7 @@ class _Worker:
         if sets.task.kind == "regression" or not language:
             return []
         try:
-            prompts = prompts_of(language, sets.task)
+            prompts = prompts_of(language, sets.task, self.config.prompts)
         except ConfigError as error:
             self.console.warn(str(error))
             return []
@@ -308,8 +308,10 @@ def _sets(task: Task, corpus: Corpus, config: EvaluateConfig) -> _Sets | None:
 def _prompt_files(config: EvaluateConfig, corpus: Corpus) -> str:
     """Fingerprint of the prompts that zero-shot would use."""
     language = config.language or corpus_language(corpus.studies)
-    path = load_pack(language).folder / "prompts.yaml" if language in available() else Path()
-    return fingerprint(path) if path.is_file() else ""
+    if language not in available():
+        return ""
+    files = [load_pack(language).folder / name for name in ("prompts.yaml", "descriptions.yaml")]
+    return fingerprint(*[path for path in files if path.is_file()])
 
 
 def _load(path: Path) -> _Model:

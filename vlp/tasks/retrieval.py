@@ -20,18 +20,23 @@ _BLOCK = 512
 
 
 def retrieval_ranks(
-    queries: npt.NDArray[np.floating], candidates: npt.NDArray[np.floating], answers: Sequence[str]
+    queries: npt.NDArray[np.floating],
+    candidates: npt.NDArray[np.floating],
+    answers: Sequence[str],
+    offered: Sequence[str] | None = None,
 ) -> npt.NDArray[np.float64]:
     """Rank [n] of the first correct candidate for each query, from 1.
 
-    ``queries`` and ``candidates`` [n, E] are normalised embeddings of the same studies in the same order;
-    ``answers`` [n]: equal strings are correct for one another.
+    ``queries`` [n, E] and ``candidates`` [m, E] are normalised embeddings, of the same studies in the same order where
+    ``offered`` is not given; ``answers`` [n] and ``offered`` [m]: equal strings are correct for one another.
     """
-    _, codes = np.unique(np.asarray(answers, dtype=str), return_inverse=True)
-    ranks = np.empty(len(codes))
-    for start in range(0, len(codes), _BLOCK):
+    pool = answers if offered is None else offered
+    _, codes = np.unique(np.asarray([*answers, *pool], dtype=str), return_inverse=True)
+    wanted, held = codes[: len(answers)], codes[len(answers) :]
+    ranks = np.empty(len(wanted))
+    for start in range(0, len(wanted), _BLOCK):
         scores = np.asarray(queries[start : start + _BLOCK] @ candidates.T, np.float64)
-        correct = codes[start : start + _BLOCK, None] == codes[None, :]
+        correct = wanted[start : start + _BLOCK, None] == held[None, :]
         best = np.where(correct, scores, -np.inf).max(axis=1, keepdims=True)
         above = (~correct & (scores > best + 1e-9)).sum(axis=1)
         tied = (~correct & (np.abs(scores - best) <= 1e-9)).sum(axis=1)

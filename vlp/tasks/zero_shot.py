@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,14 +21,20 @@ from vlp.encoders.dual import DualEncoder
 from vlp.study import Study
 from vlp.tasks.features import Array, text_embeddings
 from vlp.tasks.task import Task
+from vlp.training.descriptions import described_classes
 
 
-def prompts_of(language: str, task: Task) -> list[list[str]]:
+def prompts_of(language: str, task: Task, source: Literal["pack", "descriptions"] = "pack") -> list[list[str]]:
     """One list of prompts a class: negative and positive, or grade 0, 1, 2 ... of ``prompts.yaml``; [] if it has none.
+
+    With ``source`` "descriptions" a finding is all sentences of its facets in ``descriptions.yaml``, and its absence
+    those that deny it; grades keep their prompts.
 
     Raises:
         ConfigError: the pack is missing, or an entry has no prompt for a class.
     """
+    if source == "descriptions" and task.kind == "binary":
+        return described_classes(language, task.label)
     topic = load_pack(language)["prompts"]
     entry = topic.get("findings", topic).get(task.label)
     if entry is None:

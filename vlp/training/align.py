@@ -28,6 +28,7 @@ from vlp.study import Study
 from vlp.training.checkpoint import latest_checkpoint
 from vlp.training.config import LoopConfig
 from vlp.training.data import DataConfig, Images, StudyBatches, source_square
+from vlp.training.descriptions import Descriptions
 from vlp.training.distributed import rank, reseed, world_size
 from vlp.training.loop import Hook, barrier, fit, start_processes
 from vlp.training.monitor import retrieval
@@ -88,8 +89,20 @@ def run_align(config: AlignConfig, corpus: Path, out: Path, encoder: Path | None
     square = source_square(dual.image.config, config.data.source_size)
     seed = config.seed
     me, world = rank(), world_size()
+    told = Descriptions.of(studies, seed) if config.contrastive.descriptions else None
     batches = StudyBatches(
-        data, studies, config.data, config.sampling, square, seed, me, world, shown, flip=flip, negatives=negatives
+        data,
+        studies,
+        config.data,
+        config.sampling,
+        square,
+        seed,
+        me,
+        world,
+        shown,
+        flip=flip,
+        negatives=negatives,
+        descriptions=told,
     )
     hooks = []
     checked = [

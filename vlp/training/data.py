@@ -20,6 +20,7 @@ from vlp.corpus.frame import Square
 from vlp.corpus.sampler import StudyBatchSampler
 from vlp.encoders.image import ImageConfig
 from vlp.study import ImageRef, Study
+from vlp.training.descriptions import Descriptions
 from vlp.training.rewrite import Facts, rewriter
 from vlp.training.texts import TextSampling, key, keys, sample, whole
 
@@ -108,12 +109,14 @@ class StudyBatches:
         *,
         flip: float = 0.0,
         negatives: bool = False,
+        descriptions: Descriptions | None = None,
     ) -> None:
         """
         Args:
             flip: chance that a study is shown as its mirror image, with the sides of its text swapped; a study whose
                 report names a side that cannot be swapped is never mirrored.
             negatives: whether each text comes with a rewriting that is false of its study.
+            descriptions: what findings look like, drawn anew for every batch.
 
         Raises:
             UserError: the batch does not divide by the processes, or no batch of different patients can be made.
@@ -127,7 +130,7 @@ class StudyBatches:
         self._sampler = StudyBatchSampler(self.studies, config.batch_size, seed=seed, unique_reports=False)
         self._keys = keys([whole(study) for study in self.studies])
         self._labels = torch.tensor([key(repr(sorted(s.labels.items()))) if s.labels else 0 for s in self.studies])
-        self.flip, self.negatives = flip, negatives
+        self.flip, self.negatives, self.descriptions = flip, negatives, descriptions
         self._facts: dict[int, Facts] = {}
         self._starts = [0]  # index of the first batch of each epoch
 
@@ -160,6 +163,7 @@ class StudyBatches:
             "text_keys": keys(texts),
             "label_keys": self._labels[torch.tensor(chosen)],
             "ids": [self.studies[i].study_id for i in chosen],
+            **(self.descriptions.batch(index, [self.studies[i] for i in chosen]) if self.descriptions else {}),
         }
 
     def _shown(self, number: int, rng: np.random.Generator) -> Shown:
