@@ -152,32 +152,45 @@ def _measure(objective: nn.Module, batch: Callable[[int], dict[str, Any]], bf16:
                 f"{weights / 1e6:.0f} million numbers; run `vlp plan` on the machine that will train"
             ) from None
         raise
-    sample = max(0.0, (high[0] - low[0]) / (many - few))
+    # the slope of the forward pass: few samples peak later, when gradients of weights outweigh activations
+    sample = max(0.0, (high.forward - low.forward) / (many - few))
     return StepCost(
         weights=weights,
         trained=trained,
-        fixed=max(0, int(high[0] - sample * many)),
+        fixed=max(0, int(low.peak - sample * few), int(high.peak - sample * many)),
         sample=int(sample),
-        flops=high[1] / many,
-        seconds=high[2] / many,
+        flops=high.flops / many,
+        seconds=high.seconds / many,
     )
 
 
-def _step(objective: nn.Module, batch: dict[str, Any], bf16: bool) -> tuple[int, float, float]:
-    """Peak bytes, operations and seconds of one forward and backward pass."""
+@dataclass(frozen=True)
+class _Run:
+    """One forward and backward pass: peak bytes of the forward part and of both, operations, seconds."""
+
+    forward: int
+    peak: int
+    flops: float
+    seconds: float
+
+
+def _step(objective: nn.Module, batch: dict[str, Any], bf16: bool) -> _Run:
     live, flops = _Live(), FlopCounterMode(display=False)
     for tensor in (*objective.parameters(), *objective.buffers()):
         live.known(tensor)
     with flops, live:
-        _forward_backward(objective, batch, bf16)
-    began = time.perf_counter()
-    _forward_backward(objective, batch, bf16)  # once more without counting, for the time
-    return live.peak, float(flops.get_total_flops()), time.perf_counter() - began
-
-
-def _forward_backward(objective: nn.Module, batch: dict[str, Any], bf16: bool) -> None:
+        loss = _forward(objective, batch, bf16)
+        forward = live.peak
+        loss.backward()
     objective.zero_grad(set_to_none=True)
+    began = time.perf_counter()
+    _forward(objective, batch, bf16).backward()  # once more without counting, for the time
+    seconds = time.perf_counter() - began
+    objective.zero_grad(set_to_none=True)
+    return _Run(forward, live.peak, float(flops.get_total_flops()), seconds)
+
+
+def _forward(objective: nn.Module, batch: dict[str, Any], bf16: bool) -> Tensor:
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         loss, _ = objective(batch, 0)
-    loss.backward()
-    objective.zero_grad(set_to_none=True)
+    return loss
