@@ -42,8 +42,10 @@ def align(
     with reporting(console):
         from vlp.training.align import AlignConfig, run_align
         from vlp.training.distributed import rank
+        from vlp.training.failures import explained_failures
 
-        summary = run_align(load_config(AlignConfig, config, overrides or ()), corpus, out, encoder, console)
+        with explained_failures():
+            summary = run_align(load_config(AlignConfig, config, overrides or ()), corpus, out, encoder, console)
         if rank() == 0:
             console.result(summary, f"vlp evaluate {corpus} --model {out} --out EVALUATE")
 

@@ -19,6 +19,7 @@ from vlp.training.align import AlignConfig
 from vlp.training.pretrain import PretrainConfig
 
 UTILISATION = 0.35  # of a GPU's peak that a step is assumed to reach; not measured here
+STEP_FLOOR = 0.03  # seconds that a step takes on a GPU however small the model: launching its kernels; assumed
 FILL = 0.85  # of the memory that may be planned: fragments and libraries take the rest
 CONTEXT = 1 * GB  # what the driver and the libraries hold on a GPU
 RECOMPUTED = 4 / 3  # arithmetic of a step whose activations are computed again
@@ -327,7 +328,8 @@ def _seconds(hardware: Hardware, cost: StepCost, batch: int, again: float) -> fl
         return batch * cost.seconds * again
     if hardware.gpu is None or not hardware.gpu.tflops:
         return None
-    return batch * cost.flops * again / (hardware.processes * hardware.gpu.tflops * 1e12 * UTILISATION)
+    arithmetic = batch * cost.flops * again / (hardware.processes * hardware.gpu.tflops * 1e12 * UTILISATION)
+    return max(STEP_FLOOR, arithmetic)
 
 
 def _finish(

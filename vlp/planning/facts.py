@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from anonymize.console import UserError
-from vlp.corpus.dataset import Corpus
+from vlp.corpus.dataset import Corpus, no_training
 from vlp.encoders.tokenizer import Tokenizer
 from vlp.study import SPLITS, Study
 from vlp.training.texts import statements, whole
@@ -59,10 +59,7 @@ def look_at_corpus(corpus: Corpus, tokenizer: Tokenizer | None = None) -> Corpus
     by_split = {split: [s for s in corpus.studies if s.split == split and s.images] for split in SPLITS}
     train = by_split["train"]
     if not train:
-        raise UserError(
-            f"{corpus.path} has no training images: the column `split` of manifest.parquet says 'train' for no study "
-            "with images. Run `vlp prepare` again with split.train above 0"
-        )
+        raise UserError(no_training(corpus))
     reported = {split: [s for s in studies if whole(s).strip()] for split, studies in by_split.items()}
     sides = [max(ref.height, ref.width) for study in train for ref in study.images]
     return CorpusFacts(

@@ -15,7 +15,7 @@ from anonymize.console import Console
 from anonymize.files import write_json, write_text_atomic
 from vlp.corpus.dataset import Corpus
 from vlp.encoders.tokenizer import Tokenizer
-from vlp.planning.choices import FILL, UTILISATION, Choice, Costs, Stage, plan_align, plan_pretrain
+from vlp.planning.choices import FILL, STEP_FLOOR, UTILISATION, Choice, Costs, Stage, plan_align, plan_pretrain
 from vlp.planning.facts import CorpusFacts, look_at_corpus
 from vlp.planning.hardware import GB, Hardware
 from vlp.training.align import AlignConfig
@@ -124,7 +124,7 @@ def as_json(
     return {
         "facts": dataclasses.asdict(facts),
         "hardware": dataclasses.asdict(hardware),
-        "assumptions": {"hours_per_stage": hours, "gpu_utilisation": UTILISATION, "memory_fill": FILL},
+        "assumptions": {"hours_per_stage": hours, "gpu_utilisation": UTILISATION, "gpu_step_floor_s": STEP_FLOOR, "memory_fill": FILL},
         "stages": [dataclasses.asdict(stage) for stage in stages],
         "warnings": notes,
         "commands": lines,
