@@ -98,7 +98,9 @@ def test_pickled_weights_are_not_opened(corpus: Path, tmp_path: Path, monkeypatc
 
 
 def test_missing_weights_are_named(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = refused(monkeypatch, "pretrain", corpus, "--out", tmp_path, *PRETRAIN, "image.weights=/nowhere/w.safetensors")
+    told = refused(
+        monkeypatch, "pretrain", corpus, "--out", tmp_path, *PRETRAIN, "image.weights=/nowhere/w.safetensors"
+    )
     assert "/nowhere/w.safetensors" in told
 
 
@@ -112,7 +114,9 @@ def test_a_tokenizer_of_another_model_is_refused(corpus: Path, tmp_path: Path, m
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"mot{i}" for i in range(495))]
     rust = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
     rust.save(str(tmp_path / "text" / "tokenizer.json"))
-    told = refused(monkeypatch, "align", corpus, "--out", tmp_path / "m", *ALIGN[:6], f"text.folder={tmp_path / 'text'}")
+    told = refused(
+        monkeypatch, "align", corpus, "--out", tmp_path / "m", *ALIGN[:6], f"text.folder={tmp_path / 'text'}"
+    )
     assert str(tmp_path / "text") in told
     assert "tokenizer" in told
 
@@ -169,7 +173,15 @@ def test_a_batch_larger_than_the_corpus(corpus: Path, tmp_path: Path, monkeypatc
         assert most
         done = CliRunner().invoke(
             app,
-            [command, str(corpus), "--out", str(tmp_path / command), *settings, "steps=1", f"data.batch_size={most[2]}"],
+            [
+                command,
+                str(corpus),
+                "--out",
+                str(tmp_path / command),
+                *settings,
+                "steps=1",
+                f"data.batch_size={most[2]}",
+            ],
         )
         assert done.exit_code == 0, done.stderr
 

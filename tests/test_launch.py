@@ -56,7 +56,9 @@ def test_two_processes_write_one_model_and_one_of_them_prints(corpus: Path, tmp_
     assert json.loads((tmp_path / "p" / "summary.json").read_text())["images"] == 2 * 8
     load_image_encoder(tmp_path / "p")
     encoder = ["--encoder", str(tmp_path / "p")]
-    made = run([*launch, "align", str(corpus), "--out", str(tmp_path / "a"), *encoder, *ALIGN, "steps=2", "processes=2"])
+    made = run(
+        [*launch, "align", str(corpus), "--out", str(tmp_path / "a"), *encoder, *ALIGN, "steps=2", "processes=2"]
+    )
     assert made.returncode == 0, made.stderr[-3000:]
     assert made.stdout.count("next: vlp evaluate") == 1
     assert json.loads((tmp_path / "a" / "summary.json").read_text())["processes"] == 2
@@ -182,7 +184,7 @@ class Cluster:
         return "requeue 4711" in self.log.read_text()
 
 
-def wait_for(path: Path, seconds: float = 120) -> None:
+def wait_for(path: Path, seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not path.exists():
         assert time.monotonic() < deadline, f"{path} did not come"
@@ -253,15 +255,17 @@ def test_training_under_slurm_goes_on_after_a_requeue(corpus: Path, tmp_path: Pa
     words = ["pretrain", str(corpus), "--out", str(tmp_path / "m"), *PRETRAIN, "steps=60", "checkpoint_every=1000"]
     cluster = Cluster(tmp_path, f"{sys.executable} -m vlp.cli")
     job = cluster.start(*words)
-    wait_for(tmp_path / "m" / "log.jsonl")
-    job.send_signal(signal.SIGUSR1)
-    out, _ = job.communicate(timeout=120)
+    try:
+        wait_for(tmp_path / "m" / "log.jsonl")
+    finally:
+        job.send_signal(signal.SIGUSR1)
+    out, _ = job.communicate(timeout=200)
     assert job.returncode == 0, out
     assert cluster.requeued(), out
     assert not (tmp_path / "m" / "model.safetensors").exists()
     assert list((tmp_path / "m" / "checkpoints").glob("step-*"))
     job = cluster.start(*words)  # what Slurm does
-    out, _ = job.communicate(timeout=180)
+    out, _ = job.communicate(timeout=300)
     assert job.returncode == 0, out
     summary = json.loads((tmp_path / "m" / "summary.json").read_text())
     assert summary["processes"] == 2

@@ -14,7 +14,8 @@ def plan(
     corpus: Annotated[Path, typer.Argument(help="Corpus folder that `vlp prepare` wrote.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the plan.")] = Path("plan"),
     hours: Annotated[
-        float | None, typer.Option("--hours", min=0.01, help="Most hours of each stage; default 1 on a CPU, 48 on GPUs.")
+        float | None,
+        typer.Option("--hours", min=0.01, help="Most hours of each stage; default 1 on a CPU, 48 on GPUs."),
     ] = None,
     text: Annotated[
         Path | None, typer.Option("--text", help="Folder of a transformers text tower that lies on this machine.")

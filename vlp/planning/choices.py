@@ -145,7 +145,9 @@ def plan_align(
                   "2021, CLIP, for ViT-B), by the root of the batch (arXiv 2205.10287)")  # fmt: skip
         draft.add("contrastive.image_lr_scale", 0.2, "the image tower is pretrained, text tower and projections are not",
                   "0: locked (LiT, Zhai et al. 2022)", "1: from random weights")  # fmt: skip
-        draft.add("layer_decay", 0.85, "lower blocks of a pretrained tower change less (Bao et al. 2022, arXiv 2106.08254)")
+        draft.add(
+            "layer_decay", 0.85, "lower blocks of a pretrained tower change less (Bao et al. 2022, arXiv 2106.08254)"
+        )
         draft.add("ema", 0.999, "the averaged weights are the result; free of cost beside a step")
     else:
         draft.add("lr", _round(1e-3 * math.sqrt(batch / 64)), "1e-3 at a batch of 64 is this project's default, by the "
@@ -197,7 +199,9 @@ def _image_tower(draft: _Draft, facts: CorpusFacts, hardware: Hardware) -> None:
     draft.add("image.name", name, reason, "conv_nano", "vit_small_patch16_224", "vit_base_patch16_224", weights)
     stored = facts.median_long_side
     size = min(wanted, max(32, stored // 16 * 16))
-    reason = "what this hardware trains in the given time" if size == wanted else f"images are stored with {stored} pixels"
+    reason = (
+        "what this hardware trains in the given time" if size == wanted else f"images are stored with {stored} pixels"
+    )
     if size < 384:
         reason += "; fine fractures and nodules need more detail: RAD-DINO gains up to 518 pixels"
     finer = f"384 or 518, at (side / {size})^2 times the cost" + (
@@ -210,17 +214,27 @@ def _image_tower(draft: _Draft, facts: CorpusFacts, hardware: Hardware) -> None:
             "findings such as fractures"
         )
     source = min(size * 8 // 7, max(size, stored))
-    draft.add("data.source_size", source, "crops are cut from squares a seventh larger, but not larger than what is stored")
+    draft.add(
+        "data.source_size", source, "crops are cut from squares a seventh larger, but not larger than what is stored"
+    )
 
 
 def _objective(draft: _Draft, images: int, hardware: Hardware) -> str:
     if not hardware.gpus:
-        return draft.add("objective", "mae", "the cheapest a step and the one that fits CPUs (docs/training.md)", "dino")
+        return draft.add(
+            "objective", "mae", "the cheapest a step and the one that fits CPUs (docs/training.md)", "dino"
+        )
     if images < FEW:
         return draft.add("objective", "mae", "self-distillation collapses easily on few images", "dino", "both")
     draft.add("objective", "both", "DINOv2's global features and MAE's local ones on one tower", "dino", "mae")
     draft.add("dino.outputs", 8192 if images < SOME else 65536, "prototypes; DINOv2 uses 65,536 for millions of images")
-    for key, value in (("hidden", 2048), ("bottleneck", 256), ("local_crops", 6), ("local_size", 96), ("momentum", 0.994)):
+    for key, value in (
+        ("hidden", 2048),
+        ("bottleneck", 256),
+        ("local_crops", 6),
+        ("local_size", 96),
+        ("momentum", 0.994),
+    ):
         draft.add(f"dino.{key}", value, "as DINOv2's configuration, with fewer local crops")
     for key, value in (("mask", 0.75), ("width", 256), ("depth", 2), ("heads", 8)):
         draft.add(f"mae.{key}", value, "MAE's mask with a small decoder (configs/pretrain.yaml)")
@@ -245,9 +259,7 @@ def _text_tower(draft: _Draft, text: TextFacts, hardware: Hardware, folder: str)
     draft.add("dual.width", width, "of the shared space; CLIP's is 512 for a ViT-B")
 
 
-def _pretrain_batch(
-    draft: _Draft, images: int, hardware: Hardware, cost: StepCost, wish: int
-) -> tuple[int, int]:
+def _pretrain_batch(draft: _Draft, images: int, hardware: Hardware, cost: StepCost, wish: int) -> tuple[int, int]:
     """Batch over all processes, and batches a step."""
     processes = hardware.processes
     wanted = max(2 * processes, min(wish, _power(images / 4)))

@@ -124,7 +124,12 @@ def as_json(
     return {
         "facts": dataclasses.asdict(facts),
         "hardware": dataclasses.asdict(hardware),
-        "assumptions": {"hours_per_stage": hours, "gpu_utilisation": UTILISATION, "gpu_step_floor_s": STEP_FLOOR, "memory_fill": FILL},
+        "assumptions": {
+            "hours_per_stage": hours,
+            "gpu_utilisation": UTILISATION,
+            "gpu_step_floor_s": STEP_FLOOR,
+            "memory_fill": FILL,
+        },
         "stages": [dataclasses.asdict(stage) for stage in stages],
         "warnings": notes,
         "commands": lines,
@@ -180,4 +185,10 @@ def _stage_line(stage: Stage) -> str:
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.1f} h"
+    )

@@ -15,7 +15,13 @@ from anonymize.console import UserError
 _LOST = ("Connection closed by peer", "Connection reset by peer", "NCCL error", "ncclRemoteError", "Broken pipe")
 
 # safetensors and torch.save do not raise OSError; torch.save does not even name the cause
-_FULL = ("No space left on device", "os error 28", "Disk quota exceeded", "inline_container.cc", "PytorchStreamWriter failed")
+_FULL = (
+    "No space left on device",
+    "os error 28",
+    "Disk quota exceeded",
+    "inline_container.cc",
+    "PytorchStreamWriter failed",
+)
 
 
 @contextmanager
