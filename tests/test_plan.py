@@ -15,11 +15,12 @@ from anonymize.config import load_config, validate
 from anonymize.console import UserError
 from vlp.cli import app
 from vlp.corpus.dataset import Corpus
-from vlp.planning.choices import Costs, Stage, plan_align, plan_pretrain
+from vlp.planning.choices import Costs, plan_align, plan_pretrain
 from vlp.planning.costs import StepCost, align_cost, pretrain_cost
 from vlp.planning.facts import CorpusFacts, TextFacts, look_at_corpus
 from vlp.planning.hardware import GB, GPUS, Hardware, described, look_at_hardware, parse_size
 from vlp.planning.plan import as_yaml, make_stages, warnings
+from vlp.planning.stage import Stage
 from vlp.training.align import AlignConfig
 from vlp.training.pretrain import PretrainConfig
 

@@ -15,9 +15,10 @@ from anonymize.console import Console
 from anonymize.files import write_json, write_text_atomic
 from vlp.corpus.dataset import Corpus
 from vlp.encoders.tokenizer import Tokenizer
-from vlp.planning.choices import FILL, STEP_FLOOR, UTILISATION, Choice, Costs, Stage, plan_align, plan_pretrain
+from vlp.planning.choices import Costs, plan_align, plan_pretrain
 from vlp.planning.facts import CorpusFacts, look_at_corpus
 from vlp.planning.hardware import GB, Hardware
+from vlp.planning.stage import FILL, STEP_FLOOR, UTILISATION, Choice, Stage
 from vlp.training.align import AlignConfig
 from vlp.training.pretrain import PretrainConfig
 
