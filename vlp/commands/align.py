@@ -46,11 +46,13 @@ def align(
     with reporting(console):
         from vlp.training.align import AlignConfig, run_align
         from vlp.training.distributed import rank
+        from vlp.training.failures import explained_failures
 
         settings = load_config(AlignConfig, config, overrides or ())
         if allow_non_commercial:
             settings = settings.model_copy(update={"allow_non_commercial": True})
-        summary = run_align(settings, corpus, out, encoder, console)
+        with explained_failures():
+            summary = run_align(settings, corpus, out, encoder, console)
         if rank() == 0:
             console.result(summary, f"vlp evaluate {corpus} --model {out} --out EVALUATE")
 

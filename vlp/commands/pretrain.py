@@ -35,9 +35,11 @@ def pretrain(
     console = console_for(quiet, as_json)
     with reporting(console):
         from vlp.training.distributed import rank
+        from vlp.training.failures import explained_failures
         from vlp.training.pretrain import PretrainConfig, run_pretrain
 
-        summary = run_pretrain(load_config(PretrainConfig, config, overrides or ()), corpus, out, console)
+        with explained_failures():
+            summary = run_pretrain(load_config(PretrainConfig, config, overrides or ()), corpus, out, console)
         if rank() == 0:
             console.result(summary, f"vlp align {corpus} --encoder {out} --out ALIGN")
 

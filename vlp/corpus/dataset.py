@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from pyarrow import ArrowInvalid
 
 from anonymize.console import UserError
 from anonymize.files import read_rows
@@ -65,11 +67,17 @@ class Corpus:
             raise UserError(
                 f"{store.location} is not a finished corpus (manifest or corpus.json is missing); run `vlp prepare`"
             )
-        with store.reading("manifest.parquet") as manifest:
-            studies = [Study.from_row(row) for row in read_rows(manifest)]
-        return cls(
-            store, studies, store.read_json("corpus.json"), cache_mb, cache_dir or os.environ.get("VLP_CACHE") or None
-        )
+        try:
+            with store.reading("manifest.parquet") as manifest:
+                studies = [Study.from_row(row) for row in read_rows(manifest)]
+            info = store.read_json("corpus.json")
+            info["fingerprint"], info["size"]
+        except (ArrowInvalid, KeyError, TypeError, ValueError) as error:  # ValueError: not JSON
+            raise UserError(
+                f"{store.location}: manifest.parquet or corpus.json is damaged or of another version of vlp "
+                f"({_shortly(error)}); run `vlp prepare` of this version on the safe export again"
+            ) from None
+        return cls(store, studies, info, cache_mb, cache_dir or os.environ.get("VLP_CACHE") or None)
 
     @property
     def path(self) -> Path | str:
@@ -171,6 +179,30 @@ class Corpus:
 
     def __repr__(self) -> str:
         return f"Corpus({self.store.location!r}, {len(self.studies)} studies, {self.info.get('fingerprint')})"
+
+
+def no_training(corpus: Corpus, what: str = "images") -> str:
+    """What to tell a user whose corpus has nothing to train on: which splits there are, and the remedy."""
+    studies = [study for study in corpus.studies if study.images]
+    splits = ", ".join(f"{count} {split or 'without a split'}" for split, count in _counts(studies)) or "none"
+    reports = sum(1 for study in studies if study.split == "train" and study.report)
+    if "report" in what and any(study.split == "train" for study in studies) and not reports:
+        remedy = (
+            "none of the training studies has a report: `vlp prepare` pairs reports with images by study, or writes texts "
+            "from labels with --describe-labels; `vlp pretrain` needs none"
+        )
+    else:
+        remedy = "run `vlp prepare` with split.train above 0, and see splits.parquet for who is where"
+    return f"{corpus.path} has no training studies with {what} (studies with images: {splits}); {remedy}"
+
+
+def _counts(studies: Sequence[Study]) -> list[tuple[str, int]]:
+    return sorted(Counter(study.split for study in studies).items())
+
+
+def _shortly(error: Exception) -> str:
+    """The kind of error and the first words of its text, on one line. It names columns, never values."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
 
 
 class Key(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -91,8 +92,12 @@ def build_backbone(name: str, image_size: int, drop_path: float = 0.0, registers
     if name in CONV_PRESETS and not registers:
         return ConvNet(1, CONV_PRESETS[name].channels, CONV_PRESETS[name].extra)
     if name not in CONV_PRESETS and not timm.is_model(name):
+        known = [*PRESETS, *CONV_PRESETS]
+        near = difflib.get_close_matches(name, [*known, *timm.list_models()], n=3, cutoff=0.6)
+        hint = f"did you mean {' or '.join(near)}? Else " if near else ""
         raise UserError(
-            f"image.name: no architecture '{name}'; use one of {', '.join([*PRESETS, *CONV_PRESETS])} or a timm name"
+            f"image.name: no architecture '{name}'; {hint}use one of {', '.join(known)} or a name that "
+            "timm.list_models() has"
         )
     options: dict[str, Any] = {"pretrained": False, "in_chans": 1, "num_classes": 0}
     transformer: dict[str, Any] = {"img_size": image_size, "dynamic_img_size": True, "drop_path_rate": drop_path}

@@ -28,7 +28,13 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError):
-        raise UserError(f"{path} is missing or is no safetensors file (pickled weights are refused)") from None
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; give a local safetensors file") from None
+        raise UserError(
+            f"{path} is no safetensors file, or damaged. Pickled weights (.pth, .pt, .bin, .ckpt) are refused: opening one "
+            "can run any program. Convert it where that is safe: safetensors.torch.save_file(torch.load(FILE, "
+            "weights_only=True), 'model.safetensors')"
+        ) from None
 
 
 def load_weights(
@@ -50,7 +56,8 @@ def load_weights(
         missing = sorted(set(own) - set(fitting))
         raise UserError(
             f"{source}: only {coverage:.1%} of the model's weights are there ({minimum:.0%} needed); "
-            f"missing or of another shape: {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}"
+            f"missing or of another shape: {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}. The file has such as "
+            f"{', '.join(sorted(state)[:3]) or 'nothing'}: it was made for another architecture or another program"
         )
     module.load_state_dict(dict(fitting), strict=False)
     return coverage

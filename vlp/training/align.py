@@ -13,7 +13,7 @@ from torch import nn
 from anonymize.config import dump_config
 from anonymize.console import Console, UserError
 from anonymize.files import write_json, write_text_atomic
-from vlp.corpus.dataset import Corpus
+from vlp.corpus.dataset import Corpus, no_training
 from vlp.corpus.frame import Square
 from vlp.encoders.adapters import LoraConfig, add_lora, merge_lora
 from vlp.encoders.dual import DualConfig, DualEncoder
@@ -74,7 +74,7 @@ def run_align(config: AlignConfig, corpus: Path, out: Path, encoder: Path | None
     data = Corpus.open(corpus)
     studies = [study for study in data.select(split="train", reported=True) if study.images and whole(study).strip()]
     if not studies:
-        raise UserError(f"{corpus} has no training studies with both images and a report; see `vlp prepare --help`")
+        raise UserError(no_training(data, "images and a report"))
     flip, negatives = config.contrastive.augment.flip, config.contrastive.hard_negatives > 0
     if flip or negatives:
         _, mute = rewritable([study.language for study in studies])

@@ -198,8 +198,14 @@ class Shown:
 
 def _check_batch(batch_size: int, world: int, available: int, what: str) -> None:
     if batch_size % world:
-        raise UserError(f"data.batch_size={batch_size} does not divide by {world} processes")
+        near = max(world, batch_size // world * world)
+        raise UserError(
+            f"data.batch_size={batch_size} does not divide by {world} processes: it counts over all of them; set it to "
+            f"{near} or {near + world}"
+        )
     if available < batch_size:
         raise UserError(
-            f"data.batch_size={batch_size} but there are only {available} {what} to train on; make it smaller"
+            f"data.batch_size={batch_size}, but there are only {available} {what} to train on"
+            + (" and no two studies of a patient are in one batch" if what == "patients" else "")
+            + f"; set data.batch_size to at most {available // world * world}"
         )

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from anonymize.config import dump_config
 from anonymize.console import Console, UserError
 from anonymize.files import write_json
-from vlp.corpus.dataset import Corpus
+from vlp.corpus.dataset import Corpus, no_training
 from vlp.encoders.image import ImageConfig, ImageEncoder
 from vlp.encoders.weights import load_backbone
 from vlp.hub import save_model
@@ -94,7 +94,7 @@ def run_pretrain(config: PretrainConfig, corpus: Path, out: Path, console: Conso
     studies = data.select(split="train")
     refs = [ref for study in studies for ref in study.images]
     if not refs:
-        raise UserError(f"{corpus} has no training images")
+        raise UserError(no_training(data))
     shown = console if rank() == 0 else Console("quiet")
     images = Images(data, refs, source_square(config.image, config.data.source_size), config.data.cache_mb, shown)
     batches = ImageBatches(images, config.data.batch_size, config.seed, rank(), world_size())
