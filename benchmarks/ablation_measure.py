@@ -95,6 +95,8 @@ def _probes(bench: Bench, features: Features, fraction: float) -> Rows:
     for name in FINDINGS:
         task = task_by_name(name)
         train, validation, test = (task.eligible(bench.corpus.studies, s) for s in ("train", "validation", "test"))
+        if any(len(set(task.targets(part))) < 2 for part in (train, test)):
+            continue  # a corpus without the finding
         answers = []
         for draw in range(DRAWS):
             some = label_subset(task, train, fraction, draw)
