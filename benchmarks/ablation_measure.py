@@ -25,6 +25,7 @@ from vlp.training.texts import whole
 
 FINDINGS = ("fracture", "effusion", "consolidation", "cardiomegaly", "pneumothorax")
 POINTED = ("fracture", "effusion", "consolidation", "pneumothorax")  # the heart lies where the middle is
+SHOWN = (*FINDINGS, "cast", "hardware", "")  # of the miner's labels, what is drawn; "" is the side
 FRACTIONS = (0.01, 0.1)
 DRAWS = 5  # of the labelled patients of a fraction
 
@@ -132,10 +133,11 @@ def _negation(bench: Bench, dual: DualEncoder, features: Features) -> dict[str, 
     for ending, seen in (("", images), ("_without_image", without_image(bench.asked, images))):
         right = choose(dual, bench.asked, seen)
         for scope in ("report", "statement"):
-            own = [i for i, choice in enumerate(bench.asked) if choice.scope == scope]
-            found[f"true_over_false_{scope}{ending}"] = Rows(
-                [studies[i].patient_id for i in own], [bench.asked[i].kind for i in own], [right[own].tolist()]
-            )
+            for shown in (True, False):
+                own = [i for i, c in enumerate(bench.asked) if c.scope == scope and (not shown or c.label in SHOWN)]
+                name = f"true_over_false_{scope}{'' if shown else '_all'}{ending}"
+                kinds = [bench.asked[i].kind for i in own]
+                found[name] = Rows([studies[i].patient_id for i in own], kinds, [right[own].tolist()])
     return found
 
 
