@@ -33,6 +33,7 @@ from vlp.training.align import AlignConfig, run_align
 from vlp.training.pretrain import PretrainConfig, run_pretrain
 
 TEMPLATES, TEMPLATE_SHARE = 20, 0.4
+MEASURED = ("hand", "knee")  # anatomies whose reports hold a measurement, so that none fits another study
 COMMON = ("tensorboard=false", "checkpoint_every=100000", "log_every=25", "lr=0.002")
 ALIGN = (*COMMON, "validation=0", "data.images_per_study=1", "sampling={conclusion: 2.0}")
 PRETRAIN = (*COMMON, "dino={local_crops: 2}")
@@ -127,7 +128,9 @@ class Ablation:
         """The corpus of templates."""
         folder = self.out / "templated"
         if not (folder / "about.json").is_file():
-            write_json(folder / "about.json", write_templated(self.corpus, folder, TEMPLATE_SHARE, TEMPLATES, 0))
+            write_json(
+                folder / "about.json", write_templated(self.corpus, folder, TEMPLATE_SHARE, TEMPLATES, 0, MEASURED)
+            )
         return folder
 
     def result(self, variant: Variant, seed: int) -> Path:

@@ -59,34 +59,40 @@ def boxes_by_image(run: Path, wanted: dict[str, ImageRef], names: tuple[str, ...
     return found
 
 
-def write_templated(corpus: Path, out: Path, share: float, templates: int, seed: int) -> dict[str, float]:
+def write_templated(
+    corpus: Path, out: Path, share: float, templates: int, seed: int, left_out: tuple[str, ...] = ()
+) -> dict[str, float]:
     """A copy of ``corpus`` in which ``share`` of the reported studies have one of ``templates`` reports.
 
-    A template is a real report of a training study; it takes the place of another's where all that it says is true of
-    that study: same anatomy, same labels, and a text that names no side and no number. So duplicates are as in a
-    hospital whose readers use text modules. Images are those of ``corpus`` (linked).
+    So duplicates are as in a hospital whose readers use text modules where there is nothing to say. A template is one
+    of the shorter real reports of a normal training study; it takes the place of that of another normal study of the
+    same anatomy, and names no side and no number. Images are those of ``corpus`` (linked).
+
+    Args:
+        left_out: anatomies that the copy lacks: those whose reports always hold a measurement make no templates.
 
     Returns:
-        ``share`` and ``templates`` as reached, and ``share_of_duplicates`` of the training reports before and after.
+        Shares and counts as reached; ``share`` is below what was asked for where there are too few normal studies.
     """
     opened = Corpus.open(corpus)
     rng = np.random.default_rng([seed, 23])
-    groups: dict[tuple[str, tuple[tuple[str, float], ...]], list[int]] = defaultdict(list)
-    for number, study in enumerate(opened.studies):
-        if study.report and study.images and study.labels:
-            groups[study.anatomy, tuple(sorted(study.labels.items()))].append(number)
+    studies = [study for study in opened.studies if study.anatomy not in left_out]
+    groups: dict[str, list[int]] = defaultdict(list)
+    for number, study in enumerate(studies):
+        if study.report and study.images and study.labels and not any(study.labels.values()):
+            groups[study.anatomy].append(number)
     pools: list[tuple[list[int], list[Study]]] = []
     for members in groups.values():
-        sources = [opened.studies[i] for i in members if opened.studies[i].split == "train"]
-        sources = [study for study in sources if _is_general(study)]
-        if sources and len(members) >= 20:
+        sources = [studies[i] for i in members if studies[i].split == "train" and _is_general(studies[i])]
+        sources = sorted(sources, key=lambda study: len(whole(study)))[: max(templates, len(sources) // 3)]
+        if sources:
             pools.append((members, [sources[i] for i in rng.permutation(len(sources))]))
     pools.sort(key=lambda pool: -len(pool[0]))
     chosen = _share_out(pools, templates)
-    studies = list(opened.studies)
-    reported = [i for i, study in enumerate(studies) if study.report]
+    before = list(studies)
+    reported = sum(bool(study.report) for study in studies)
     places = [(number, texts) for members, texts in chosen for number in members]
-    picked = rng.permutation(len(places))[: round(share * len(reported))]
+    picked = rng.permutation(len(places))[: round(share * reported)]
     for place in picked:
         number, texts = places[place]
         text = texts[int(rng.integers(len(texts)))]
@@ -98,12 +104,13 @@ def write_templated(corpus: Path, out: Path, share: float, templates: int, seed:
     (out / "images").symlink_to((corpus / "images").resolve())
     write_table(out / "manifest.parquet", [study.row() for study in studies], MANIFEST_SCHEMA)
     info = read_json(corpus / "corpus.json")
-    mark = fingerprint(info["fingerprint"], "templates", share, templates, seed)
+    mark = fingerprint(info["fingerprint"], "templates", share, templates, seed, left_out)
     write_json(out / "corpus.json", {**info, "fingerprint": mark})
     return {
-        "share": len(picked) / len(reported),
+        "studies": len(studies),
+        "share": len(picked) / reported,
         "templates": sum(len(texts) for _, texts in chosen),
-        "share_of_duplicates_before": _duplicates(opened.studies),
+        "share_of_duplicates_before": _duplicates(before),
         "share_of_duplicates_after": _duplicates(studies),
     }
 

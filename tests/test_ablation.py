@@ -60,19 +60,27 @@ def test_a_claim_is_the_paired_difference_over_the_seeds_that_both_have() -> Non
 def test_templates_are_true_of_the_studies_that_get_them(tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path / "corpus", 240)
     studies = [  # two wordings of each finding, without numbers
-        replace(study, results="", report=study.conclusion, conclusion=study.conclusion + " Cliché de qualité." * (i % 3 > 0))
+        replace(
+            study,
+            results="",
+            report=study.conclusion,
+            conclusion=study.conclusion + " Cliché de qualité." * (i % 3 > 0),
+        )
         for i, study in enumerate(Corpus.open(corpus).studies)
     ]
     write_table(corpus / "manifest.parquet", [study.row() for study in studies], MANIFEST_SCHEMA)
-    about = write_templated(corpus, tmp_path / "templated", 0.2, 2, 0)
+    about = write_templated(corpus, tmp_path / "templated", 0.2, 2, 0, ("hand",))
     before, after = Corpus.open(corpus), Corpus.open(tmp_path / "templated")
     assert before.fingerprint != after.fingerprint
-    changed = [(a, b) for a, b in zip(before.studies, after.studies, strict=True) if whole(a) != whole(b)]
-    labels = {whole(b): (b.anatomy, tuple(sorted(b.labels.items()))) for _, b in changed}
+    kept = [study for study in before.studies if study.anatomy != "hand"]
+    changed = [(a, b) for a, b in zip(kept, after.studies, strict=True) if whole(a) != whole(b)]
     assert changed
-    assert all((a.anatomy, tuple(sorted(a.labels.items()))) == labels[whole(b)] for a, b in changed)
+    assert {a.anatomy for a, _ in changed} == {"chest", "forearm"}
+    assert all(not any(a.labels.values()) and whole(b).startswith("Pas d") for a, b in changed)
+    assert about["share"] == pytest.approx(0.2, abs=0.01)
+    assert "hand" not in {study.anatomy for study in after.studies}
     assert all(a.images == b.images and a.labels == b.labels for a, b in changed)
-    assert about["templates"] <= 2
+    assert about["templates"] == 2
 
 
 def test_measures_of_random_weights(tmp_path: Path) -> None:
