@@ -3,7 +3,7 @@
     python scripts/publish_results.py runs/demo="make demo" runs/real-open="make real-open"
 
 Each argument is RUN=COMMAND: the folder of a run and the command that made it. Results of a run replace those of the same
-title; others stay.
+title; others stay. --section TITLE=FILE adds a section whose Markdown a benchmark wrote, such as benchmarks/ablation.py.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ that the path works, and nothing clinical.** Subgroup rows are in results.json.
 """
 
 
-def merge(runs: dict[Path, str]) -> dict[str, Any]:
-    """The project's results: those published before, with the given runs in place of older ones of the same title."""
+def merge(runs: dict[Path, str], sections: dict[str, str]) -> dict[str, Any]:
+    """The project's results: those published before, with the given runs and sections in place of older ones of the
+    same title."""
     path = DOCS / "results.json"
     found = read_json(path) if path.is_file() else {"results": [], "stages": [], "versions": {}, "runs": {}}
     for run, command in runs.items():
@@ -43,6 +44,7 @@ def merge(runs: dict[Path, str]) -> dict[str, Any]:
         ]
         about = {"command": command, "data": metrics["data"], "fingerprints": metrics["fingerprints"]}
         found["runs"][title] = {**about, "comparisons": pairs}
+    found["sections"] = {**found.get("sections", {}), **sections}
     return found
 
 
@@ -69,6 +71,7 @@ def page(found: dict[str, Any]) -> str:
             parts.append("| metric | protocol | model | labels | value | 95 % interval | n | seed | remark |")
             parts.append("|---|---|---|---:|---:|---|---:|---:|---|")
             parts += [_line(row) for row in rows]
+    parts += [f"\n## {title}\n\n{text}" for title, text in found.get("sections", {}).items()]
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     return "\n".join([*parts, f"\nVersions: {versions}.\n"])
 
@@ -111,12 +114,18 @@ def _line(row: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", metavar="RUN=COMMAND")
+    parser.add_argument("runs", nargs="*", metavar="RUN=COMMAND")
+    parser.add_argument("--section", action="append", default=[], metavar="TITLE=FILE")
+    options = parser.parse_args()
     runs = {}
-    for item in parser.parse_args().runs:
+    for item in options.runs:
         folder, _, command = item.partition("=")
         runs[Path(folder)] = command or f"vlp run ... --out {folder}"
-    found = merge(runs)
+    sections = {}
+    for item in options.section:
+        title, _, file = item.partition("=")
+        sections[title] = Path(file).read_text(encoding="utf-8")
+    found = merge(runs, sections)
     write_json(DOCS / "results.json", found)
     write_text_atomic(DOCS / "results.md", page(found))
 

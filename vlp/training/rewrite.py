@@ -92,17 +92,24 @@ class Rewriter:
 
         Negation and sides are chosen with equal chances where both are possible.
         """
-        choices: dict[str, list[tuple[int, int, str]]] = {}
-        for start, end in split_statements(text):
-            for found in self.candidates(text[start:end]):
-                true = facts.side if found.kind == "side" else facts.values.get(found.label)
-                if true and true == found.was:
-                    choices.setdefault(found.kind, []).append((start, end, found.text))
+        choices: dict[str, list[tuple[int, int, Rewriting]]] = {}
+        for found in self.falsehoods(text, facts):
+            choices.setdefault(found[2].kind, []).append(found)
         if not choices:
             return ""
         options = choices[sorted(choices)[int(rng.integers(len(choices)))]]
-        start, end, written = options[int(rng.integers(len(options)))]
-        return text[:start] + written + text[end:]
+        start, end, chosen = options[int(rng.integers(len(options)))]
+        return text[:start] + chosen.text + text[end:]
+
+    def falsehoods(self, text: str, facts: Facts) -> list[tuple[int, int, Rewriting]]:
+        """Every statement of ``text`` (its start and end) with a contrary that is false of the study, in order."""
+        found: list[tuple[int, int, Rewriting]] = []
+        for start, end in split_statements(text):
+            for rewriting in self.candidates(text[start:end]):
+                true = facts.side if rewriting.kind == "side" else facts.values.get(rewriting.label)
+                if true and true == rewriting.was:
+                    found.append((start, end, rewriting))
+        return found
 
     def mirror(self, text: str) -> str | None:
         """``text`` as it is true of the mirror image: every side swapped. None where it names a side that cannot be."""

@@ -1,0 +1,216 @@
+"""What of pretraining and of the losses helps, on a phantom: every variant with several seeds, measured on the test split.
+
+    vlp run configs/ablation.yaml --out runs/ablation
+    python benchmarks/ablation.py runs/ablation --out runs/ablation/ablation [--seeds 0 1 2] [--only scratch local]
+
+A variant and a seed are one run; a finished one is kept in OUT/runs and not repeated, and two processes may share the
+work by their --seeds. The seed is that of weights, batches and augmentation. Nothing is chosen on the test split, and
+every variant has the same settings but for what its row says. Prints one JSON; OUT/ablation.md holds the tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from ablation_data import boxes_by_image, write_templated
+from ablation_measure import POINTED, Bench, measure
+from ablation_table import Claim, summarise, tables
+
+from anonymize.config import load_config
+from anonymize.console import Console
+from anonymize.files import read_json, write_json, write_text_atomic
+from vlp.corpus.dataset import Corpus
+from vlp.encoders.image import ImageEncoder
+from vlp.hub import load_dual, load_image_encoder
+from vlp.training.align import AlignConfig, run_align
+from vlp.training.pretrain import PretrainConfig, run_pretrain
+
+TEMPLATES, TEMPLATE_SHARE = 20, 0.4
+MEASURED = ("hand", "knee")  # anatomies whose reports hold a measurement, so that none fits another study
+COMMON = ("tensorboard=false", "checkpoint_every=100000", "log_every=25", "lr=0.002")
+ALIGN = (*COMMON, "validation=0", "data.images_per_study=1", "sampling={conclusion: 2.0}")
+PRETRAIN = (*COMMON, "dino={local_crops: 2}")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of the table: what is trained, and how it differs from ``scratch``."""
+
+    name: str
+    about: str
+    pretrain: str = ""  # objective of the pretraining; "" for none
+    align: tuple[str, ...] | None = ()  # settings of the alignment; None: there is none
+    long: bool = False  # aligned for the time of pretraining and alignment together
+    templated: bool = False  # on the corpus whose reports are templates
+    probes: bool = True
+
+
+VARIANTS = (
+    Variant("scratch", "InfoNCE with several positives, from random weights"),
+    Variant("hard_negatives", "+ contrastive.hard_negatives=1", align=("contrastive.hard_negatives=1",), probes=False),
+    Variant("local", "+ contrastive.local=1", align=("contrastive.local=1",), probes=False),
+    Variant(
+        "templates_plain", "40 % templates, plain InfoNCE", align=("contrastive.multi_positive=false",), templated=True
+    ),
+    Variant("templates", "40 % templates, contrastive.multi_positive", templated=True),
+    Variant("scratch_long", "scratch, aligned as long as DINO and alignment together", long=True),
+    Variant("dino", "DINO alone", pretrain="dino", align=None),
+    Variant("dino_align", "DINO, then alignment", pretrain="dino"),
+    Variant("random", "random weights", align=None),
+)
+CLAIMS = (
+    Claim("a", "dino_align", "scratch", "zero_shot"),
+    Claim("a", "dino_align", "scratch_long", "zero_shot"),
+    *(
+        Claim("a", "dino_align", other, f"linear_{share}")
+        for share in ("1%", "10%")
+        for other in ("scratch", "scratch_long", "dino")
+    ),
+    Claim("b", "templates", "templates_plain", "zero_shot"),
+    *(Claim("b", "templates", "templates_plain", f"linear_{share}") for share in ("1%", "10%")),
+    *(Claim("b", "templates", "templates_plain", f"recall_at_10_{way}") for way in ("image_to_text", "text_to_image")),
+    *(Claim("c", "hard_negatives", "scratch", f"true_over_false_{scope}") for scope in ("report", "statement")),
+    *(
+        Claim("c", "hard_negatives", "hard_negatives", f"true_over_false_{scope}", "_without_image")
+        for scope in ("report", "statement")
+    ),
+    Claim("c", "hard_negatives", "scratch", "zero_shot"),
+    Claim("d", "local", "scratch", "pointing"),
+    Claim("d", "local", "scratch", "pointing_contrast"),
+    Claim("d", "local", "local", "pointing", "_chance"),
+    Claim("d", "local", "local", "pointing", "_centre"),
+    Claim("d", "local", "scratch", "zero_shot"),
+)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Steps of the alignment, of the pretraining, and of the alignment that has the time of both."""
+
+    align: int
+    pretrain: int
+    long: int
+    image_size: int
+
+    @property
+    def name(self) -> str:
+        """Runs of other budgets lie in other folders."""
+        return f"{self.align}-{self.pretrain}-{self.long}-{self.image_size}"
+
+
+class Ablation:
+    """The runs below ``out``."""
+
+    def __init__(self, run: Path, out: Path, budget: Budget) -> None:
+        self.run, self.out, self.budget = run, out, budget
+        self.corpus = run / "corpus"
+        self.console = Console("quiet")
+        self._bench: Bench | None = None
+
+    @property
+    def bench(self) -> Bench:
+        """What is asked of every model. The test split of the corpus as it is, also for models of templates."""
+        if self._bench is None:
+            corpus = Corpus.open(self.corpus, cache_mb=512)
+            refs = {ref.image_id: ref for study in corpus.select("test") for ref in study.images}
+            self._bench = Bench.of(corpus, boxes_by_image(self.run, refs, POINTED), "fr")
+        return self._bench
+
+    @property
+    def templated(self) -> Path:
+        """The corpus of templates."""
+        folder = self.out / "templated"
+        if not (folder / "about.json").is_file():
+            write_json(
+                folder / "about.json", write_templated(self.corpus, folder, TEMPLATE_SHARE, TEMPLATES, 0, MEASURED)
+            )
+        return folder
+
+    def result(self, variant: Variant, seed: int) -> Path:
+        """Where the numbers of a run are, finished or not."""
+        return self.out / "runs" / self.budget.name / f"{variant.name}-{seed}.json"
+
+    def do(self, variant: Variant, seed: int) -> None:
+        """Train and measure, unless that is done."""
+        path = self.result(variant, seed)
+        if path.is_file():
+            return
+        encoder = self._pretrained(variant.pretrain, seed) if variant.pretrain else None
+        if variant.align is None:
+            torch.manual_seed(seed)
+            settings = load_config(PretrainConfig, None, [f"image.image_size={self.budget.image_size}"])
+            image = load_image_encoder(encoder) if encoder else ImageEncoder(settings.image)
+            dual, cost = None, read_json(encoder / "cost.json") if encoder else {"cpu_seconds": 0.0}
+        else:
+            model = self.out / "models" / self.budget.name / f"{variant.name}-{seed}"
+            steps = self.budget.long if variant.long else self.budget.align
+            size = [] if encoder else [f"image.image_size={self.budget.image_size}"]
+            config = load_config(AlignConfig, None, [*ALIGN, *size, *variant.align, f"steps={steps}", f"seed={seed}"])
+            corpus = self.templated if variant.templated else self.corpus
+            started = time.process_time()
+            summary = run_align(config, corpus, model, encoder, self.console)
+            cost = {"cpu_seconds": round(time.process_time() - started, 1), "training": summary}
+            shutil.rmtree(model / "checkpoints", ignore_errors=True)
+            dual = load_dual(model)
+            image = dual.image
+        rows = measure(self.bench, image, dual, variant.probes)
+        write_json(path, {**cost, "rows": {name: found.to_json() for name, found in rows.items()}})
+
+    def _pretrained(self, objective: str, seed: int) -> Path:
+        folder = self.out / "models" / self.budget.name / f"pretrained-{objective}-{seed}"
+        if not (folder / "cost.json").is_file():
+            asked = [f"objective={objective}", f"image.image_size={self.budget.image_size}"]
+            asked += [f"steps={self.budget.pretrain}", f"seed={seed}"]
+            started = time.process_time()
+            summary = run_pretrain(
+                load_config(PretrainConfig, None, [*PRETRAIN, *asked]), self.corpus, folder, self.console
+            )
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+            write_json(
+                folder / "cost.json", {"cpu_seconds": round(time.process_time() - started, 1), "training": summary}
+            )
+        return folder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--only", nargs="+", choices=[variant.name for variant in VARIANTS])
+    parser.add_argument("--align-steps", type=int, default=600)
+    parser.add_argument("--pretrain-steps", type=int, default=400)
+    parser.add_argument("--long-steps", type=int, default=1200)
+    parser.add_argument("--image-size", type=int, default=112)
+    parser.add_argument(
+        "--tables", action="store_true", help="train nothing; make the tables of the runs that are there"
+    )
+    options = parser.parse_args()
+    budget = Budget(options.align_steps, options.pretrain_steps, options.long_steps, options.image_size)
+    ablation = Ablation(options.run, options.out, budget)
+    wanted = [variant for variant in VARIANTS if not options.only or variant.name in options.only]
+    if not options.tables:
+        for variant in wanted:
+            for seed in options.seeds:
+                ablation.do(variant, seed)
+    runs: dict[str, dict[int, Any]] = {}
+    for variant in VARIANTS:
+        paths = {seed: ablation.result(variant, seed) for seed in options.seeds}
+        runs[variant.name] = {seed: read_json(path) for seed, path in paths.items() if path.is_file()}
+    summary = summarise({name: found for name, found in runs.items() if found}, CLAIMS)
+    templated = options.out / "templated/about.json"
+    summary |= {"budget": vars(budget), "templates": read_json(templated) if templated.is_file() else {}}
+    write_json(options.out / "ablation.json", summary)
+    write_text_atomic(options.out / "ablation.md", tables(summary, {v.name: v.about for v in VARIANTS}))
+    print(json.dumps(summary))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""The ablation's runs as numbers with intervals, and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vlp.evaluation.intervals import paired_difference
+from vlp.evaluation.metrics import METRICS, Floats, Metric
+
+SHOWN = {
+    "zero_shot": "zero-shot AUROC",
+    "linear_1%": "probe 1 %, AUROC",
+    "linear_10%": "probe 10 %, AUROC",
+    "recall_at_10_image_to_text": "recall@10, image to text",
+    "recall_at_10_text_to_image": "recall@10, text to image",
+    "true_over_false_report": "true over false report",
+    "true_over_false_report_without_image": "false report, without the image",
+    "true_over_false_report_all": "false report, also of findings that no film shows",
+    "true_over_false_statement": "true over false statement",
+    "true_over_false_statement_without_image": "false statement, without the image",
+    "true_over_false_statement_all": "false statement, also of findings that no film shows",
+    "pointing": "pointing game",
+    "pointing_contrast": "pointing game, prompt minus its negation",
+    "pointing_chance": "chance",
+    "pointing_centre": "middle of the image",
+}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """That variant ``better`` has a higher ``measure`` than ``worse``; of ``worse`` the measure + ``ending`` is taken."""
+
+    question: str
+    better: str
+    worse: str
+    measure: str
+    ending: str = ""
+
+
+def macro_auroc() -> Metric:
+    """The mean of the AUROCs of the groups; columns: group [n] (whole numbers), target 0/1, score."""
+    auroc = METRICS["auroc"]
+
+    def value(group: Floats, target: Floats, score: Floats) -> float:
+        parts = [group == g for g in np.unique(group)]
+        return float(np.mean([auroc.value(target[own], score[own]) for own in parts]))
+
+    def weighted(weights: Floats, group: Floats, target: Floats, score: Floats) -> Floats:
+        parts = [group == g for g in np.unique(group)]
+        return np.mean([auroc.weighted(weights[:, own], target[own], score[own]) for own in parts], axis=0)
+
+    return Metric("macro_auroc", "binary", True, value, weighted)
+
+
+def average() -> Metric:
+    """The mean of one score a row."""
+    return METRICS["rouge_l"]
+
+
+def columns(rows: dict[str, Any]) -> list[list[np.ndarray]]:
+    """The columns of each run of one measure."""
+    scores = [np.asarray(run, float) for run in rows["runs"]]
+    if rows["target"] is None:
+        return [[score] for score in scores]
+    groups = np.unique(np.asarray(rows["groups"]), return_inverse=True)[1].astype(float)
+    return [[groups, np.asarray(rows["target"], float), score] for score in scores]
+
+
+def summarise(runs: dict[str, dict[int, Any]], claims: Sequence[Claim]) -> dict[str, Any]:
+    """Values of every variant by seed and by group, and the differences that the claims name.
+
+    ``runs``: by variant and seed, what the benchmark stored.
+    """
+    variants = {}
+    for name, seeds in runs.items():
+        measures = sorted({measure for run in seeds.values() for measure in run["rows"]})
+        variants[name] = {
+            "seeds": sorted(seeds),
+            "cpu_seconds": [seeds[seed]["cpu_seconds"] for seed in sorted(seeds)],
+            "measures": {m: _values([seeds[seed]["rows"][m] for seed in sorted(seeds)]) for m in measures},
+        }
+    return {"variants": variants, "claims": [found for claim in claims if (found := _claim(runs, claim))]}
+
+
+def _values(seeds: list[dict[str, Any]]) -> dict[str, Any]:
+    metric = average() if seeds[0]["target"] is None else macro_auroc()
+    each = [float(np.mean([metric.value(*run) for run in columns(rows)])) for rows in seeds]
+    groups = {}
+    for name in sorted(set(seeds[0]["groups"])):
+        parts = [_group(rows, name) for rows in seeds]
+        values = [float(np.mean([metric.value(*run) for run in columns(part)])) for part in parts]
+        groups[name] = {"n": len(parts[0]["patients"]), "mean": float(np.mean(values))}
+    return {
+        "n": len(seeds[0]["patients"]),
+        "patients": len(set(seeds[0]["patients"])),
+        "by_seed": each,
+        "mean": float(np.mean(each)),
+        "groups": groups,
+    }
+
+
+def _group(rows: dict[str, Any], name: str) -> dict[str, Any]:
+    own = [i for i, group in enumerate(rows["groups"]) if group == name]
+    picked: dict[str, Any] = {key: [rows[key][i] for i in own] for key in ("patients", "groups")}
+    picked["target"] = None if rows["target"] is None else [rows["target"][i] for i in own]
+    picked["runs"] = [[run[i] for i in own] for run in rows["runs"]]
+    return picked
+
+
+def _claim(runs: dict[str, dict[int, Any]], claim: Claim) -> dict[str, Any] | None:
+    other = claim.measure + claim.ending
+    common = sorted(set(runs.get(claim.better, {})) & set(runs.get(claim.worse, {})))
+    if not common or any(
+        measure not in runs[name][seed]["rows"]
+        for seed in common
+        for name, measure in ((claim.better, claim.measure), (claim.worse, other))
+    ):
+        return None
+    better = [runs[claim.better][seed]["rows"][claim.measure] for seed in common]
+    worse = [runs[claim.worse][seed]["rows"][other] for seed in common]
+    metric = average() if better[0]["target"] is None else macro_auroc()
+    found = paired_difference(
+        metric,
+        [run for rows in better for run in columns(rows)],
+        [run for rows in worse for run in columns(rows)],
+        better[0]["patients"],
+    )
+    by_seed = [
+        float(np.mean([metric.value(*run) for run in columns(a)]) - np.mean([metric.value(*run) for run in columns(b)]))
+        for a, b in zip(better, worse, strict=True)
+    ]
+    return {**vars(claim), **vars(found), "seeds": common, "by_seed": by_seed}
+
+
+def tables(summary: dict[str, Any], about: dict[str, str]) -> str:
+    """A table of the variants and one of the claims."""
+    shown = [name for name in SHOWN if any(name in v["measures"] for v in summary["variants"].values())]
+    parts = ["| variant | what it is | CPU seconds | " + " | ".join(SHOWN[name] for name in shown) + " |"]
+    parts.append("|---|---|---:|" + "---:|" * len(shown))
+    for name, found in summary["variants"].items():
+        cells = [_cell(found["measures"].get(measure)) for measure in shown]
+        parts.append(f"| {name} | {about[name]} | {np.mean(found['cpu_seconds']):.0f} | " + " | ".join(cells) + " |")
+    parts += ["", "| question | difference | measure | value | 95 % interval | by seed | p | n, patients |"]
+    parts.append("|---|---|---|---:|---|---|---:|---:|")
+    for row in summary["claims"]:
+        against = row["worse"] if not row["ending"] else SHOWN[row["measure"] + row["ending"]]
+        seeds = ", ".join(f"{value:+.3f}" for value in row["by_seed"])
+        parts.append(
+            f"| {row['question']} | {row['better']} - {against} | {SHOWN[row['measure']]} | {row['value']:+.3f} "
+            f"| {row['low']:+.3f} to {row['high']:+.3f} | {seeds} | {row['p']:.3g} | {row['n']}, {row['patients']} |"
+        )
+    return "\n".join(parts) + "\n"
+
+
+def _cell(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    return f"{found['mean']:.3f} ({', '.join(f'{value:.3f}' for value in found['by_seed'])})"

@@ -1,0 +1,114 @@
+"""Does a model prefer what a report says to its contrary? "Fracture du radius." against "Pas de fracture du radius."
+
+The false text is made by the rules of the language pack (vlp/training/rewrite.py), by which the training of hard
+negatives makes its own; the studies are others. It differs from the true one by a few words, so a model that reads texts
+as bags of findings is at chance. After the compositional tests of Yuksekgonul et al. 2023 (arXiv 2210.01936).
+
+A text tower can tell some false texts from true ones without an image, since "pas de fracture" is the commoner
+sentence. :func:`without_image` says how far that goes; what an image adds is the difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from anonymize.labels.row import Value
+from vlp.encoders.dual import DualEncoder
+from vlp.study import Study
+from vlp.tasks.features import Array, text_embeddings
+from vlp.training.rewrite import Rewriting, rewriter
+from vlp.training.texts import whole
+
+Scope = Literal["report", "statement"]
+Kind = Literal["denied", "affirmed", "side"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Two texts for one study, of which the first is true.
+
+    Attributes:
+        true, false: the texts.
+        kind: what was done to the true text: a finding that is there was denied, one that is not was affirmed, or the
+            side was swapped.
+        label: of the label miner; "" for a side.
+        scope: ``statement``, or ``report`` (results and conclusion) in which every statement of the same finding, or
+            every side, was turned.
+    """
+
+    study: Study
+    true: str
+    false: str
+    kind: Kind
+    label: str
+    scope: Scope
+
+
+def choices(studies: Sequence[Study]) -> list[Choice]:
+    """For each study one choice of each scope for every finding, and for the side, that its report tells.
+
+    Studies in a language without rewriting rules, or without a statement that can be turned, give none.
+    """
+    found: list[Choice] = []
+    for study in studies:
+        rewrite = rewriter(study.language) if study.language else None
+        if rewrite is None:
+            continue
+        text = whole(study)
+        turned: dict[tuple[str, str], list[tuple[int, int, Rewriting]]] = {}
+        for item in rewrite.falsehoods(text, rewrite.facts(study.report)):
+            turned.setdefault((item[2].kind, item[2].label), []).append(item)
+        for (_, label), items in turned.items():
+            start, end, first = items[0]
+            kind = _kind(first)
+            found.append(Choice(study, text[start:end], first.text, kind, label, "statement"))
+            found.append(Choice(study, text, _replaced(text, items), kind, label, "report"))
+    return found
+
+
+def preferred(images: Array, true: Array, false: Array) -> npt.NDArray[np.float64]:
+    """[n]: 1 where an image is nearer to its true text, 0.5 where both are as near, 0 else; all [n, E], normalised."""
+    margin = (images * (true - false)).sum(axis=1, dtype=np.float64)
+    return (np.sign(margin) + 1) / 2
+
+
+def choose(dual: DualEncoder, asked: Sequence[Choice], images: Array) -> npt.NDArray[np.float64]:
+    """:func:`preferred` [n] of ``asked`` for the embeddings ``images`` [n, E] of their studies."""
+    true = text_embeddings(dual, [choice.true for choice in asked])
+    return preferred(images, true, text_embeddings(dual, [choice.false for choice in asked]))
+
+
+def without_image(asked: Sequence[Choice], images: Array) -> Array:
+    """In place of each study's embedding, the mean of the studies of its anatomy: [n, E], normalised.
+
+    What :func:`choose` answers with these needs no image; a model that looks must do better.
+    """
+    anatomies = np.asarray([choice.study.anatomy for choice in asked])
+    means = np.empty_like(images)
+    for anatomy in np.unique(anatomies):
+        rows = anatomies == anatomy
+        once = {choice.study.study_id: row for row, choice in enumerate(asked) if choice.study.anatomy == anatomy}
+        means[rows] = images[list(once.values())].mean(axis=0)
+    return means / np.linalg.norm(means, axis=1, keepdims=True).clip(1e-12)
+
+
+def _kind(rewriting: Rewriting) -> Kind:
+    if rewriting.kind == "side":
+        return "side"
+    return "denied" if rewriting.was is Value.PRESENT else "affirmed"
+
+
+def _replaced(text: str, items: Sequence[tuple[int, int, Rewriting]]) -> str:
+    """``text`` with each of ``items`` in place of what stands there; the first of those for one place."""
+    pieces: list[str] = []
+    done = 0
+    for start, end, rewriting in items:
+        if start >= done:
+            pieces += [text[done:start], rewriting.text]
+            done = end
+    return "".join([*pieces, text[done:]])
