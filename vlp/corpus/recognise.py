@@ -217,7 +217,9 @@ def _told(items: Sequence[_Item], tellers: _Tellers, store: Store, config: Prepa
     found = {}
     for part, rows in run_tasks(job, parts, config.engine, config.workers, len(parts)):
         if rows is None:
-            raise UserError(f"a process died while it looked at images/shard-{part[0].shard:05d}; is there enough memory?")
+            raise UserError(
+                f"a process died while it looked at images/shard-{part[0].shard:05d}; is there enough memory?"
+            )
         found.update({row.image_id: row for row in rows})
     return [found[item.image_id] for item in items]
 

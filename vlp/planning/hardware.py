@@ -12,6 +12,7 @@ import torch
 
 from anonymize.console import UserError
 from anonymize.engines import cores
+from vlp.training.flops import named_peak
 
 GB = 10**9
 
@@ -22,32 +23,35 @@ class Gpu:
 
     Attributes:
         memory: bytes.
-        tflops: dense peak of the precision that training uses (bfloat16, else float32), 10^12 a second; 0 not known.
         bf16: whether it multiplies bfloat16 itself.
     """
 
     name: str
     memory: int
-    tflops: float
-    bf16: bool
+    bf16: bool = True
+
+    @property
+    def tflops(self) -> float:
+        """Dense peak of the precision that training uses (bfloat16, else float32), 10^12 a second; 0 where not known."""
+        return (named_peak(self.name, self.bf16) or 0.0) / 1e12
 
 
 GPUS = {
-    "b200": Gpu("NVIDIA B200", 180 * GB, 2250, True),
-    "h200": Gpu("NVIDIA H200", 141 * GB, 989, True),
-    "h100": Gpu("NVIDIA H100", 80 * GB, 989, True),
-    "a100-80": Gpu("NVIDIA A100 80GB", 80 * GB, 312, True),
-    "a100": Gpu("NVIDIA A100", 40 * GB, 312, True),
-    "l40s": Gpu("NVIDIA L40S", 48 * GB, 362, True),
-    "a40": Gpu("NVIDIA A40", 48 * GB, 150, True),
-    "a10": Gpu("NVIDIA A10", 24 * GB, 125, True),
-    "l4": Gpu("NVIDIA L4", 24 * GB, 121, True),
-    "rtx4090": Gpu("NVIDIA GeForce RTX 4090", 24 * GB, 165, True),
-    "rtx3090": Gpu("NVIDIA GeForce RTX 3090", 24 * GB, 71, True),
-    "v100": Gpu("NVIDIA V100", 32 * GB, 15.7, False),
-    "t4": Gpu("NVIDIA T4", 16 * GB, 8.1, False),
+    "b200": Gpu("NVIDIA B200", 180 * GB),
+    "h200": Gpu("NVIDIA H200", 141 * GB),
+    "h100": Gpu("NVIDIA H100", 80 * GB),
+    "a100-80": Gpu("NVIDIA A100 80GB", 80 * GB),
+    "a100": Gpu("NVIDIA A100", 40 * GB),
+    "l40s": Gpu("NVIDIA L40S", 48 * GB),
+    "a40": Gpu("NVIDIA A40", 48 * GB),
+    "a10": Gpu("NVIDIA A10", 24 * GB),
+    "l4": Gpu("NVIDIA L4", 24 * GB),
+    "rtx4090": Gpu("NVIDIA GeForce RTX 4090", 24 * GB),
+    "rtx3090": Gpu("NVIDIA GeForce RTX 3090", 24 * GB),
+    "v100": Gpu("NVIDIA V100", 32 * GB, bf16=False),
+    "t4": Gpu("NVIDIA T4", 16 * GB, bf16=False),
 }
-"""Dense peaks of NVIDIA's data sheets (SXM versions; without sparsity), for planning a machine that is not this one."""
+"""For planning a machine that is not this one."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +78,8 @@ def look_at_hardware(out: Path) -> Hardware:
     gpu = None
     if count:
         properties = torch.cuda.get_device_properties(0)
-        known = next((g for k, g in GPUS.items() if k.split("-")[0] in _plain(properties.name)), None)
         bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-        gpu = Gpu(properties.name, properties.total_memory, known.tflops if known else 0.0, bf16)
+        gpu = Gpu(properties.name, properties.total_memory, bf16)
     return Hardware(_cpus(), _memory(), shutil.disk_usage(_existing(out)).free, gpu, count)
 
 
@@ -101,13 +104,13 @@ def described(
         card = next((GPUS[k] for k in sorted(GPUS, key=len, reverse=True) if k in (_plain(gpu), gpu.lower())), None)
         if card is None and not gpu_memory:
             raise UserError(f"--gpu {gpu} is not one of {', '.join(GPUS)}; give its memory too, as --gpu-memory 80GB")
-        card = card or Gpu(gpu, 0, 0.0, True)
+        card = card or Gpu(gpu, 0)
     count = found.gpus if gpus is None else gpus
     if gpus is None and gpu:
         count = max(1, found.gpus)
     if gpu_memory:
-        card = card or Gpu("GPU", 0, 0.0, True)
-        card = Gpu(card.name, parse_size(gpu_memory, "--gpu-memory"), card.tflops, card.bf16)
+        card = card or Gpu("GPU", 0)
+        card = Gpu(card.name, parse_size(gpu_memory, "--gpu-memory"), card.bf16)
         count = count if gpus is not None else max(1, count)
     if count and card is None:
         raise UserError(f"--gpus {count}: there is no GPU here to look at; say which with --gpu ({', '.join(GPUS)})")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import errno
-
 import torch
 
 from anonymize.console import UserError
 from vlp.training.config import LoopConfig
+from vlp.training.failures import paragraph
 from vlp.training.meter import memory_mb
 
 
@@ -28,12 +27,8 @@ def explained(error: BaseException, config: LoopConfig, device: torch.device, im
             "memory is full; set workers lower (0 loads in the training process itself), or data.cache_mb lower, and start "
             "the same command again: training goes on from the last checkpoint"
         )
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return UserError(
-            f"the disk is full ({error.filename or 'checkpoint'}); free some space or lower keep_last={config.keep_last}, and "
-            "start the same command again: training goes on from the last complete checkpoint"
-        )
-    return None
+    told = paragraph(error)
+    return None if told is None else UserError(told)
 
 
 def _out_of_memory(config: LoopConfig, device: torch.device, images: int) -> str:

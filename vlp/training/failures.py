@@ -1,4 +1,4 @@
-"""What goes wrong between processes and outside of the loop, in one paragraph that says what to do."""
+"""A full disk, and what goes wrong between processes, in one paragraph that says what to do."""
 
 from __future__ import annotations
 
@@ -34,13 +34,14 @@ def explained_failures() -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
-        told = _paragraph(error)
+        told = paragraph(error)
         if told is None:
             raise
         raise UserError(told) from error
 
 
-def _paragraph(error: Exception) -> str | None:
+def paragraph(error: BaseException) -> str | None:
+    """What to tell the user of ``error``; None where it is another kind of failure."""
     text = str(error)
     where = f"{os.environ.get('MASTER_ADDR', 'localhost')}:{os.environ.get('MASTER_PORT', '29500')}"
     if (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or any(m in text for m in _FULL):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -99,7 +100,7 @@ def fit(
                     run.checkpoint()
                 if interrupted and step + 1 < config.steps:
                     raise KeyboardInterrupt
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, SafetensorError) as error:
         told = explained(error, config, accelerator.device, run.images)
         if told is None:
             raise
