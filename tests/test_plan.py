@@ -111,7 +111,7 @@ def test_a_cpu_gets_small_convolutions_and_its_hours() -> None:
 
 
 def test_memory_decides_the_chunk_and_accumulation() -> None:
-    small = dataclasses.replace(ONE, gpu=dataclasses.replace(GPUS["t4"], tflops=100.0))
+    small = dataclasses.replace(ONE, gpu=GPUS["t4"])
     pretrain, align = (stages(300_000, small)[name] for name in ("pretrain", "align"))
     assert pretrain.values()["accumulate"] > 1
     assert pretrain.values()["accumulate"] * pretrain.batch == 1024

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from test_training_loop import QUIET, Data, Noisy, config, weights
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -274,7 +275,11 @@ class Failing(Noisy):
         (torch.OutOfMemoryError("CUDA out of memory."), r"(?s)8 images.*GB.*activation_checkpointing=true.*batch_size"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "out of memory with 8 images"),
         (RuntimeError("DataLoader worker (pid 1) is killed by signal: Killed."), "workers=0.*cache_mb"),
-        (OSError(errno.ENOSPC, "No space left on device", "model.safetensors"), "disk is full .*keep_last=1"),
+        (OSError(errno.ENOSPC, "No space left on device", "model.safetensors"), "disk of --out is full"),
+        (
+            SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+            "disk of --out is full",
+        ),
     ],
 )
 def test_failures_of_the_machine_say_what_to_do(tmp_path: Path, error: Exception, said: str) -> None:

@@ -242,3 +242,9 @@ def test_a_saved_tower_of_a_folder_comes_back(camembert: Path, tmp_path: Path) -
     texts = [" ".join(TEXTS * 4), TEXTS[0]]
     torch.testing.assert_close(load_dual(tmp_path).encode_texts(texts), model.encode_texts(texts), rtol=0, atol=1e-6)
     assert json.loads((tmp_path / "preprocessor_config.json").read_text())["size"] == {"height": 32, "width": 32}
+
+
+def test_terms_that_read_patches_want_all_of_them() -> None:
+    for term in ("local", "captioning"):
+        with pytest.raises(UserError, match=r"image\.patch_dropout"):
+            ContrastiveObjective(dual(patch_dropout=0.5), ContrastiveConfig(**{term: 1.0}), 4)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from anonymize.config import Config
+from anonymize.console import UserError
 from vlp.corpus.augment import AugmentConfig, augment, resize
 from vlp.encoders.dual import DualEncoder
 from vlp.objectives.captioning import CaptionHead, captioning_rows
@@ -71,9 +72,15 @@ class ContrastiveObjective(nn.Module):
         """``batch_size`` is the number of studies over all ranks; it sets SigLIP's first bias and temperature.
 
         Raises:
+            UserError: a term that reads patches, of a tower that leaves some out.
             ValueError: ``masked_language`` with a tokenizer that has no mask token.
         """
         super().__init__()
+        if config.needs_patches and dual.image.config.patch_dropout:
+            raise UserError(
+                "image.patch_dropout leaves out patches, and contrastive.local and contrastive.captioning read all of them; "
+                "set either to 0"
+            )
         self.dual = dual
         self.config = config
         if config.loss == "siglip":
