@@ -23,6 +23,8 @@ SHOWN = {
     "true_over_false_statement": "true over false statement",
     "true_over_false_statement_without_image": "false statement, without the image",
     "true_over_false_statement_all": "false statement, also of findings that no film shows",
+    "image_decides_report": "the image decides, report",
+    "image_decides_statement": "the image decides, statement",
     "pointing": "pointing game",
     "pointing_contrast": "pointing game, prompt minus its negation",
     "pointing_chance": "chance",

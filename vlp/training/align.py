@@ -65,7 +65,7 @@ def run_align(config: AlignConfig, corpus: Path, out: Path, encoder: Path | None
     studies = [study for study in data.select(split="train", reported=True) if study.images and whole(study).strip()]
     if not studies:
         raise UserError(f"{corpus} has no training studies with both images and a report; see `vlp prepare --help`")
-    flip, negatives = config.contrastive.augment.flip, config.contrastive.hard_negatives > 0
+    flip, negatives = config.contrastive.augment.flip, config.contrastive.needs_negatives
     if flip or negatives:
         _, mute = rewritable([study.language for study in studies])
         if mute:
