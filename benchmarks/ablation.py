@@ -55,6 +55,12 @@ class Variant:
 VARIANTS = (
     Variant("scratch", "InfoNCE with several positives, from random weights"),
     Variant("hard_negatives", "+ contrastive.hard_negatives=1", align=("contrastive.hard_negatives=1",), probes=False),
+    Variant(
+        "hard_negatives_centred",
+        "+ contrastive.hard_negatives=1, contrastive.hard_negatives_centred=1",
+        align=("contrastive.hard_negatives=1", "contrastive.hard_negatives_centred=1"),
+        probes=False,
+    ),
     Variant("local", "+ contrastive.local=1", align=("contrastive.local=1",), probes=False),
     Variant(
         "templates_plain", "40 % templates, plain InfoNCE", align=("contrastive.multi_positive=false",), templated=True
@@ -81,7 +87,19 @@ CLAIMS = (
         Claim("c", "hard_negatives", "hard_negatives", f"true_over_false_{scope}", "_without_image")
         for scope in ("report", "statement")
     ),
+    *(Claim("c", "hard_negatives", "scratch", f"image_decides_{scope}") for scope in ("report", "statement")),
     Claim("c", "hard_negatives", "scratch", "zero_shot"),
+    *(
+        Claim("c", "hard_negatives_centred", other, f"{measure}_{scope}")
+        for other in ("scratch", "hard_negatives")
+        for measure in ("true_over_false", "image_decides")
+        for scope in ("report", "statement")
+    ),
+    *(
+        Claim("c", "hard_negatives_centred", "hard_negatives_centred", f"true_over_false_{scope}", "_without_image")
+        for scope in ("report", "statement")
+    ),
+    Claim("c", "hard_negatives_centred", "scratch", "zero_shot"),
     Claim("d", "local", "scratch", "pointing"),
     Claim("d", "local", "scratch", "pointing_contrast"),
     Claim("d", "local", "local", "pointing", "_chance"),
@@ -142,6 +160,7 @@ class Ablation:
         path = self.result(variant, seed)
         if path.is_file():
             return
+        model = self.out / "models" / self.budget.name / f"{variant.name}-{seed}"
         encoder = self._pretrained(variant.pretrain, seed) if variant.pretrain else None
         if variant.align is None:
             torch.manual_seed(seed)
@@ -149,7 +168,6 @@ class Ablation:
             image = load_image_encoder(encoder) if encoder else ImageEncoder(settings.image)
             dual, cost = None, read_json(encoder / "cost.json") if encoder else {"cpu_seconds": 0.0}
         else:
-            model = self.out / "models" / self.budget.name / f"{variant.name}-{seed}"
             steps = self.budget.long if variant.long else self.budget.align
             size = [] if encoder else [f"image.image_size={self.budget.image_size}"]
             config = load_config(AlignConfig, None, [*ALIGN, *size, *variant.align, f"steps={steps}", f"seed={seed}"])
@@ -162,6 +180,16 @@ class Ablation:
             image = dual.image
         rows = measure(self.bench, image, dual, variant.probes)
         write_json(path, {**cost, "rows": {name: found.to_json() for name, found in rows.items()}})
+
+    def again(self, variant: Variant, seed: int) -> None:
+        """Measure what was aligned once more, but for its probes."""
+        path = self.result(variant, seed)
+        if path.is_file() and variant.align is not None:
+            dual = load_dual(self.out / "models" / self.budget.name / f"{variant.name}-{seed}")
+            stored = read_json(path)
+            rows = measure(self.bench, dual.image, dual, probes=False)
+            stored["rows"] |= {name: found.to_json() for name, found in rows.items()}
+            write_json(path, stored)
 
     def _pretrained(self, objective: str, seed: int) -> Path:
         folder = self.out / "models" / self.budget.name / f"pretrained-{objective}-{seed}"
@@ -192,6 +220,7 @@ def main() -> None:
     parser.add_argument(
         "--tables", action="store_true", help="train nothing; make the tables of the runs that are there"
     )
+    parser.add_argument("--again", action="store_true", help="measure the saved models again, but for their probes")
     options = parser.parse_args()
     budget = Budget(options.align_steps, options.pretrain_steps, options.long_steps, options.image_size)
     ablation = Ablation(options.run, options.out, budget)
@@ -199,7 +228,7 @@ def main() -> None:
     if not options.tables:
         for variant in wanted:
             for seed in options.seeds:
-                ablation.do(variant, seed)
+                (ablation.again if options.again else ablation.do)(variant, seed)
     runs: dict[str, dict[int, Any]] = {}
     for variant in VARIANTS:
         paths = {seed: ablation.result(variant, seed) for seed in options.seeds}

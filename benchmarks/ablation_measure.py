@@ -17,7 +17,7 @@ from vlp.study import ImageRef, Study
 from vlp.tasks.features import Features, study_features, text_embeddings
 from vlp.tasks.grounding import Box, box_in_square, pointing_game, similarity_maps
 from vlp.tasks.linear_probe import fit_probe
-from vlp.tasks.negation import Choice, choices, choose, without_image
+from vlp.tasks.negation import Choice, choices, image_decides, preferred, without_image
 from vlp.tasks.retrieval import retrieval_ranks
 from vlp.tasks.task import label_subset, task_by_name
 from vlp.tasks.zero_shot import class_embeddings, prompts_of, zero_shot
@@ -128,16 +128,23 @@ def _retrieval(bench: Bench, dual: DualEncoder, features: Features) -> dict[str,
 
 def _negation(bench: Bench, dual: DualEncoder, features: Features) -> dict[str, Rows]:
     studies = [choice.study for choice in bench.asked]
+    texts = [text_embeddings(dual, [getattr(c, side) for c in bench.asked]) for side in ("true", "false")]
     images = features.of(studies).embedding
     found = {}
     for ending, seen in (("", images), ("_without_image", without_image(bench.asked, images))):
-        right = choose(dual, bench.asked, seen)
+        right = preferred(seen, *texts)
         for scope in ("report", "statement"):
             for shown in (True, False):
                 own = [i for i, c in enumerate(bench.asked) if c.scope == scope and (not shown or c.label in SHOWN)]
                 name = f"true_over_false_{scope}{'' if shown else '_all'}{ending}"
                 kinds = [bench.asked[i].kind for i in own]
                 found[name] = Rows([studies[i].patient_id for i in own], kinds, [right[own].tolist()])
+    counted, shares = image_decides(bench.asked, images, *texts)
+    for scope in ("report", "statement"):
+        own = [place for place, row in enumerate(counted) if bench.asked[row].scope == scope]
+        rows = [counted[place] for place in own]
+        kinds = [bench.asked[row].kind for row in rows]
+        found[f"image_decides_{scope}"] = Rows([studies[row].patient_id for row in rows], kinds, [shares[own].tolist()])
     return found
 
 

@@ -11,20 +11,42 @@ import numpy as np
 from vlp.evaluation.intervals import paired_difference
 from vlp.evaluation.metrics import METRICS, Floats, Metric
 
-SHOWN = {
+QUESTIONS = {
+    "a": ("DINO before the alignment", ("zero_shot", "linear_1%", "linear_10%")),
+    "b": (
+        "Several positives where 40 % of the reports are templates",
+        ("zero_shot", "linear_1%", "linear_10%", "recall_at_10_image_to_text", "recall_at_10_text_to_image"),
+    ),
+    "c": (
+        "A report against its negation",
+        (
+            *("true_over_false_statement", "true_over_false_statement_without_image", "image_decides_statement"),
+            *("true_over_false_report", "true_over_false_report_without_image", "image_decides_report"),
+            *("true_over_false_statement_all", "true_over_false_report_all", "zero_shot"),
+        ),
+    ),
+    "d": (
+        "Words against patches",
+        ("pointing", "pointing_contrast", "pointing_chance", "pointing_centre", "zero_shot"),
+    ),
+}
+"""Title and columns of each question's table."""
+NAMES = {
     "zero_shot": "zero-shot AUROC",
     "linear_1%": "probe 1 %, AUROC",
     "linear_10%": "probe 10 %, AUROC",
     "recall_at_10_image_to_text": "recall@10, image to text",
     "recall_at_10_text_to_image": "recall@10, text to image",
-    "true_over_false_report": "true over false report",
-    "true_over_false_report_without_image": "false report, without the image",
-    "true_over_false_report_all": "false report, also of findings that no film shows",
-    "true_over_false_statement": "true over false statement",
-    "true_over_false_statement_without_image": "false statement, without the image",
-    "true_over_false_statement_all": "false statement, also of findings that no film shows",
+    "true_over_false_report": "report",
+    "true_over_false_report_without_image": "report, without the image",
+    "true_over_false_report_all": "report, also of what no film shows",
+    "true_over_false_statement": "statement",
+    "true_over_false_statement_without_image": "statement, without the image",
+    "true_over_false_statement_all": "statement, also of what no film shows",
+    "image_decides_report": "report, the image decides",
+    "image_decides_statement": "statement, the image decides",
     "pointing": "pointing game",
-    "pointing_contrast": "pointing game, prompt minus its negation",
+    "pointing_contrast": "prompt minus its negation",
     "pointing_chance": "chance",
     "pointing_centre": "middle of the image",
 }
@@ -137,23 +159,35 @@ def _claim(runs: dict[str, dict[int, Any]], claim: Claim) -> dict[str, Any] | No
 
 
 def tables(summary: dict[str, Any], about: dict[str, str]) -> str:
-    """A table of the variants and one of the claims."""
-    shown = [name for name in SHOWN if any(name in v["measures"] for v in summary["variants"].values())]
-    parts = ["| variant | what it is | CPU seconds | " + " | ".join(SHOWN[name] for name in shown) + " |"]
-    parts.append("|---|---|---:|" + "---:|" * len(shown))
-    for name, found in summary["variants"].items():
-        cells = [_cell(found["measures"].get(measure)) for measure in shown]
-        parts.append(f"| {name} | {about[name]} | {np.mean(found['cpu_seconds']):.0f} | " + " | ".join(cells) + " |")
-    parts += ["", "| question | difference | measure | value | 95 % interval | by seed | p | n, patients |"]
-    parts.append("|---|---|---|---:|---|---|---:|---:|")
-    for row in summary["claims"]:
-        against = row["worse"] if not row["ending"] else SHOWN[row["measure"] + row["ending"]]
-        seeds = ", ".join(f"{value:+.3f}" for value in row["by_seed"])
-        parts.append(
-            f"| {row['question']} | {row['better']} - {against} | {SHOWN[row['measure']]} | {row['value']:+.3f} "
-            f"| {row['low']:+.3f} to {row['high']:+.3f} | {seeds} | {row['p']:.3g} | {row['n']}, {row['patients']} |"
-        )
-    return "\n".join(parts) + "\n"
+    """For each question a table of the variants that it compares (``about`` says what they are), and its differences."""
+    parts: list[str] = []
+    for question, (title, measures) in QUESTIONS.items():
+        claims = [row for row in summary["claims"] if row["question"] == question]
+        compared = {row[side] for row in claims for side in ("better", "worse")}
+        shown = {name: found for name, found in summary["variants"].items() if name in compared}
+        if not claims:
+            continue
+        parts += [f"### {title}", "", "Means over seeds, each seed in brackets:", ""]
+        parts.append("| variant | what it is | CPU s | " + " | ".join(NAMES[name] for name in measures) + " |")
+        parts.append("|---|---|---:|" + "---:|" * len(measures))
+        for name, found in shown.items():
+            cells = [_cell(found["measures"].get(measure)) for measure in measures]
+            seconds = f"{np.mean(found['cpu_seconds']):.0f}"
+            parts.append(f"| {name} | {about[name]} | {seconds} | " + " | ".join(cells) + " |")
+        parts += ["", "| difference | measure | value | 95 % interval | by seed | p | n, patients |"]
+        parts.append("|---|---|---:|---|---|---:|---:|")
+        parts += [_line(row) for row in claims]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _line(row: dict[str, Any]) -> str:
+    against = row["worse"] if not row["ending"] else NAMES[row["measure"] + row["ending"]]
+    seeds = ", ".join(f"{value:+.3f}" for value in row["by_seed"])
+    return (
+        f"| {row['better']} - {against} | {NAMES[row['measure']]} | {row['value']:+.3f} "
+        f"| {row['low']:+.3f} to {row['high']:+.3f} | {seeds} | {row['p']:.3g} | {row['n']}, {row['patients']} |"
+    )
 
 
 def _cell(found: dict[str, Any] | None) -> str:

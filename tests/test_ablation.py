@@ -54,7 +54,7 @@ def test_a_claim_is_the_paired_difference_over_the_seeds_that_both_have() -> Non
     values = summary["variants"]["one"]["measures"]["pointing"]
     assert values["by_seed"] == [0.75, 0.5, 0]
     assert values["groups"]["x"]["mean"] == pytest.approx(2 / 3)
-    assert "| d | one - other | pointing game | +0.500 |" in tables(summary, {"one": "", "other": ""})
+    assert "| one - other | pointing game | +0.500 |" in tables(summary, {"one": "", "other": ""})
 
 
 def test_templates_are_true_of_the_studies_that_get_them(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 
 from vlp.objectives.captioning import CaptionHead, captioning_loss, captioning_rows
 from vlp.objectives.crosslingual import decorrelation
-from vlp.objectives.hardnegative import hard_negative
+from vlp.objectives.hardnegative import hard_negative, others_of_group
 from vlp.objectives.local import LocalFeatures, by_study, sparc
 
 
@@ -83,6 +83,22 @@ def test_a_rewritten_text_that_is_nearer_costs_more_than_log_2() -> None:
     both = hard_negative(images, true, false, torch.tensor([True, True, False]), scale)
     assert both.item() == pytest.approx(sum(only) / 2)
     assert hard_negative(images, true, false, torch.zeros(3).bool(), scale).item() == 0
+
+
+def test_what_is_taken_off_is_the_mean_of_the_others_of_the_anatomy() -> None:
+    images = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [-1.0, 0.0]])
+    mean, known = others_of_group(images, torch.tensor([7, 7, 7, 9]))
+    assert known.tolist() == [True, True, True, False]
+    expected = torch.tensor([[0.3, 0.9], [0.8, 0.4], [0.5, 0.5], [0.0, 0.0]])
+    torch.testing.assert_close(mean, expected)
+
+
+def test_a_text_that_every_image_prefers_gains_nothing_once_the_mean_is_taken_off() -> None:
+    images = torch.tensor([[0.6, 0.8], [0.6, 0.8]])
+    true, false = torch.tensor([[1.0, 0.0]] * 2), torch.tensor([[0.0, -1.0]] * 2)
+    mean, known = others_of_group(images, torch.tensor([1, 1]))
+    assert hard_negative(images, true, false, known, torch.tensor([5.0])).item() < 0.01
+    assert hard_negative(images - mean, true, false, known, torch.tensor([5.0])).item() == pytest.approx(math.log(2))
 
 
 def test_decorrelation_equals_a_slow_reference_and_falls_with_agreement() -> None:

@@ -9,7 +9,7 @@ from corpus_factory import make_corpus
 
 from vlp.corpus.dataset import Corpus
 from vlp.study import Study
-from vlp.tasks.negation import choices, preferred, without_image
+from vlp.tasks.negation import Choice, choices, image_decides, preferred, without_image
 
 
 def _studies(tmp_path: Path) -> list[Study]:
@@ -55,3 +55,21 @@ def test_without_image_all_studies_of_an_anatomy_are_alike(tmp_path: Path) -> No
     chest = [i for i, c in enumerate(asked) if c.study.anatomy == "chest"]
     own = np.mean([per_study[i] for i in {asked[row].study.study_id for row in chest}], axis=0)
     np.testing.assert_allclose(seen[chest], np.tile(own / np.linalg.norm(own), (len(chest), 1)), atol=1e-5)
+
+
+def test_the_image_decides_among_studies_of_the_anatomy_with_the_contrary_label(tmp_path: Path) -> None:
+    chest = [s for s in _studies(tmp_path) if s.anatomy == "chest"]
+    ill = [s for s in chest if s.labels["effusion"] == 1][:1]
+    well = [s for s in chest if s.labels["effusion"] == 0][:2]
+    asked = [Choice(s, "", "", "denied" if s in ill else "affirmed", "effusion", "statement") for s in (*ill, *well)]
+    asked.append(Choice(well[0], "", "", "denied", "effusion", "statement"))  # the report says what the label denies
+    images = np.array([[0.0, 1.0], [0.2, 0.9], [0.1, -0.9], [0.2, 0.9]], np.float32)
+    images[0] = [1.0, 0.0]
+    true = np.array([[1, 0], [0, 1], [0, 1], [1, 0]], np.float32)
+    false = np.array([[0, 1], [1, 0], [1, 0], [0, 1]], np.float32)
+    counted, shares = image_decides(asked, images, true, false)
+    assert counted == [0, 1, 2]
+    # the ill study prefers "effusion" by 1; of the well ones one by -0.7 and one, wrongly, by 1
+    assert shares.tolist() == [0.75, 1.0, 0.5]
+    texts_alone = image_decides(asked, np.ones_like(images), true, false)[1]
+    assert texts_alone.tolist() == [0.5, 0.5, 0.5]

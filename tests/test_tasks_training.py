@@ -248,7 +248,7 @@ def test_prompts_reach_the_metrics(work: Path, tmp_path: Path, monkeypatch: pyte
     from vlp.tasks import evaluate
 
     prompts = {"effusion": [["Pas d'épanchement pleural."], ["Épanchement pleural droit."]]}
-    monkeypatch.setattr(evaluate, "prompts_of", lambda language, task: prompts.get(task.label, []))
+    monkeypatch.setattr(evaluate, "prompts_of", lambda language, task, kind: prompts.get(task.label, []))
 
     def truth(dual: DualEncoder, classes: list[list[str]]) -> np.ndarray:
         return np.eye(dual.width, dtype=np.float32)[: len(classes)]

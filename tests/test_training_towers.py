@@ -245,6 +245,8 @@ def test_a_saved_tower_of_a_folder_comes_back(camembert: Path, tmp_path: Path) -
 
 
 def test_terms_that_read_patches_want_all_of_them() -> None:
+    towers = dual()
+    towers.image.config = towers.image.config.model_copy(update={"patch_dropout": 0.5})
     for term in ("local", "captioning"):
         with pytest.raises(UserError, match=r"image\.patch_dropout"):
-            ContrastiveObjective(dual(patch_dropout=0.5), ContrastiveConfig(**{term: 1.0}), 4)
+            ContrastiveObjective(towers, ContrastiveConfig(**{term: 1.0}), 4)

@@ -82,6 +82,8 @@ def console_for(quiet: bool, as_json: bool) -> Console:
 def reporting(console: Console, *, debug: bool = False) -> Iterator[None]:
     """Run a command's body: known errors become one line and an exit code, unknown ones a scrubbed traceback."""
     signal.signal(signal.SIGTERM, _interrupt)
+    if hasattr(signal, "SIGUSR1"):  # what schedulers send before a job's time is up
+        signal.signal(signal.SIGUSR1, _interrupt)
     try:
         yield
     except (ConfigError, SecretError, UserError) as error:

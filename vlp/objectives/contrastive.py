@@ -18,7 +18,7 @@ from vlp.objectives.captioning import CaptionHead, captioning_rows
 from vlp.objectives.crosslingual import decorrelation
 from vlp.objectives.descriptions import FACETS, Described, FacetProjection, description_loss, own_part
 from vlp.objectives.gradcache import chunked
-from vlp.objectives.hardnegative import hard_negative
+from vlp.objectives.hardnegative import hard_negative, others_of_group
 from vlp.objectives.infonce import info_nce
 from vlp.objectives.local import LocalFeatures, by_study, sparc
 from vlp.objectives.masked_language import MaskedLanguageHead, hide, mask_id, masked_rows
@@ -40,6 +40,7 @@ class ContrastiveConfig(Config):
     local: float = Field(default=0.0, ge=0)  # weight: words against patches (SPARC)
     local_temperature: float = Field(default=0.1, gt=0)
     hard_negatives: float = Field(default=0.0, ge=0)  # weight: the text against its rewriting that is false
+    hard_negatives_centred: float = Field(default=0.0, ge=0)  # weight: the same, less what the mean of its anatomy says
     cross_lingual: float = Field(default=0.0, ge=0)  # weight: text against text, features decorrelated (Med-UniC)
     captioning: float = Field(default=0.0, ge=0)  # weight: write the text from the patches (CoCa)
     masked_language: float = Field(default=0.0, ge=0)  # weight: hidden words of the text (BERT)
@@ -50,6 +51,11 @@ class ContrastiveConfig(Config):
     augment: AugmentConfig = AugmentConfig(scale=(0.7, 1.0))
 
     @property
+    def needs_negatives(self) -> bool:
+        """Whether a term reads rewritten texts."""
+        return self.hard_negatives > 0 or self.hard_negatives_centred > 0
+
+    @property
     def needs_patches(self) -> bool:
         """Whether a term reads patches, so that they are kept beside the pooled embeddings."""
         return self.local > 0 or self.captioning > 0
@@ -58,14 +64,19 @@ class ContrastiveConfig(Config):
 class ContrastiveObjective(nn.Module):
     """Trains ``dual``.
 
-    A batch holds ``images`` uint8 or float 0-1 [M, 1, S, S], ``study_index`` [M] int64, ``texts`` (B strings),
-    ``study_keys`` and ``text_keys`` (see :func:`vlp.objectives.targets.matches`); every rank needs the same B, M may
-    differ. Optional: ``mirrored`` [M] bool (default: none is), ``label_keys`` [B] int64 (for ``same_labels``) and
-    ``negatives`` (B strings, "" for none; for ``hard_negatives``). For ``descriptions`` see
-    :func:`vlp.objectives.descriptions.description_loss`.
+        A batch holds ``images`` uint8 or float 0-1 [M, 1, S, S], ``study_index`` [M] int64, ``texts`` (B strings),
+        ``study_keys`` and ``text_keys`` (see :func:`vlp.objectives.targets.matches`); every rank needs the same B, M may
+        differ. Optional: ``mirrored`` [M] bool (default: none is), ``label_keys`` [B] int64 (for ``same_labels``) and
+    <<<<<<< HEAD
+        ``negatives`` (B strings, "" for none; for ``hard_negatives``). For ``descriptions`` see
+        :func:`vlp.objectives.descriptions.description_loss`.
+    =======
+        ``negatives`` (B strings, "" for none; for ``hard_negatives``), ``anatomy_keys`` [B] int64 (for
+        ``hard_negatives_centred``).
+    >>>>>>> h-learns
 
-    Attributes:
-        caption, masked, facets: heads of their terms, None where off. They are trained, and no part of the model that is saved.
+        Attributes:
+            caption, masked, facets: heads of their terms, None where off. They are trained, and no part of the model that is saved.
     """
 
     def __init__(self, dual: DualEncoder, config: ContrastiveConfig, batch_size: int) -> None:
@@ -126,10 +137,15 @@ class ContrastiveObjective(nn.Module):
                 terms["local"] = sparc(
                     LocalFeatures(*by, tokens[0], words), scale.new_tensor(1 / config.local_temperature)
                 )
-            if config.hard_negatives:
+            if config.needs_negatives:
                 false, present = others["negatives"], torch.tensor([bool(t) for t in batch["negatives"]])
                 present = present.to(texts.device)
-                terms["hard_negatives"] = hard_negative(studies, texts, false, present, scale)
+                if config.hard_negatives:
+                    terms["hard_negatives"] = hard_negative(studies, texts, false, present, scale)
+                if config.hard_negatives_centred:
+                    mean, known = others_of_group(studies, batch["anatomy_keys"])
+                    centred = hard_negative(studies - mean, texts, false, present & known, scale)
+                    terms["hard_negatives_centred"] = centred
                 with torch.no_grad():
                     right = ((studies * (texts - false)).sum(dim=1) > 0).to(texts.dtype)
                     logs["true_over_false_text"] = mean_of_all(right, present)
@@ -208,7 +224,7 @@ class ContrastiveObjective(nn.Module):
 
     def _others(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Embeddings [B, E] of the texts' rewritings (of "" where there is none) and of the texts once more."""
-        wanted = {"negatives": batch["negatives"]} if self.config.hard_negatives else {}
+        wanted = {"negatives": batch["negatives"]} if self.config.needs_negatives else {}
         if self.config.cross_lingual:
             wanted["second"] = batch["texts"]
         if not wanted:

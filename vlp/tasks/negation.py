@@ -5,7 +5,8 @@ negatives makes its own; the studies are others. It differs from the true one by
 as bags of findings is at chance. After the compositional tests of Yuksekgonul et al. 2023 (arXiv 2210.01936).
 
 A text tower can tell some false texts from true ones without an image, since "pas de fracture" is the commoner
-sentence. :func:`without_image` says how far that goes; what an image adds is the difference.
+sentence. :func:`without_image` says how far that goes, and :func:`image_decides` compares two studies about the same two
+texts, so that the texts alone decide nothing.
 """
 
 from __future__ import annotations
@@ -18,9 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from anonymize.labels.row import Value
-from vlp.encoders.dual import DualEncoder
 from vlp.study import Study
-from vlp.tasks.features import Array, text_embeddings
+from vlp.tasks.features import Array
 from vlp.training.rewrite import Rewriting, rewriter
 from vlp.training.texts import whole
 
@@ -77,16 +77,10 @@ def preferred(images: Array, true: Array, false: Array) -> npt.NDArray[np.float6
     return (np.sign(margin) + 1) / 2
 
 
-def choose(dual: DualEncoder, asked: Sequence[Choice], images: Array) -> npt.NDArray[np.float64]:
-    """:func:`preferred` [n] of ``asked`` for the embeddings ``images`` [n, E] of their studies."""
-    true = text_embeddings(dual, [choice.true for choice in asked])
-    return preferred(images, true, text_embeddings(dual, [choice.false for choice in asked]))
-
-
 def without_image(asked: Sequence[Choice], images: Array) -> Array:
     """In place of each study's embedding, the mean of the studies of its anatomy: [n, E], normalised.
 
-    What :func:`choose` answers with these needs no image; a model that looks must do better.
+    What :func:`preferred` answers with these needs no image; a model that looks must do better.
     """
     anatomies = np.asarray([choice.study.anatomy for choice in asked])
     means = np.empty_like(images)
@@ -95,6 +89,40 @@ def without_image(asked: Sequence[Choice], images: Array) -> Array:
         once = {choice.study.study_id: row for row, choice in enumerate(asked) if choice.study.anatomy == anatomy}
         means[rows] = images[list(once.values())].mean(axis=0)
     return means / np.linalg.norm(means, axis=1, keepdims=True).clip(1e-12)
+
+
+def image_decides(
+    asked: Sequence[Choice], images: Array, true: Array, false: Array
+) -> tuple[list[int], npt.NDArray[np.float64]]:
+    """Whether the study prefers its true text more than studies do of which the other text is true.
+
+    Both are asked about the same two texts, so whatever the texts alone decide cancels: 0.5 is chance for any model
+    that does not look. Only choices whose label is known of their study count.
+
+    Args:
+        images, true, false: [n, E] embeddings of the studies and of the two texts of ``asked``.
+
+    Returns:
+        Which of ``asked`` count, and of each the share of studies of the same anatomy with the contrary label, among
+        all that are asked about, that prefer the text less (ties half).
+    """
+    row_of = {choice.study.study_id: row for row, choice in enumerate(asked)}
+    studies = [asked[row].study for row in row_of.values()]
+    bank = images[list(row_of.values())]
+    counted: list[int] = []
+    shares: list[float] = []
+    for row, choice in enumerate(asked):
+        own = choice.study.labels.get(choice.label)
+        if own is None or own != (choice.kind == "denied"):
+            continue  # not known, or the report and the label differ
+        others = [i for i, s in enumerate(studies) if s.anatomy == choice.study.anatomy]
+        others = [i for i in others if studies[i].labels.get(choice.label) == 1 - own]
+        if others:
+            direction = true[row] - false[row]
+            ahead = np.float64(images[row] @ direction) - (bank[others] @ direction).astype(np.float64)
+            counted.append(row)
+            shares.append(float(((np.sign(ahead) + 1) / 2).mean()))
+    return counted, np.asarray(shares)
 
 
 def _kind(rewriting: Rewriting) -> Kind:

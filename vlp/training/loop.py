@@ -85,28 +85,29 @@ def fit(
         best.check(set())
     replica = Replica(objective, config, accelerator, last)
     settings = {name: getattr(config, name) for name in LoopConfig.model_fields}
-    log = TrainingLog(out, state.step, config.tensorboard, me == 0, config.trackers, settings)
-    run = Run(accelerator, replica, config, out, log, hooks, best, state)
-    start = state.step
-    try:
-        with Signals() as stop, switched(replica.trained, config):
-            steps = range(start, config.steps)
-            source = _stream(batches, start * config.accumulate, config.steps * config.accumulate, config.workers)
-            for step in console.track(steps, len(steps), what, "steps"):
-                run.step(step, source, stop)
-                due = (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps
-                interrupted = stop.asked if world_size() == 1 else run.watch.stop
-                if due or interrupted:
-                    run.checkpoint()
-                if interrupted and step + 1 < config.steps:
-                    raise KeyboardInterrupt
-    except (RuntimeError, OSError, SafetensorError) as error:
-        told = explained(error, config, accelerator.device, run.images)
-        if told is None:
-            raise
-        raise told from error
-    finally:
-        log.close()
+    with Signals() as stop:  # one that comes before the first step is answered after it
+        log = TrainingLog(out, state.step, config.tensorboard, me == 0, config.trackers, settings)
+        run = Run(accelerator, replica, config, out, log, hooks, best, state)
+        start = state.step
+        try:
+            with switched(replica.trained, config):
+                steps = range(start, config.steps)
+                source = _stream(batches, start * config.accumulate, config.steps * config.accumulate, config.workers)
+                for step in console.track(steps, len(steps), what, "steps"):
+                    run.step(step, source, stop)
+                    due = (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps
+                    interrupted = stop.asked if world_size() == 1 else run.watch.stop
+                    if due or interrupted:
+                        run.checkpoint()
+                    if interrupted and step + 1 < config.steps:
+                        raise KeyboardInterrupt
+        except (RuntimeError, OSError, SafetensorError) as error:
+            told = explained(error, config, accelerator.device, run.images)
+            if told is None:
+                raise
+            raise told from error
+        finally:
+            log.close()
     replica.finish()
     if config.result == "best":
         best.load(objective)
