@@ -178,5 +178,5 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"timm's layout.*blocks\.3\.attn"):
         load_backbone(tower("vit_tiny_patch16_224", 32), tmp_path / "shallow.safetensors")
     (tmp_path / "pickle.pth").write_bytes(b"\x80\x04")
-    with pytest.raises(UserError, match="Pickled weights .* are refused"):
+    with pytest.raises(UserError, match=r"Pickled weights .* are refused"):
         load_backbone(tower("vit_tiny_patch16_224", 32), tmp_path / "pickle.pth")

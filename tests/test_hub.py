@@ -83,7 +83,7 @@ def test_missing_weights_are_an_error_and_never_silence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="pos_embed"):
         load_image_encoder(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"\x80\x04pickle")
-    with pytest.raises(UserError, match="Pickled weights .* are refused"):
+    with pytest.raises(UserError, match=r"Pickled weights .* are refused"):
         load_image_encoder(tmp_path)
     with pytest.raises(UserError, match="not a model folder"):
         load_image_encoder(tmp_path / "nowhere")

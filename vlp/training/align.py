@@ -74,13 +74,8 @@ def run_align(config: AlignConfig, corpus: Path, out: Path, encoder: Path | None
     data = Corpus.open(corpus)
     studies = [study for study in data.select(split="train", reported=True) if study.images and whole(study).strip()]
     if not studies:
-<<<<<<< HEAD
         raise UserError(no_training(data, "images and a report"))
-    flip, negatives = config.contrastive.augment.flip, config.contrastive.hard_negatives > 0
-=======
-        raise UserError(f"{corpus} has no training studies with both images and a report; see `vlp prepare --help`")
     flip, negatives = config.contrastive.augment.flip, config.contrastive.needs_negatives
->>>>>>> h-learns
     if flip or negatives:
         _, mute = rewritable([study.language for study in studies])
         if mute:

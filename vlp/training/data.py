@@ -130,12 +130,8 @@ class StudyBatches:
         self._sampler = StudyBatchSampler(self.studies, config.batch_size, seed=seed, unique_reports=False)
         self._keys = keys([whole(study) for study in self.studies])
         self._labels = torch.tensor([key(repr(sorted(s.labels.items()))) if s.labels else 0 for s in self.studies])
-<<<<<<< HEAD
-        self.flip, self.negatives, self.descriptions = flip, negatives, descriptions
-=======
         self._anatomies = torch.tensor([key(s.anatomy) for s in self.studies])
-        self.flip, self.negatives = flip, negatives
->>>>>>> h-learns
+        self.flip, self.negatives, self.descriptions = flip, negatives, descriptions
         self._facts: dict[int, Facts] = {}
         self._starts = [0]  # index of the first batch of each epoch
 
