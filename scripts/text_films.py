@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from text_grounds import Box, Gray, Ground
-from text_ink import Writer, line_of
+from text_ink import Writer, line_of, short_line_of
 
 STRIDE = 4  # px of a crop a cell of the targets
 LEAST, MOST = 6.0, 30.0  # px: heights of capitals that the detector must find at its own scale
@@ -75,13 +75,14 @@ class CropMaker:
         return Crop(_finished(sheet.canvas, rng), sheet.target, sheet.weight)
 
     def _block(self, sheet: _Sheet, rng: np.random.Generator) -> None:
-        """Lines one under another; a line that leaves the crop counts as text as far as it is seen."""
+        """Lines one under another, or a short one alone; a line that leaves the crop counts as text as far as it is seen."""
         capital = float(np.exp(rng.uniform(np.log(LEAST), np.log(1.5 * MOST))))
         x, y = rng.uniform(-0.3, 0.6) * self.side, rng.uniform(-0.02, 0.85) * self.side
         look = _Look.of(rng)
         upright = rng.random() > 0.06
-        for _ in range(int(rng.integers(1, 6))):
-            ink = self.writer.draw(line_of(rng), capital, rng)
+        alone = rng.random() < 0.3  # a short line by itself is the hardest to tell from a mark
+        for _ in range(1 if alone else int(rng.integers(1, 6))):
+            ink = self.writer.draw(short_line_of(rng) if alone else line_of(rng), capital, rng)
             part = ink.coverage if upright else np.ascontiguousarray(np.rot90(ink.coverage))
             if upright and rng.random() < 0.15:
                 part = _turned(part, rng.normal(0, 2))

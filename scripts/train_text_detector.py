@@ -149,7 +149,7 @@ def main() -> None:
     model = Detector()
     if options.start:
         load_onnx(model, options.start)
-        phantom, real = with_traps(model, phantom), with_traps(model, real)
+        phantom, real = (with_traps(model, films[::3]) + films[1::3] + films[2::3] for films in (phantom, real))
     grounds = phantom + real * max(1, len(phantom) // max(1, len(real)))  # as many real films as phantom ones
     print(len(grounds), "films,", sum(p.numel() for p in model.parameters()), "parameters", flush=True)
     maker = CropMaker(grounds, Writer(training_fonts(options.fonts)))
