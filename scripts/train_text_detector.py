@@ -1,13 +1,15 @@
 """Train the detector of text in pixels and write it where the package looks for it.
 
-    git show 7723ee8:anonymize/dicom/text_detector.onnx > start.onnx
     python scripts/train_text_detector.py --films FILMS --real ../shared/data/xray_open --fonts FONTS \\
-        --start start.onnx --seed 7 --out anonymize/dicom/text_detector.onnx
+        --steps 1500 --rate 4e-3 --out first.onnx
+    python scripts/train_text_detector.py --films FILMS --real ../shared/data/xray_open --fonts FONTS \\
+        --start anonymize/dicom/text_detector.onnx --seed 7 --out text_detector.onnx
 
-The shipped weights are this one run from those of revision 7723ee8, which came about in several runs of 3,300 steps in all
-(1,500 at a rate of 4e-3, 1,800 at 2e-3). FONTS: DejaVu and Hershey are built in; Liberation, Roboto, Inconsolata,
-JetBrains Mono and OCR-B of Debian were added. STIX, Computer Modern, Lato, Open Sans, Noto Mono, Cantarell, Comic Neue,
-Ubuntu Title and the 35 fonts of URW are held out for benchmarks/burned_in.py. The Python package onnx is needed.
+The first command begins anew, the second goes on from the shipped weights. These came about in several runs of an earlier
+revision of this file, of 3,300 steps in all (1,500 at a rate of 4e-3, 1,800 at 2e-3), so that no one command makes them
+again. FONTS: DejaVu and Hershey are built in; Liberation, Roboto, Inconsolata, JetBrains Mono and OCR-B of Debian were
+added. STIX, Computer Modern, Lato, Open Sans, Noto Mono, Cantarell, Comic Neue, Ubuntu Title and the 35 fonts of URW are
+held out for benchmarks/burned_in.py. The Python package onnx is needed.
 
 A small fully convolutional network with skip connections (arXiv 1505.04597) says for each cell of 4 px whether a line of
 text or a short mark stands there. It is trained on films of the phantom and on openly licensed radiographs
@@ -117,7 +119,7 @@ def stacked(crops: list[Crop]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor
 
 def load_onnx(model: Detector, path: Path) -> None:
     """Weights that :func:`write_onnx` wrote into ``model``: there batch norm is part of the convolutions, and stays so."""
-    import onnx
+    import onnx  # pyright: ignore[reportMissingImports]
 
     for layer in model.modules():
         if isinstance(layer, Convolution):

@@ -28,8 +28,7 @@ SMALL_SIDE = 400  # px; smaller films are searched at twice their own size, wher
 SURE = 0.75  # score of text from which a fill is not doubtful
 DOUBT = 0.5  # score of text below which nothing is done
 SHORTEST = 4  # signs of a line of text; shorter ones are marks
-_SEEN = 0.4  # the reader's least sure sign, from which its count of signs is believed
-_GUESSED = 0.2  # the same where the network says that it may be text
+_SEEN = 0.4  # the reader's least sure sign, from which its count is believed against the network's word
 _WEAK = 0.49  # score of what the network alone took for text, below DOUBT: taken only beside a sure line
 MARK = 0.5  # score from which a place is a mark, where its score of text is at most
 NO_TEXT = 0.3
@@ -137,7 +136,7 @@ def _checked(image: Gray, spot: detector.Spot) -> detector.Spot:
     fewer are read (a vertebra, screws) is no text by itself; beside a sure line it is still taken with it.
     """
     if spot.text >= DOUBT and spot.text >= spot.mark:
-        if spot.text >= SURE or reader.is_too_long(spot.box) or reader.signs(image, spot.box, _GUESSED) >= SHORTEST:
+        if spot.text >= SURE or reader.is_too_long(spot.box) or reader.signs(image, spot.box, 0.0) >= SHORTEST:
             return spot
         return replace(spot, text=_WEAK)
     if spot.mark >= MARK and reader.signs(image, spot.box, _SEEN) >= SHORTEST:

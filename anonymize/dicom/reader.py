@@ -22,6 +22,7 @@ from anonymize.text import fold
 MODEL = Path(__file__).with_name("mark_reader.onnx")
 HEIGHT = 32  # px a line is read at
 WIDEST = 320  # px at that height; longer lines are no marks
+_TURNED = 0.4  # least sure sign of a line that runs up or down: bones turned read as letters
 LETTERS = string.ascii_lowercase + "0?"  # 0 is any digit, ? any other sign; the blank of CTC comes before them
 
 
@@ -96,16 +97,18 @@ def is_too_long(box: Box) -> bool:
 
 
 def signs(gray: npt.NDArray[np.uint8], box: Box, least: float) -> int:
-    """How many signs are read in ``box``, each with a score of ``least``; a place higher than wide is turned both ways."""
+    """How many signs are read in ``box``, each with a score of ``least``.
+
+    A place higher than wide is turned both ways as well; there each sign needs a score of 0.4 at least.
+    """
     x0, y0, x1, y1 = box
-    ways = [read(gray, box)]
+    ways = [(read(gray, box), least)]
     if y1 - y0 > 1.3 * (x1 - x0):
         height, width = gray.shape
-        ways += [
-            read(np.rot90(gray), (y0, width - x1, y1, width - x0)),
-            read(np.rot90(gray, 3), (height - y1, x0, height - y0, x1)),
-        ]
-    return max((len(way.text) for way in ways if way.sure >= least), default=0)
+        up = read(np.rot90(gray), (y0, width - x1, y1, width - x0))
+        down = read(np.rot90(gray, 3), (height - y1, x0, height - y0, x1))
+        ways += [(up, max(least, _TURNED)), (down, max(least, _TURNED))]
+    return max((len(reading.text) for reading, needed in ways if reading.sure >= needed), default=0)
 
 
 def _decoded(scores: npt.NDArray[np.float32]) -> Reading:
