@@ -13,22 +13,23 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
-from text_ink import Writer, line_of
+from text_distract import distract
+from text_grounds import Box, Gray, Ground
+from text_ink import Writer, line_of, short_line_of
 
-Gray = npt.NDArray[np.uint8]
 STRIDE = 4  # px of a crop a cell of the targets
 LEAST, MOST = 6.0, 30.0  # px: heights of capitals that the detector must find at its own scale
 _MARKS = ("R", "L", "D", "G", "AP", "PA", "RT", "LT", "LAT", "OBL", "P", "F", "DT", "3", "12", "R1", "L2", "10", "5")  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Ground:
-    """A film to draw on: [H, W], marks that it bears (x0, y0, x1, y1), and whether all of them are known."""
+@dataclass
+class _Sheet:
+    """A crop in the making: what is drawn, where nothing more may be drawn, and what the network is asked of it."""
 
-    gray: Gray
-    marks: tuple[tuple[float, float, float, float], ...]
-    complete: bool
-    traps: tuple[tuple[float, float], ...] = ()  # x, y of places that an earlier network took for text
+    canvas: npt.NDArray[np.float32]  # [S, S] in 0-255
+    taken: npt.NDArray[np.bool_]
+    target: npt.NDArray[np.float32]  # [2, S/4, S/4]
+    weight: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -53,94 +54,98 @@ class CropMaker:
         chosen = pool[int(rng.integers(len(pool)))] if ground is None else ground
         gray, marks = _piece(chosen, self.side, rng)
         cells = self.side // STRIDE
-        target = np.zeros((2, cells, cells), np.float32)
-        weight = np.ones((2, cells, cells), np.float32)
+        shape = (2, cells, cells)
+        sheet = _Sheet(
+            gray.astype(np.float32), np.zeros(gray.shape, bool), np.zeros(shape, np.float32), np.ones(shape, np.float32)
+        )
         if not chosen.complete:
-            weight[1] = 0.0
-        canvas = gray.astype(np.float32)
-        taken = np.zeros(gray.shape, bool)
+            sheet.weight[1] = 0.0
         for box in marks:
-            _label(target, weight, box, 1, shrink=0.3)
-            _take(taken, box, 4)
+            if min(box[2] - box[0], box[3] - box[1]) < 0.5 * LEAST:  # too small to be seen; text it is not
+                sheet.weight[1] *= 1 - _cells(box, cells, 4)
+            else:
+                _label(sheet, box, 1, shrink=0.3)
+            _take(sheet.taken, box, 4)
         if rng.random() < 0.35:
-            distract(canvas, taken, rng)
+            distract(sheet.canvas, sheet.taken, rng)
         if rng.random() < 0.40:
             for _ in range(int(rng.integers(1, 3))):
-                self._mark(canvas, taken, target, weight, rng)
+                self._marks(sheet, rng)
         if rng.random() < 0.70:
-            self._block(canvas, taken, target, weight, rng)
-        return Crop(_finished(canvas, rng), target, weight)
+            self._block(sheet, rng)
+        return Crop(_finished(sheet.canvas, rng), sheet.target, sheet.weight)
 
-    def _block(
-        self,
-        canvas: npt.NDArray[np.float32],
-        taken: npt.NDArray[np.bool_],
-        target: npt.NDArray[np.float32],
-        weight: npt.NDArray[np.float32],
-        rng: np.random.Generator,
-    ) -> None:
-        """Lines one under another; a line that leaves the crop counts as text as far as it is seen."""
+    def _block(self, sheet: _Sheet, rng: np.random.Generator) -> None:
+        """Lines one under another, or a short one alone; a line that leaves the crop counts as text as far as it is seen."""
         capital = float(np.exp(rng.uniform(np.log(LEAST), np.log(1.5 * MOST))))
         x, y = rng.uniform(-0.3, 0.6) * self.side, rng.uniform(-0.02, 0.85) * self.side
         look = _Look.of(rng)
         upright = rng.random() > 0.06
-        for _ in range(int(rng.integers(1, 6))):
-            ink = self.writer.draw(line_of(rng), capital, rng)
+        alone = rng.random() < 0.3  # a short line by itself is the hardest to tell from a mark
+        for _ in range(1 if alone else int(rng.integers(1, 6))):
+            ink = self.writer.draw(short_line_of(rng) if alone else line_of(rng), capital, rng)
             part = ink.coverage if upright else np.ascontiguousarray(np.rot90(ink.coverage))
             if upright and rng.random() < 0.15:
                 part = _turned(part, rng.normal(0, 2))
             box = (int(x), int(y), int(x) + part.shape[1], int(y) + part.shape[0])
-            if _overlaps(taken, box):
+            if _overlaps(sheet.taken, box) or _paint(sheet.canvas, part, box, look, rng) is None:
                 break
-            value = _paint(canvas, part, box, look, rng)
-            if value is None:
-                break
-            _take(taken, box, 2)
+            _take(sheet.taken, box, 2)
             if capital <= MOST:
-                _label(target, weight, box, 0, shrink=0.2)
+                _label(sheet, box, 0, shrink=0.2)
             else:
-                _ignore(weight, box)
+                _ignore(sheet.weight, box)
             step = rng.uniform(1.35, 2.2) * capital
             x, y = (x, y + part.shape[0] - 0.72 * capital + step) if upright else (x + part.shape[1] + 0.6 * step, y)
             if y > self.side or x > self.side:
                 break
 
+    def _marks(self, sheet: _Sheet, rng: np.random.Generator) -> None:
+        """A mark, or two of one height as near to each other as lead letters are laid (LAT over R)."""
+        capital, look = float(np.exp(rng.uniform(np.log(6), np.log(60)))), _Look.of(rng)
+        first = self._mark(sheet, capital, look, None, rng)
+        if first is not None and rng.random() < 0.35:
+            away, along = rng.uniform(0.6, 3.0) * capital, rng.uniform(-1.0, 1.0) * capital
+            below = (first[0] + along, first[3] + away)
+            beside = (first[2] + away, first[1] + 0.3 * along)
+            self._mark(sheet, capital, look, below if rng.random() < 0.6 else beside, rng)
+
     def _mark(
-        self,
-        canvas: npt.NDArray[np.float32],
-        taken: npt.NDArray[np.bool_],
-        target: npt.NDArray[np.float32],
-        weight: npt.NDArray[np.float32],
-        rng: np.random.Generator,
-    ) -> None:
-        """A side or view mark of up to three characters, turned, mirrored or framed as lead letters are."""
+        self, sheet: _Sheet, capital: float, look: _Look, place: tuple[float, float] | None, rng: np.random.Generator
+    ) -> tuple[int, int, int, int] | None:
+        """A side or view mark of up to three characters, turned, mirrored or framed as lead letters are.
+
+        Its upper left corner lies at ``place``, or anywhere with free ground around it. Returns its box, if it was drawn.
+        """
         text = str(rng.choice(_MARKS))
-        if rng.random() < 0.25:
+        if place is None and rng.random() < 0.25:
             letters = list(string.ascii_uppercase + string.digits)
             text = "".join(rng.choice(letters, int(rng.integers(1, 4))))
-        ink = self.writer.draw(text, float(np.exp(rng.uniform(np.log(6), np.log(60)))), rng)
-        part = ink.coverage
+        part = self.writer.draw(text, capital, rng).coverage
         if rng.random() < 0.1:
             part = part[:, ::-1]
         if rng.random() < 0.5:
             part = _turned(part, rng.normal(0, 6) + (float(rng.choice([90, -90, 180])) if rng.random() < 0.15 else 0))
         h, w = part.shape
         if max(h, w) >= self.side:
-            return
-        x, y = int(rng.uniform(-2, self.side - w)), int(rng.uniform(-2, self.side - h))
-        box = (x, y, x + w, y + h)
-        if _overlaps(taken, (x - h, y - h // 2, x + w + h, y + h + h // 2)):
-            return
-        if _paint(canvas, np.ascontiguousarray(part), box, _Look.of(rng), rng) is None:
-            return
-        if rng.random() < 0.15:
+            return None
+        x, y = place or (rng.uniform(-2, self.side - w), rng.uniform(-2, self.side - h))
+        box = (int(x), int(y), int(x) + w, int(y) + h)
+        around = (box[0] - h, box[1] - h // 2, box[2] + h, box[3] + h // 2) if place is None else box
+        if _overlaps(sheet.taken, around) or _paint(sheet.canvas, np.ascontiguousarray(part), box, look, rng) is None:
+            return None
+        if place is None and rng.random() < 0.15:
             radius = int(0.75 * max(h, w)) + 2
-            cv2.circle(canvas, (x + w // 2, y + h // 2), radius, float(rng.uniform(150, 255)), max(1, h // 10))
-        _take(taken, box, h)
-        if ink.capital <= MOST:
-            _label(target, weight, box, 1, shrink=0.2)
+            middle = (box[0] + w // 2, box[1] + h // 2)
+            cv2.circle(sheet.canvas, middle, radius, float(rng.uniform(150, 255)), max(1, h // 10))
+        _take(sheet.taken, box, h // 2)
+        if capital <= MOST:
+            _label(sheet, box, 1, shrink=0.2)
         else:
-            weight[1] *= 1 - _cells(box, weight.shape[1], 0)  # larger than what is asked: only "no text" counts
+            sheet.weight[1] *= 1 - _cells(
+                box, sheet.weight.shape[1], 0
+            )  # larger than what is asked: only "no text" counts
+        return box
 
 
 @dataclass(frozen=True)
@@ -194,63 +199,18 @@ def _paint(
     return ink
 
 
-def distract(canvas: npt.NDArray[np.float32], taken: npt.NDArray[np.bool_], rng: np.random.Generator) -> None:
-    """Draw something sharp that is no text: ruler, screws, chain, grid, wires, clips, step wedge, frame, dots."""
-    side = canvas.shape[0]
-    kind = int(rng.integers(9))
-    value = float(rng.choice([255, 230, 180, 0]))
-    x, y = (int(v) for v in rng.integers(0, side, 2))
-    layer = np.zeros(canvas.shape, np.uint8)
-    pitch, long, thick = int(rng.integers(3, 16)), int(rng.integers(4, 26)), int(rng.integers(1, 4))
-    if kind == 0:
-        for n, at in enumerate(range(0, side, pitch)):
-            length = long * (2 if n % 5 == 0 else 1)
-            cv2.line(layer, (at, y), (at, y + length), 255, 1)
-        if rng.random() < 0.5:
-            cv2.line(layer, (0, y), (side, y), 255, thick)
-    elif kind == 1:  # thread of a screw
-        for n in range(int(rng.integers(5, 14))):
-            cv2.line(layer, (x + n * pitch, y), (x + n * pitch + pitch // 2, y + long), 255, thick, cv2.LINE_AA)
-        cv2.line(layer, (x, y + long // 2), (x + 14 * pitch, y + long // 2), 255, max(1, long // 3), cv2.LINE_AA)
-    elif kind == 2:
-        for n in range(int(rng.integers(4, 20))):
-            wave = int(long * np.sin(n * rng.uniform(0.2, 0.4)))
-            cv2.circle(layer, (x + n * pitch, y + wave), max(1, pitch // 3), 255, -1 if thick > 1 else 1, cv2.LINE_AA)
-    elif kind == 3:
-        for at in range(0, side, 3 * pitch):
-            cv2.line(layer, (at, 0), (at, side), 255, 1)
-            cv2.line(layer, (0, at), (side, at), 255, 1)
-    elif kind == 4:
-        points = rng.integers(0, side, (int(rng.integers(3, 8)), 2)).astype(np.int32)
-        cv2.polylines(layer, [points], False, 255, thick, cv2.LINE_AA)
-    elif kind == 5:
-        for _ in range(int(rng.integers(3, 12))):
-            at = rng.integers(0, side, 2)
-            angle = rng.uniform(0, np.pi)
-            end = at + long * np.array([np.cos(angle), np.sin(angle)])
-            cv2.line(layer, tuple(map(int, at)), tuple(map(int, end)), 255, thick, cv2.LINE_AA)
-    elif kind == 6:
-        for n in range(int(rng.integers(4, 10))):
-            layer[y : y + long, x + n * long : x + (n + 1) * long] = 25 * n
-    elif kind == 7:
-        cv2.rectangle(layer, (x, y), (x + 3 * long, y + 2 * long), 255, thick)
-        cv2.circle(layer, (x + long, y + long), long // 2 + 1, 255, thick, cv2.LINE_AA)
-    else:
-        for _ in range(int(rng.integers(5, 40))):
-            at = tuple(int(v) for v in rng.integers(0, side, 2))
-            cv2.circle(layer, at, int(rng.integers(1, 5)), 255, -1, cv2.LINE_AA)
-    cover = (layer / 255.0 * rng.uniform(0.5, 1.0)).astype(np.float32)
-    canvas[:] = canvas * (1 - cover) + value * cover
-    if kind in (0, 3, 6):
-        return
-    taken |= layer > 0
+def _piece(ground: Ground, side: int, rng: np.random.Generator) -> tuple[Gray, list[Box]]:
+    """A square piece at a random scale with another tone, sometimes with a black or white border; and its marks.
 
-
-def _piece(ground: Ground, side: int, rng: np.random.Generator) -> tuple[Gray, list[tuple[float, float, float, float]]]:
-    """A square piece at a random scale with another tone, sometimes with a black or white border; and its marks."""
+    A film with traps is mostly shown at one of them, at about the scale at which it was taken for text.
+    """
     gray = ground.gray
-    scale = float(np.exp(rng.uniform(np.log(0.5), np.log(1.7))))
-    scale = max(scale, 0.5 * side / min(gray.shape))
+    trap = ground.traps[int(rng.integers(len(ground.traps)))] if ground.traps and rng.random() < 0.8 else None
+    if trap is None:
+        scale = float(np.exp(rng.uniform(np.log(0.25), np.log(1.7))))
+    else:
+        scale = trap[2] * float(np.exp(rng.uniform(np.log(0.85), np.log(1.2))))
+    scale = max(scale, 0.25 * side / min(gray.shape))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     image = cv2.resize(gray, None, fx=scale, fy=scale, interpolation=how)
     fill = float(rng.choice([0.0, 255.0, float(np.median(image[0]))]))
@@ -260,11 +220,10 @@ def _piece(ground: Ground, side: int, rng: np.random.Generator) -> tuple[Gray, l
         image = cv2.copyMakeBorder(image, edge, edge, edge, edge, cv2.BORDER_CONSTANT, value=(fill,))
     y = int(rng.integers(0, image.shape[0] - side + 1))
     x = int(rng.integers(0, image.shape[1] - side + 1))
-    if ground.traps and rng.random() < 0.8:
-        trap = ground.traps[int(rng.integers(len(ground.traps)))]
+    if trap is not None:
         x, y = (
             int(min(max(0.0, v * scale + edge - rng.uniform(0.2, 0.8) * side), size - side))
-            for v, size in zip(trap, image.shape[::-1], strict=True)
+            for v, size in zip(trap[:2], image.shape[::-1], strict=True)
         )
     piece = np.ascontiguousarray(image[y : y + side, x : x + side])
     marks = [tuple(v * scale + edge - o for v, o in zip(box, (x, y, x, y), strict=True)) for box in ground.marks]
@@ -311,15 +270,14 @@ def _cells(box: Sequence[float], cells: int, grow: float) -> npt.NDArray[np.floa
     return made
 
 
-def _label(
-    target: npt.NDArray[np.float32], weight: npt.NDArray[np.float32], box: Sequence[float], kind: int, shrink: float
-) -> None:
+def _label(sheet: _Sheet, box: Sequence[float], kind: int, shrink: float) -> None:
     """The core of a box is 1 in channel ``kind``; around it nothing is asked of that channel."""
     short = min(box[2] - box[0], box[3] - box[1])
-    core = _cells(box, target.shape[1], -shrink * short)
-    around = _cells(box, target.shape[1], 0.1 * short + 2)
-    target[kind] = np.maximum(target[kind], core)
-    weight[kind] = np.where(core > 0, 1.0, np.where((around > 0) & (target[kind] == 0), 0.0, weight[kind]))
+    core = _cells(box, sheet.target.shape[1], -shrink * short)
+    around = _cells(box, sheet.target.shape[1], 0.1 * short + 2)
+    sheet.target[kind] = np.maximum(sheet.target[kind], core)
+    unasked = (around > 0) & (sheet.target[kind] == 0)
+    sheet.weight[kind] = np.where(core > 0, 1.0, np.where(unasked, 0.0, sheet.weight[kind]))
 
 
 def _ignore(weight: npt.NDArray[np.float32], box: Sequence[float]) -> None:

@@ -53,6 +53,18 @@ def line_of(rng: np.random.Generator) -> str:
     return "X" + "".join(rng.choice(letters, int(rng.integers(3, 14))))
 
 
+def short_line_of(rng: np.random.Generator) -> str:
+    """A made-up line of four to six characters: a short name, an initial and a name, digits, a day and a month."""
+    kind = int(rng.integers(4))
+    if kind == 0:
+        return "".join(rng.choice(list(string.digits), int(rng.integers(4, 7))))
+    if kind == 1:
+        return f"{rng.integers(1, 32):02d}{rng.choice(list('/-.:'))}{rng.integers(1, 13):02d}"
+    word = _word(rng)
+    initial = f"{rng.choice(list(string.ascii_uppercase))}{rng.choice(['', '.'])} {word[:3]}"
+    return word[: int(rng.integers(4, 6))] if kind == 2 else initial
+
+
 def _word(rng: np.random.Generator) -> str:
     vowels, consonants = "AEIOUY", "BCDFGHJKLMNPQRSTVZ"
     made = "".join(

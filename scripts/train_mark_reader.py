@@ -1,6 +1,6 @@
 """Train the reader of marks (anonymize/dicom/reader.py): a line of a film to letters, so that known marks stay.
 
-    python scripts/train_mark_reader.py --phantom H512 --real ../shared/data/xray_open --fonts FONTS \\
+    python scripts/train_mark_reader.py --films FILMS --real ../shared/data/xray_open --fonts FONTS \\
         --out anonymize/dicom/mark_reader.onnx
 
 A convolutional network with connectionist temporal classification (Graves et al., ICML 2006) over 26 letters, one sign
@@ -10,21 +10,18 @@ from made-up names, dates and numbers, drawn on the same films as scripts/train_
 
 from __future__ import annotations
 
-import argparse
 import string
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from text_films import Ground
+from text_grounds import Ground, arguments, grounds_of
 from text_ink import Writer, line_of, training_fonts
 from torch import nn
 from torch.nn import functional as F
-from train_text_detector import phantom_grounds, real_grounds
 
 from anonymize.dicom.marks import marks
 from anonymize.dicom.reader import HEIGHT, LETTERS, WIDEST, letters_of
@@ -123,24 +120,9 @@ def stretched(gray: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     """Train and write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--phantom", type=Path, nargs="+", required=True)
-    parser.add_argument("--real", type=Path)
-    parser.add_argument("--leave-out", type=Path)
-    parser.add_argument("--fonts", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=2500)
-    parser.add_argument("--batch", type=int, default=24)
-    parser.add_argument("--rate", type=float, default=4e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--start", type=Path, help="weights (safetensors) to go on from")
-    options = parser.parse_args()
-    torch.manual_seed(options.seed)
-    torch.set_num_threads(1)
-    grounds = [ground for folder in options.phantom for ground in phantom_grounds(folder)]
-    if options.real:
-        named = options.leave_out.read_text(encoding="utf-8").split() if options.leave_out else []
-        grounds += list(real_grounds(options.real, set(named)))
+    options = arguments(__doc__, steps=2500, batch=24, rate=4e-3).parse_args()
+    phantom, real = grounds_of(options)
+    grounds = phantom + real
     lines = Lines(grounds, Writer(training_fonts(options.fonts)), sorted(marks()))
     model, rng = Reader(), np.random.default_rng(options.seed)
     if options.start:

@@ -177,6 +177,55 @@ def test_a_known_mark_stays_and_a_name_like_it_goes(mark: str, name: str) -> Non
         assert covered(drawn.shape, pixels.find_text(drawn).boxes)[glyphs].all()
 
 
+@pytest.mark.parametrize("name", ["LEROY", "Noël", "GARY", "Ines"])
+@pytest.mark.parametrize(("ink", "paper"), [(255, None), (0, 255)])
+def test_a_short_name_by_itself_is_filled_though_it_looks_like_a_mark(name: str, ink: int, paper: int | None) -> None:
+    drawn, glyphs = written(gray_film(9), (name,), "DejaVuSans.ttf", 20, ink, paper)
+    assert covered(drawn.shape, pixels.find_text(drawn).boxes)[glyphs].all()
+
+
+def placed(words: dict[tuple[int, int], str], size: int) -> np.ndarray:
+    """A dark film with words in white at their places (x, y), as lead marks are laid."""
+    page = Image.fromarray(np.full((512, 400), 20, np.uint8))
+    font = ImageFont.load_default(size)
+    for place, word in words.items():
+        ImageDraw.Draw(page).text(place, word, font=font, fill=235)
+    return np.asarray(page)
+
+
+@pytest.mark.parametrize("size", [15, 18, 22])
+def test_a_side_below_a_view_stays(size: int) -> None:
+    for side in "RL":
+        assert pixels.find_text(placed({(40, 300): "LAT", (44, 300 + 2 * size): side}, size)).boxes == ()
+
+
+def test_two_marks_far_apart_do_not_keep_the_line_between_them() -> None:
+    """Of large letters a fine size may know the first and the last only: L and A of LA SOLANA."""
+    ends = [(10, 10, 40, 46), (300, 10, 330, 46)]
+    assert not pixels._is_seen_mark((0, 0, 340, 60), ends, 0.25)
+    assert pixels._is_seen_mark((0, 0, 60, 60), ends[:1], 0.25)
+    assert not pixels._is_seen_mark((0, 0, 90, 60), ends[:1], 0.5)
+    assert not pixels._is_seen_mark((0, 0, 60, 60), [], 0.25)
+
+
+def test_a_doubtful_line_counts_where_signs_are_read_along_or_across_it() -> None:
+    drawn, glyphs = written(np.full((200, 300), 20, np.uint8), ("DUPONT",), "DejaVuSans.ttf", 24, 235, None)
+    rows, columns = np.flatnonzero(glyphs.any(1)), np.flatnonzero(glyphs.any(0))
+    box = (int(columns[0]) - 3, int(rows[0]) - 3, int(columns[-1]) + 4, int(rows[-1]) + 4)
+    doubtful = detector.Spot(box, 0.6, 0.1)
+    assert pixels._checked(drawn, doubtful) == doubtful
+    up = detector.Spot((box[1], 300 - box[2], box[3], 300 - box[0]), 0.6, 0.1)
+    assert pixels._checked(np.rot90(drawn), up) == up
+    down = detector.Spot((200 - box[3], box[0], 200 - box[1], box[2]), 0.6, 0.1)
+    assert pixels._checked(np.rot90(drawn, 3), down) == down
+    empty = detector.Spot((100, 100, 180, 130), 0.6, 0.1)
+    assert pixels._checked(drawn, empty).text < pixels.DOUBT
+    long = detector.Spot((0, 100, 300, 112), 0.6, 0.1)  # more than the reader takes: nothing is said against it
+    assert pixels._checked(drawn, long) == long
+    sure = detector.Spot((100, 100, 180, 130), 0.8, 0.1)
+    assert pixels._checked(drawn, sure) == sure
+
+
 BOXES = st.tuples(st.integers(0, 90), st.integers(0, 90), st.integers(1, 60), st.integers(1, 60)).map(
     lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])
 )

@@ -9,6 +9,7 @@ adds a full OCR engine (anonymize/dicom/ocr.py).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import cv2
@@ -17,7 +18,7 @@ import numpy.typing as npt
 from rapidfuzz.distance import Levenshtein
 
 from anonymize.dicom import detector, gate, reader
-from anonymize.dicom.boxes import Box, Region, inside, merge, pad, scaled
+from anonymize.dicom.boxes import Box, Region, hull, inside, merge, pad, scaled
 from anonymize.dicom.marks import is_joined_mark, long_marks
 
 Gray = npt.NDArray[np.uint8]
@@ -26,6 +27,11 @@ WORKING_SIDE = 2400  # px; larger films are searched at this size
 SMALL_SIDE = 400  # px; smaller films are searched at twice their own size, where letters of 6 px come apart
 SURE = 0.75  # score of text from which a fill is not doubtful
 DOUBT = 0.5  # score of text below which nothing is done
+SHORTEST = 4  # signs of a line of text; shorter ones are marks
+_SEEN = 0.4  # the reader's least sure sign, from which its count is believed against the network's word
+_WEAK = 0.49  # score of what the network alone took for text, below DOUBT: taken only beside a sure line
+MARK = 0.5  # score from which a place is a mark, where its score of text is at most
+NO_TEXT = 0.3
 _READ = 0.9  # the reader's least sure letter, from which a known mark stays
 _LIKE = -0.4  # log probability a letter that a long mark may lack; of 1,396 names and numbers none comes near
 _LEVELS = 3  # the size itself, a half, a quarter
@@ -70,6 +76,7 @@ class _Line:
 def search(gray: Gray, *, gated: bool = True) -> tuple[list[Region], float]:
     """Padded regions in pixels of ``gray``, and the share of all searched sizes that the network saw."""
     found: list[_Line] = []
+    marks: list[Box] = []
     seen = whole = 0
     for level in range(_LEVELS):
         scale = 0.5**level
@@ -81,7 +88,14 @@ def search(gray: Gray, *, gated: bool = True) -> tuple[list[Region], float]:
         parts = gate.crowded(image) if gated else [(0, 0, width, height)]
         seen += sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in parts)
         whole += image.size
-        found += [_line(spot, scale, gray.shape, found) for spot in text_of(detector.search(image, parts))]
+        spots = [
+            replace(spot, text=min(spot.text, _WEAK))
+            if _is_seen_mark(scaled(spot.box, scale, gray.shape), marks, scale)
+            else _checked(image, spot)
+            for spot in detector.search(image, parts)
+        ]
+        found += [_line(spot, scale, gray.shape, found) for spot in text_of(spots)]
+        marks += [scaled(spot.box, scale, gray.shape) for spot in spots if _is_short_mark(image, spot)]
     read = _known_marks(gray, found)
     regions = [
         Region(pad(line.box, gray.shape, line.height), line.score, "detector", doubtful=line.score < SURE)
@@ -89,6 +103,45 @@ def search(gray: Gray, *, gated: bool = True) -> tuple[list[Region], float]:
         if not read[line.box[1] : line.box[3], line.box[0] : line.box[2]].mean() >= 0.8
     ]
     return regions, min(1.0, seen / whole)
+
+
+def _is_short_mark(image: Gray, spot: detector.Spot) -> bool:
+    """Whether network and reader both see a mark of the packs of up to three letters (R, LAT)."""
+    if spot.mark < MARK or spot.text > NO_TEXT:
+        return False
+    reading = reader.read(image, spot.box)
+    return reading.sure >= _SEEN and len(reading.text) < SHORTEST and is_joined_mark(reading.text)
+
+
+def _is_seen_mark(box: Box, marks: list[Box], scale: float) -> bool:
+    """Whether a place of the size ``scale`` is one or two marks that a finer size saw, and nothing else.
+
+    Letters below 6 px look like a line of text; where a finer size saw them well, it has the last word. Letters larger
+    than that size was made for fall into more pieces there, or into pieces that leave most of the line uncovered.
+    """
+    within = [mark for mark in marks if inside(mark, box, 0.5)]
+    if not 1 <= len(within) <= 2:
+        return False
+    x0, y0, x1, y1 = reduce(hull, within)
+    if (x1 - x0) * (y1 - y0) > 3 * sum((mark[2] - mark[0]) * (mark[3] - mark[1]) for mark in within):
+        return False
+    loose = 2.5 * detector.STRIDE / scale
+    return x0 - box[0] <= loose and y0 - box[1] <= loose and box[2] - x1 <= loose and box[3] - y1 <= loose
+
+
+def _checked(image: Gray, spot: detector.Spot) -> detector.Spot:
+    """A spot with the reader's word on it, where the network's is not enough.
+
+    A mark in which four signs or more are read is a short line of text (a name of four letters). A doubtful line in which
+    fewer are read (a vertebra, screws) is no text by itself; beside a sure line it is still taken with it.
+    """
+    if spot.text >= DOUBT and spot.text >= spot.mark:
+        if spot.text >= SURE or reader.is_too_long(spot.box) or reader.signs(image, spot.box, 0.0) >= SHORTEST:
+            return spot
+        return replace(spot, text=_WEAK)
+    if spot.mark >= MARK and reader.signs(image, spot.box, _SEEN) >= SHORTEST:
+        return replace(spot, text=spot.mark, mark=0.0)
+    return spot
 
 
 def _known_marks(gray: Gray, found: list[_Line]) -> npt.NDArray[np.bool_]:

@@ -22,6 +22,7 @@ from anonymize.text import fold
 MODEL = Path(__file__).with_name("mark_reader.onnx")
 HEIGHT = 32  # px a line is read at
 WIDEST = 320  # px at that height; longer lines are no marks
+_TURNED = 0.4  # least sure sign of a line that runs up or down: bones turned read as letters
 LETTERS = string.ascii_lowercase + "0?"  # 0 is any digit, ? any other sign; the blank of CTC comes before them
 
 
@@ -71,11 +72,11 @@ def _network() -> Any:
 def read(gray: npt.NDArray[np.uint8], box: Box) -> Reading:
     """Read the line in ``box`` (not padded) of an 8-bit image [H, W]; "" where it is too long for a mark."""
     height = box[3] - box[1]
-    if not MODEL.is_file() or (box[2] - box[0]) * HEIGHT > 1.5 * WIDEST * height:
+    if (box[2] - box[0]) * HEIGHT > 1.5 * WIDEST * height:
         return Reading("", 0.0)
     top, bottom = max(0, box[1] - height // 6), min(gray.shape[0], box[3] + height // 6)
     left, right = max(0, box[0] - height // 3), min(gray.shape[1], box[2] + height // 3)
-    part = gray[top:bottom, left:right]
+    part = np.ascontiguousarray(gray[top:bottom, left:right])
     if part.size == 0:
         return Reading("", 0.0)
     width = round(part.shape[1] * HEIGHT / part.shape[0])
@@ -87,6 +88,27 @@ def read(gray: npt.NDArray[np.uint8], box: Box) -> Reading:
     network = _network()
     network.setInput(((line - low) / max(high - low, 1.0)).astype(np.float32)[None, None])
     return _decoded(network.forward()[0, :, 0])
+
+
+def is_too_long(box: Box) -> bool:
+    """Whether a line has more letters than the reader takes, along its longer side."""
+    long, short = max(box[2] - box[0], box[3] - box[1]), min(box[2] - box[0], box[3] - box[1])
+    return long * HEIGHT > 1.5 * WIDEST * short
+
+
+def signs(gray: npt.NDArray[np.uint8], box: Box, least: float) -> int:
+    """How many signs are read in ``box``, each with a score of ``least``.
+
+    A place higher than wide is turned both ways as well; there each sign needs a score of 0.4 at least.
+    """
+    x0, y0, x1, y1 = box
+    ways = [(read(gray, box), least)]
+    if y1 - y0 > 1.3 * (x1 - x0):
+        height, width = gray.shape
+        up = read(np.rot90(gray), (y0, width - x1, y1, width - x0))
+        down = read(np.rot90(gray, 3), (height - y1, x0, height - y0, x1))
+        ways += [(up, max(least, _TURNED)), (down, max(least, _TURNED))]
+    return max((len(reading.text) for reading, needed in ways if reading.sure >= needed), default=0)
 
 
 def _decoded(scores: npt.NDArray[np.float32]) -> Reading:
