@@ -6,10 +6,11 @@ python benchmarks/train.py --json                    # ViT-S/16, 224 pixels, mor
 All three train timm's vision transformer and a BERT with a linear projection each by InfoNCE under AdamW, from the same
 tensors: float images [B, 1, H, W] and token ids [B, T] (all of length T).
 
-* bare: timm + transformers + ``torch.optim.AdamW``, nothing else.
+* bare: timm + transformers + fused ``torch.optim.AdamW``, nothing else.
 * fit: :func:`vlp.training.loop.fit` with all that it does at every step: schedule, clipping, the check that loss and gradient
   are finite, sums for the log, log.jsonl.
-* open_clip: ``open_clip_train.train.train_one_epoch`` on its own ``CustomTextCLIP``, with clipping of the same norm.
+* open_clip: ``open_clip_train.train.train_one_epoch`` on its own ``CustomTextCLIP``, with clipping of the same norm and PyTorch's default AdamW, as
+  open_clip makes it.
 
 One call of ``fit`` is under way all the time; whenever it has done the steps of a round and asks for the next batch, the
 others do theirs. A time is CPU seconds (``process_time``) on a CPU and seconds on a GPU; a ratio is the median over the rounds
@@ -97,7 +98,7 @@ class Bare(nn.Module):
 def bare_steps(sizes: dict[str, Any], device: torch.device, bf16: bool) -> Callable[[int], None]:
     """The shortest training that there is."""
     model, pairs = Bare(sizes).to(device).train(), Pairs(sizes)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=DECAY)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=DECAY, fused=True)  # as the loop's
 
     def run(steps: int) -> None:
         for step in range(steps):
