@@ -103,7 +103,9 @@ def summarise(runs: dict[str, dict[int, Any]], claims: Sequence[Claim]) -> dict[
         variants[name] = {
             "seeds": sorted(seeds),
             "cpu_seconds": [seeds[seed]["cpu_seconds"] for seed in sorted(seeds)],
-            "measures": {m: _values([seeds[seed]["rows"][m] for seed in sorted(seeds)]) for m in measures},
+            "measures": {
+                m: _values([run["rows"][m] for _, run in sorted(seeds.items()) if m in run["rows"]]) for m in measures
+            },
         }
     return {"variants": variants, "claims": [found for claim in claims if (found := _claim(runs, claim))]}
 
@@ -133,14 +135,16 @@ def _group(rows: dict[str, Any], name: str) -> dict[str, Any]:
     return picked
 
 
+def _having(runs: dict[int, Any], measure: str) -> set[int]:
+    """Seeds whose runs hold ``measure``."""
+    return {seed for seed, run in runs.items() if measure in run["rows"]}
+
+
 def _claim(runs: dict[str, dict[int, Any]], claim: Claim) -> dict[str, Any] | None:
     other = claim.measure + claim.ending
-    common = sorted(set(runs.get(claim.better, {})) & set(runs.get(claim.worse, {})))
-    if not common or any(
-        measure not in runs[name][seed]["rows"]
-        for seed in common
-        for name, measure in ((claim.better, claim.measure), (claim.worse, other))
-    ):
+    sides = ((claim.better, claim.measure), (claim.worse, other))
+    common = sorted(set.intersection(*(_having(runs.get(name, {}), measure) for name, measure in sides)))
+    if not common:
         return None
     better = [runs[claim.better][seed]["rows"][claim.measure] for seed in common]
     worse = [runs[claim.worse][seed]["rows"][other] for seed in common]

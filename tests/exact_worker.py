@@ -167,7 +167,7 @@ FALSE = [
     "Épanchement pleural à droite.",
     *[""] * 4,
 ]
-ALL = {"local": 0.5, "hard_negatives": 0.5, "cross_lingual": 0.1, "captioning": 0.2}
+ALL = {"local": 0.5, "hard_negatives": 0.5, "hard_negatives_centred": 0.5, "cross_lingual": 0.1, "captioning": 0.2}
 OBJECTIVES: dict[str, dict[str, Any]] = {
     "infonce and its terms": {**ALL, "soft_targets": 0.2, "chunk": 2},
     "siglip": {"loss": "siglip", "hard_negatives": 0.5, "chunk": 2},
@@ -202,6 +202,7 @@ def full_batch() -> dict[str, Any]:
         "study_index": OWNER,
         "texts": TEXTS,
         "negatives": FALSE,
+        "anatomy_keys": torch.tensor([1, 1, 2, 2, 1, 2, 1, 2]),
         "study_keys": keys(TEXTS),
         "text_keys": keys(TEXTS),
         "findings": torch.tensor([[1, 0], [0, -1], [1, 1], [0, 0], [1, 0], [-1, 1], [0, 1], [0, 0]]),
