@@ -9,8 +9,8 @@ tensors: float images [B, 1, H, W] and token ids [B, T] (all of length T).
 * bare: timm + transformers + fused ``torch.optim.AdamW``, nothing else.
 * fit: :func:`vlp.training.loop.fit` with all that it does at every step: schedule, clipping, the check that loss and gradient
   are finite, sums for the log, log.jsonl.
-* open_clip: ``open_clip_train.train.train_one_epoch`` on its own ``CustomTextCLIP``, with clipping of the same norm and PyTorch's default AdamW, as
-  open_clip makes it.
+* open_clip: ``open_clip_train.train.train_one_epoch`` on its own ``CustomTextCLIP``, with clipping of the same norm and
+  PyTorch's default AdamW, as open_clip makes it.
 
 One call of ``fit`` is under way all the time; whenever it has done the steps of a round and asks for the next batch, the
 others do theirs. A time is CPU seconds (``process_time``) on a CPU and seconds on a GPU; a ratio is the median over the rounds
