@@ -134,7 +134,7 @@ def save_text_tower(folder: Path, text: TextEncoder, card: Mapping[str, Any]) ->
     """
     write_text_atomic(folder / "tokenizer.json", text.tokenizer.to_json())
     write_bytes_atomic(folder / "model.safetensors", save(plain_state(text.backbone.state_dict())))
-    lines = ["---", f"license: {card.get('licence', 'unspecified')}", "library_name: transformers", "---", ""]
+    lines = ["---", f"license: {card.get('licence', UNSPECIFIED)}", "library_name: transformers", "---", ""]
     lines += ["# Text tower", "", str(card.get("summary", "")), "", f"- pooling: {text.config.pooling}"]
     lines += [f"- max length: {text.config.max_length} tokens", f"- torch: {torch.__version__}"]
     lines += [f"- {k.replace('_', ' ')}: {v}" for k, v in card.items() if k not in ("licence", "summary")]

@@ -64,19 +64,14 @@ class ContrastiveConfig(Config):
 class ContrastiveObjective(nn.Module):
     """Trains ``dual``.
 
-        A batch holds ``images`` uint8 or float 0-1 [M, 1, S, S], ``study_index`` [M] int64, ``texts`` (B strings),
-        ``study_keys`` and ``text_keys`` (see :func:`vlp.objectives.targets.matches`); every rank needs the same B, M may
-        differ. Optional: ``mirrored`` [M] bool (default: none is), ``label_keys`` [B] int64 (for ``same_labels``) and
-    <<<<<<< HEAD
-        ``negatives`` (B strings, "" for none; for ``hard_negatives``). For ``descriptions`` see
-        :func:`vlp.objectives.descriptions.description_loss`.
-    =======
-        ``negatives`` (B strings, "" for none; for ``hard_negatives``), ``anatomy_keys`` [B] int64 (for
-        ``hard_negatives_centred``).
-    >>>>>>> h-learns
+    A batch holds ``images`` uint8 or float 0-1 [M, 1, S, S], ``study_index`` [M] int64, ``texts`` (B strings),
+    ``study_keys`` and ``text_keys`` (see :func:`vlp.objectives.targets.matches`); every rank needs the same B, M may
+    differ. Optional: ``mirrored`` [M] bool (default: none is), ``label_keys`` [B] int64 (for ``same_labels``),
+    ``negatives`` (B strings, "" for none; for ``hard_negatives``) and ``anatomy_keys`` [B] int64 (for
+    ``hard_negatives_centred``). For ``descriptions`` see :func:`vlp.objectives.descriptions.description_loss`.
 
-        Attributes:
-            caption, masked, facets: heads of their terms, None where off. They are trained, and no part of the model that is saved.
+    Attributes:
+        caption, masked, facets: heads of their terms, None where off. They are trained, and no part of the model that is saved.
     """
 
     def __init__(self, dual: DualEncoder, config: ContrastiveConfig, batch_size: int) -> None:

@@ -24,6 +24,7 @@ from vlp.encoders.text import TextEncoder
 from vlp.encoders.tokenizer import SPECIAL, Tokenizer
 from vlp.objectives.contrastive import ContrastiveObjective
 from vlp.training.align import AlignConfig
+from vlp.training.data import source_square
 from vlp.training.pretrain import PretrainConfig, _objective
 
 _SMALL = 5_000_000  # parameters below which more images are measured: a single one is all overhead
@@ -66,7 +67,7 @@ class StepCost:
 def pretrain_cost(config: PretrainConfig, bf16: bool) -> StepCost:
     """Run ``config``'s objective on gray images. Takes seconds for small towers, a minute for a ViT-B on two cores."""
     objective = _objective(ImageEncoder(config.image), config).train()
-    side = config.data.source_size or config.image.image_size * 8 // 7
+    side = source_square(config.image, config.data.source_size).side
 
     def batch(samples: int) -> dict[str, Any]:
         return {"images": torch.zeros(samples, 1, side, side, dtype=torch.uint8)}
@@ -79,7 +80,7 @@ def align_cost(config: AlignConfig, images_per_study: float, tokens: int, bf16: 
     text = TextEncoder.from_folder(config.text) if config.text.folder else TextEncoder(config.text, _words(config))
     plain = config.contrastive.model_copy(update={"chunk": 0, "hard_negatives": 0.0})
     objective = ContrastiveObjective(DualEncoder(ImageEncoder(config.image), text, config.dual), plain, 2).train()
-    side = config.data.source_size or config.image.image_size * 8 // 7
+    side = source_square(config.image, config.data.source_size).side
     report = "0 " * max(1, tokens - 2)
 
     def batch(samples: int) -> dict[str, Any]:

@@ -168,9 +168,10 @@ class Run:
 
     def summary(self, start: int) -> FitSummary:
         """The totals, and the first and last logged values."""
-        rows = [row for row in read_log(self.out / "log.jsonl") if "loss" in row]
+        every = read_log(self.out / "log.jsonl")
+        rows = [row for row in every if "loss" in row]
         merged: dict[str, float] = {}
-        for row in read_log(self.out / "log.jsonl"):
+        for row in every:
             merged.update(row)
         merged.pop("step", None)
         state, seconds = self.state, max(self.state.seconds, 1e-9)
