@@ -1,15 +1,16 @@
-# make demo | test | test-slow | lint | study | real-open: each does all the set-up it needs on a fresh machine.
+# make demo | test | test-search | test-slow | lint | study | real-open: each does all the set-up it needs on a fresh machine.
 
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 RUN    ?= runs/demo
 
-.PHONY: demo test test-slow lint study real-open clean help
+.PHONY: demo test test-search test-slow lint study real-open clean help
 
 help:
 	@echo "make demo       the whole path on a synthetic hospital; opens $(RUN)/index.html"
 	@echo "make test       the test suite with line coverage"
+	@echo "make test-search  the property tests on examples that nobody has tried yet"
 	@echo "make test-slow  the tests that take minutes"
 	@echo "make lint       ruff and pyright"
 	@echo "make study      the longer phantom study (up to 90 minutes on 2 cores)"
@@ -35,6 +36,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --cov --cov-report=term:skip-covered --durations=10 tests
+
+test-search: $(VENV)/.installed-dev
+	VLP_PROPERTY_TESTS=search $(BIN)/python -m pytest -n 2 --dist loadfile -m hypothesis tests
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow tests

@@ -78,6 +78,13 @@ def test_each_column_in_each_case_and_order(surname: str, birth_name: str, given
         assert left(form, frame, identity) == "", form
 
 
+def test_two_eponyms_joined_are_a_patient_where_the_column_says_so() -> None:
+    for surname in ("Montgomery-Montgomery", "Baker-Montgomery", "Schatzker Montgomery"):
+        assert left(surname, FRAMES[0], Identity(surname=surname)) == "", surname
+    identity = Identity(surname="Kellgren-Lawrence")
+    assert left("Kellgren-Lawrence", "Gonarthrose, {} grade 2.", identity) == "KellgrenLawrence"
+
+
 @examples
 @given(names, names, frames)
 def test_hyphen_parts_stand_alone(first: str, second: str, frame: str) -> None:

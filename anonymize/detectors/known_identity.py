@@ -129,6 +129,7 @@ class KnownIdentity(Detector):
             span
             for span in self._names(view)
             if not any(start <= span.start and span.end <= end for start, end in protected)
+            or self._own_compound(view, span)
         ]
         yield from names
         # a copy with other names shares them: what the columns alone find is found once in a text
@@ -146,6 +147,14 @@ class KnownIdentity(Detector):
                 yield from self._initial_beside(view, index)
         yield from self._compounds(view)
         yield from self._letter_spaced(view)
+
+    def _own_compound(self, view: View, span: Span) -> bool:
+        """Whether the words of a protected phrase are the patient's full name: two eponyms joined by chance.
+
+        ``Baker-Montgomery`` is a person where the column says so; ``Kellgren-Lawrence``, a listed eponym, never is.
+        """
+        words = words_of(view.text[span.start : span.end])
+        return span.rule == "known.compound" and len(words) > 1 and not self._words.protected.lists(words)
 
     def _hits(self, view: View) -> dict[int, str]:
         """``exact``, ``typo`` or ``weak`` by the number of the word."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from anonymize.languages import Pack
@@ -28,6 +29,7 @@ class ProtectedTerms:
         roman = r"(?:i{1,3}|iv|v)[a-c]?(?!\w)"
         joint = r"(?: et |-| and | y | und | & |/)"
         self._parts = frozenset(word for entry in eponyms for word in words_of(entry))
+        self._entries = frozenset(tuple(words_of(entry)) for entry in eponyms)
         self._phrase = Anchored(
             [*eponyms, *words["heads"]],
             rf"(?<!\w)(?:{heads} (?:{grade} )?(?:{links}[ ]?)?{name}(?:(?:{joint}| ){name}){{0,2}}(?: {roman})?"
@@ -35,6 +37,10 @@ class ProtectedTerms:
             rf"|(?<!-){several}(?: {roman})?"
             rf"|{name}(?:(?= [a-z]?\d)| {roman}))(?!\w)",
         )
+
+    def lists(self, words: Sequence[str]) -> bool:
+        """Whether the words, folded, are one entry of the list."""
+        return tuple(words) in self._entries
 
     def phrases(self, view: View) -> list[tuple[int, int]]:
         """Ranges of eponyms used as such: ``kyste de Baker``, ``Baker's cyst``, ``Baker-Zyste``, ``Kellgren-Lawrence``, ``Garden
