@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import errno
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,25 @@ def test_compiled_blocks_train_the_same_and_keep_the_names(
     assert rows(tmp_path / "b", "loss") == pytest.approx(rows(tmp_path / "a", "loss"), rel=1e-4)
     assert rows(tmp_path / "b", "tflops")  # counted without compiled code
     copy.deepcopy(fast)(Pictures()[0], 0)
+
+
+def test_freed_memory_is_kept_where_the_c_library_can() -> None:
+    """In a process of its own: the setting is for the whole process."""
+    program = (
+        "import resource, sys, torch\n"
+        "from vlp.training.speed import keep_freed_memory\n"
+        "if len(sys.argv) > 1 and not keep_freed_memory(): sys.exit(77)\n"
+        "def faults():\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    for _ in range(5): torch.ones(16_000_000)\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
+        "torch.set_num_threads(1); print([faults() for _ in range(6)][-1])\n"
+    )
+    plain = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    kept = subprocess.run([sys.executable, "-c", program, "keep"], capture_output=True, text=True, check=False)
+    if kept.returncode == 77:
+        pytest.skip("the C library is not glibc")
+    assert int(kept.stdout) < int(plain.stdout) / 10, kept.stderr
 
 
 def test_channels_last_trains_the_same(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from vlp.training.processes import barrier, start_processes
 from vlp.training.replica import Replica
 from vlp.training.run import FitSummary, Hook, Run
 from vlp.training.signals import Signals
-from vlp.training.speed import switched
+from vlp.training.speed import keep_freed_memory, switched
 
 __all__ = ["Batches", "FitSummary", "Hook", "barrier", "fit", "start_processes"]
 
@@ -71,6 +71,8 @@ def fit(
         KeyboardInterrupt: after SIGTERM, SIGUSR1 or Ctrl-C, when the checkpoint is written.
     """
     accelerator = start_processes(config)
+    if accelerator.device.type == "cpu":
+        keep_freed_memory()
     me = rank()
     console = console if me == 0 else Console("quiet")
     same = fingerprint(config.identity(), identity)
