@@ -61,7 +61,13 @@ VARIANTS = (
         align=("contrastive.hard_negatives=1", "contrastive.hard_negatives_centred=1"),
         probes=False,
     ),
-    Variant("local", "+ contrastive.local=1", align=("contrastive.local=1",), probes=False),
+    Variant("local", "+ contrastive.local=1 (SPARC)", align=("contrastive.local=1",), probes=False),
+    Variant(
+        "local_gloria",
+        "+ contrastive.local=1, contrastive.local_loss=gloria",
+        align=("contrastive.local=1", "contrastive.local_loss=gloria"),
+        probes=False,
+    ),
     Variant(
         "templates_plain", "40 % templates, plain InfoNCE", align=("contrastive.multi_positive=false",), templated=True
     ),

@@ -28,6 +28,7 @@ from vlp.encoders.tokenizer import Tokenizer
 from vlp.objectives.contrastive import ContrastiveConfig, ContrastiveObjective
 from vlp.objectives.crosslingual import decorrelation
 from vlp.objectives.descriptions import FACETS, Described, FacetProjection, description_loss, own_part
+from vlp.objectives.gloria import gloria
 from vlp.objectives.hardnegative import hard_negative
 from vlp.objectives.infonce import info_nce
 from vlp.objectives.local import LocalFeatures, by_study, sparc
@@ -101,12 +102,14 @@ def toy_loss(name: str, model: nn.Module, batch: dict[str, Tensor], owner: Tenso
             x, text(told[mine]), model["facets"], Described(batch["findings"], written), model.scale
         )
     patches, seen = by_study(image(batch["patches"]), owner, count)
-    return sparc(LocalFeatures(patches, seen, text(batch["words"]), batch["heard"]), model.scale)
+    local = LocalFeatures(patches, seen, text(batch["words"]), batch["heard"])
+    return gloria(local, model.scale, goals[goal](), **small) if kind == "gloria" else sparc(local, model.scale)
 
 
 TOY = (
     *("infonce/plain", "infonce/multi", "infonce/soft", "infonce/multi/16", "infonce/soft/8"),
     *("siglip/plain", "siglip/multi", "siglip/multi/16", "hard", "decorrelation", "local"),
+    *("gloria/plain", "gloria/multi", "gloria/multi/200"),
     *("descriptions", "synonyms", "synonyms/block/16"),
 )
 

@@ -19,6 +19,7 @@ TOLERANCE = 1e-5  # relative, by norm of each parameter's gradient
 LOSSES = (
     *("infonce/plain", "infonce/multi", "infonce/soft", "infonce/multi/16", "infonce/soft/8"),
     *("siglip/plain", "siglip/multi", "siglip/multi/16", "hard", "decorrelation", "local"),
+    *("gloria/plain", "gloria/multi", "gloria/multi/200"),
     *("descriptions", "synonyms", "synonyms/block/16", "descriptions of findings"),
     *("infonce and its terms", "siglip", "masked language", "accumulation"),
 )

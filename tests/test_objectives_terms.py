@@ -13,8 +13,10 @@ from torch.nn.functional import normalize
 
 from vlp.objectives.captioning import CaptionHead, captioning_loss, captioning_rows
 from vlp.objectives.crosslingual import decorrelation
+from vlp.objectives.gloria import gloria
 from vlp.objectives.hardnegative import hard_negative, others_of_group
 from vlp.objectives.local import LocalFeatures, by_study, sparc
+from vlp.objectives.targets import Keys, Targets
 
 
 def _slow_sparc(patches: Tensor, tokens: Tensor, scale: float) -> float:
@@ -59,19 +61,65 @@ def test_words_and_patches_equal_a_slow_reference_whatever_is_padding(data: st.D
     assert found.item() == pytest.approx(sum(each) / len(each) if each else 0.0, abs=1e-9)
 
 
-def test_padding_gets_no_gradient_and_makes_none_infinite() -> None:
+def _slow_gloria(patches: list[Tensor], texts: list[Tensor], scale: float, wanted: Tensor) -> float:
+    """Studies' patches [P, E] and texts' words [T, E], all real and of length 1; ``wanted`` [b, b]: text j fits study i."""
+    like = torch.zeros(len(patches), len(texts), dtype=torch.float64)
+    for i, own in enumerate(patches):
+        for j, words in enumerate(texts):
+            told = []
+            for word in words if len(own) else []:
+                weights = [math.exp(scale * float(word @ patch)) for patch in own]
+                seen = sum(w * patch for w, patch in zip(weights, own, strict=True)) / sum(weights)
+                told.append(math.exp(5 * (float(word @ seen) / float(seen.norm()) - 1)))
+            like[i, j] = 1 + math.log(sum(told) / len(told)) / 5 if told else 0.0
+    loss = 0.0
+    for logits, target in ((scale * like, wanted), (scale * like.t(), wanted.t())):
+        for row, goal in zip(logits, target, strict=True):
+            own = -row.log_softmax(0)[goal]
+            loss += float(own.mean())
+    return loss / (2 * len(patches))
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data(), seed=st.integers(0, 999))
+def test_words_and_patches_of_a_batch_equal_a_slow_reference(data: st.DataObject, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    studies = data.draw(st.integers(1, 4))
+    images = [data.draw(st.integers(0, 2)) for _ in range(studies)]
+    words = [data.draw(st.integers(0, 4)) for _ in range(studies)]
+    owner = torch.tensor([i for i, count in enumerate(images) for _ in range(count)], dtype=torch.int64)
+    patches = normalize(torch.randn(len(owner), 5, 3, generator=generator).double(), dim=-1)
+    tokens = normalize(torch.randn(studies, 4, 3, generator=generator).double(), dim=-1)
+    statement = torch.randint(1, 3, (studies, 1), generator=generator)
+    features = LocalFeatures(*by_study(patches, owner, studies), tokens, torch.arange(4) < torch.tensor(words)[:, None])
+    goal = Targets.of(studies, tokens.device, Keys(statement, statement))
+    slow = _slow_gloria(
+        [patches[owner == i].flatten(0, 1) for i in range(studies)],
+        [tokens[i, :count] for i, count in enumerate(words)],
+        7.0,
+        statement == statement.t(),
+    )
+    for elements in (2**20, 10):
+        found = gloria(features, torch.tensor([7.0]).double(), goal, elements)
+        assert found.item() == pytest.approx(slow, abs=1e-6)  # targets are float32
+
+
+@pytest.mark.parametrize("loss", ["sparc", "gloria"])
+def test_padding_gets_no_gradient_and_makes_none_infinite(loss: str) -> None:
     patches = torch.randn(3, 4, 6, requires_grad=True)
     tokens = torch.randn(3, 5, 6, requires_grad=True)
     held, seen = by_study(patches, torch.tensor([0, 0, 2]), 3)  # study 1 has no image
     mask = torch.tensor([[1, 1, 0, 0, 0], [1, 1, 1, 1, 1], [0, 0, 0, 0, 0]]).bool()  # study 2 has no word
-    sparc(LocalFeatures(held, seen, tokens, mask), torch.tensor([10.0])).backward()
+    local = LocalFeatures(held, seen, tokens, mask)
+    (sparc(local, torch.tensor([10.0])) if loss == "sparc" else gloria(local, torch.tensor([10.0]))).backward()
     assert patches.grad is not None
     assert tokens.grad is not None
     assert torch.isfinite(patches.grad).all()
     assert torch.isfinite(tokens.grad).all()
     assert patches.grad[:2].abs().sum() > 0
-    assert patches.grad[2].abs().sum() == 0
-    assert tokens.grad[0, 2:].abs().sum() == tokens.grad[1:].abs().sum() == 0
+    if loss == "sparc":  # over a batch, a film without words of its own is set against those of others
+        assert patches.grad[2].abs().sum() == tokens.grad[1:].abs().sum() == 0
+    assert tokens.grad[0, 2:].abs().sum() == tokens.grad[2].abs().sum() == 0
 
 
 def test_a_rewritten_text_that_is_nearer_costs_more_than_log_2() -> None:

@@ -17,6 +17,7 @@ from vlp.encoders.dual import DualEncoder
 from vlp.objectives.captioning import CaptionHead, captioning_rows
 from vlp.objectives.crosslingual import decorrelation
 from vlp.objectives.descriptions import FACETS, Described, FacetProjection, description_loss, own_part
+from vlp.objectives.gloria import gloria
 from vlp.objectives.gradcache import chunked
 from vlp.objectives.hardnegative import hard_negative, others_of_group
 from vlp.objectives.infonce import info_nce
@@ -37,7 +38,8 @@ class ContrastiveConfig(Config):
     same_labels: bool = False  # a text also matches studies whose labels equal its own study's
     soft_targets: float = Field(default=0.0, ge=0, lt=1)  # share of an InfoNCE target that goes by likeness of texts
     soft_sharpness: float = Field(default=10.0, gt=0)  # of that likeness: softmax(sharpness x cosine)
-    local: float = Field(default=0.0, ge=0)  # weight: words against patches (SPARC)
+    local: float = Field(default=0.0, ge=0)  # weight: words against patches
+    local_loss: Literal["sparc", "gloria"] = "sparc"  # within each study, or over the whole batch
     local_temperature: float = Field(default=0.1, gt=0)
     hard_negatives: float = Field(default=0.0, ge=0)  # weight: the text against its rewriting that is false
     hard_negatives_centred: float = Field(default=0.0, ge=0)  # weight: the same, less what the mean of its anatomy says
@@ -129,9 +131,11 @@ class ContrastiveObjective(nn.Module):
             contrastive = self._contrastive(studies, texts, scale, batch)
             if config.local and by is not None:
                 words = mask.bool() & ~torch.isin(ids, ids.new_tensor(self.dual.text.tokenizer.special_ids))
-                terms["local"] = sparc(
-                    LocalFeatures(*by, tokens[0], words), scale.new_tensor(1 / config.local_temperature)
-                )
+                local, sharp = LocalFeatures(*by, tokens[0], words), scale.new_tensor(1 / config.local_temperature)
+                if config.local_loss == "gloria":
+                    terms["local"] = gloria(local, sharp, self._targets(texts, batch))
+                else:
+                    terms["local"] = sparc(local, sharp)
             if config.needs_negatives:
                 false, present = others["negatives"], torch.tensor([bool(t) for t in batch["negatives"]])
                 present = present.to(texts.device)
@@ -173,12 +177,15 @@ class ContrastiveObjective(nn.Module):
         scales = {"dual.image.": self.config.image_lr_scale, "dual.text.backbone.": self.config.text_lr_scale}
         return parameter_groups(self, config, scales)
 
-    def _contrastive(self, studies: Tensor, texts: Tensor, scale: Tensor, batch: dict[str, Any]) -> Tensor:
+    def _targets(self, texts: Tensor, batch: dict[str, Any]) -> Targets:
         config = self.config
         said = (batch["study_keys"], batch["text_keys"]) if config.multi_positive else (None, None)
         keys = Keys(*said, batch["label_keys"] if config.same_labels else None)
-        goal = Targets.of(len(texts), texts.device, keys, texts, config.soft_targets, config.soft_sharpness)
-        if config.loss == "siglip":
+        return Targets.of(len(texts), texts.device, keys, texts, config.soft_targets, config.soft_sharpness)
+
+    def _contrastive(self, studies: Tensor, texts: Tensor, scale: Tensor, batch: dict[str, Any]) -> Tensor:
+        goal = self._targets(texts, batch)
+        if self.config.loss == "siglip":
             return siglip(studies, texts, scale, self.dual.logit_bias, goal)
         return info_nce(studies, texts, scale, goal)
 

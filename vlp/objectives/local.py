@@ -1,9 +1,8 @@
-"""Words against patches: the local loss of SPARC (Bica et al. 2024, arXiv 2401.09865).
+"""Words against the patches of one study: the local loss of SPARC (Bica et al. 2024, arXiv 2401.09865).
 
-Why SPARC and not GLoRIA (Huang et al. 2021): GLoRIA attends from the words of every text to the patches of every image,
-B x B x T x P numbers whose negatives are whole other reports, of which half say the same. SPARC groups, for each word,
-the few patches that are most like it, and lets the words of ONE report compete for them: b x T x P numbers, no false
-negatives between studies, nothing to gather.
+SPARC groups, for each word, the few patches that are most like it, and lets the words of ONE report compete for them:
+b x T x P numbers, no false negatives between studies, nothing to gather. :mod:`vlp.objectives.gloria` sets the words of
+every text against the patches of every study.
 """
 
 from __future__ import annotations

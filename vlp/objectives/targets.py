@@ -105,6 +105,11 @@ class Targets:
         everything = None if own is None else gather(own)
         return cls(rows, rows * world_size(), device, keys, every, own, everything, soft, sharpness)
 
+    @property
+    def first(self) -> int:
+        """The column of this rank's first row."""
+        return rank() * self.rows
+
     @torch.no_grad()
     def images(self, start: int, stop: int) -> Tensor:
         """Which texts of all ranks are true of the local studies ``start`` to ``stop``: bool [stop - start, B]."""
@@ -136,7 +141,7 @@ class Targets:
     def _own(self, start: int, stop: int) -> Tensor:
         rows = torch.arange(stop - start, device=self.device)
         found = torch.zeros(stop - start, self.columns, dtype=torch.bool, device=self.device)
-        found[rows, rows + start + rank() * self.rows] = True
+        found[rows, rows + start + self.first] = True
         return found
 
     def _same_labels(self, found: Tensor, start: int, stop: int) -> Tensor:
