@@ -75,6 +75,21 @@ VARIANTS = (
     Variant("scratch_long", "scratch, aligned as long as DINO and alignment together", long=True),
     Variant("dino", "DINO alone", pretrain="dino", align=None),
     Variant("dino_align", "DINO, then alignment", pretrain="dino"),
+    Variant("dino_local", "DINO, then + contrastive.local=1 (SPARC)", "dino", ("contrastive.local=1",), probes=False),
+    Variant(
+        "dino_local_gloria",
+        "DINO, then + contrastive.local=1, contrastive.local_loss=gloria",
+        "dino",
+        ("contrastive.local=1", "contrastive.local_loss=gloria"),
+        probes=False,
+    ),
+    Variant(
+        "dino_hard_negatives",
+        "DINO, then + contrastive.hard_negatives=1",
+        "dino",
+        ("contrastive.hard_negatives=1",),
+        probes=False,
+    ),
     Variant("random", "random weights", align=None),
 )
 CLAIMS = (

@@ -160,3 +160,15 @@ def test_recomputed_activations_give_the_same_gradients(way: str) -> None:
         gradients.append({n: p.grad for n, p in tower.named_parameters() if p.grad is not None})
     for name, value in gradients[0].items():
         torch.testing.assert_close(gradients[1][name], value, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "pooling"), [("conv_pico", "mean_max"), ("conv_pico", "mean"), ("vit_atto", "mean")])
+def test_a_patch_is_read_as_an_image_of_nothing_else(name: str, pooling: str) -> None:
+    """What was trained on pooled features sees patches in their space: normalised where they are."""
+    torch.manual_seed(0)
+    encoder = ImageEncoder(ImageConfig(name=name, image_size=32, pooling=pooling))
+    for parameter in encoder.pool_norm.parameters():
+        torch.nn.init.normal_(parameter)
+    patches = torch.randn(3, 4, encoder.width) * 5
+    alone = torch.stack([encoder.pool(patches[:, i : i + 1], 0) for i in range(4)], dim=1)
+    assert torch.allclose(encoder.as_pooled(patches), alone, atol=1e-4)

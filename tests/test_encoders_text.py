@@ -98,4 +98,6 @@ def test_a_study_is_the_mean_of_its_images(tokenizer: Tokenizer) -> None:
     assert dual.logit_scale.exp().item() == pytest.approx(10.0)
     patches, grid = dual.patch_embeddings(images)
     assert patches.shape == (3, grid[0] * grid[1], 8)
+    seen = dual.image.as_pooled(dual.image(images).patches)
+    assert torch.allclose(patches, torch.nn.functional.normalize(dual.image_projection(seen), dim=-1))
     assert study_mean(each, torch.tensor([0, 0, 0]), 2)[1].eq(0).all()

@@ -83,7 +83,7 @@ class DualEncoder(nn.Module):
     def patch_embeddings(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Every patch in the shared space, for grounding: [M, h*w, E] normalised, and (h, w)."""
         features = self.image(images)
-        return normalize(self.image_projection(features.patches), dim=-1), features.grid
+        return normalize(self.image_projection(self.image.as_pooled(features.patches)), dim=-1), features.grid
 
 
 def _projection(inputs: int, outputs: int) -> nn.Module:

@@ -237,6 +237,13 @@ class ImageEncoder(nn.Module):
             return patches.mean(dim=1)
         return tokens[:, 0] if self.pooling == "cls" else tokens[:, 0] + patches.mean(dim=1)
 
+    def as_pooled(self, patches: Tensor) -> Tensor:
+        """Patches [B, N, D] in the space of pooled features: each as an image would be that shows nothing else.
+
+        What is trained on pooled features (a projection, a probe) reads patches only so.
+        """
+        return self.pool_norm(patches)
+
     def _hide(self, images: Tensor, shown: Tensor) -> Tensor:
         """``images`` with the mean gray where ``shown`` [B, h*w] bool is false."""
         grid = (-(-images.shape[-2] // self.patch), -(-images.shape[-1] // self.patch))

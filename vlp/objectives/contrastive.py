@@ -208,7 +208,7 @@ class ContrastiveObjective(nn.Module):
         dual, size = self.dual, self.dual.image.image_size
         pixels = augment(images, size, self.config.augment, mirrored) if self.training else resize(images, size)
         found = dual.image(dual.image.normalise(pixels))
-        return (found.pooled, found.patches) if self.config.needs_patches else (found.pooled,)
+        return (found.pooled, dual.image.as_pooled(found.patches)) if self.config.needs_patches else (found.pooled,)
 
     def _project(self, *features: Tensor) -> tuple[Tensor, ...]:
         return tuple(_unit(self.dual.image_projection(rows)) for rows in features)
