@@ -49,6 +49,7 @@ def _is_ring(ink: npt.NDArray[np.uint8], outline: npt.NDArray[np.int32]) -> bool
     area = np.count_nonzero(hull)
     if abs(area / (np.pi / 4 * w * h) - 1) > _ROUND or np.count_nonzero(ink & hull) > _INK * area:
         return False
+    ink = cv2.dilate(ink, np.ones((3, 3), np.uint8))  # thin strokes pass between the points that are looked at
     angles = np.linspace(0, 2 * np.pi, _RAYS, endpoint=False)
     lit = np.zeros(_RAYS, bool)
     for share in (0.85, 0.9, 0.95, 1.0):
