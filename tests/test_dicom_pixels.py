@@ -76,6 +76,19 @@ def test_large_lines_in_a_block_are_all_filled(ink: int, paper: int | None, size
     assert covered(drawn.shape, pixels.find_text(drawn).boxes)[glyphs].all()
 
 
+def test_a_fill_reaches_past_both_ends_of_a_line() -> None:
+    """White letters on a bright ground are found in part: an end that stays unseen is filled with what was seen."""
+    ground = gray_film(3, (300, 900))
+    drawn, glyphs = written(ground[:, 200:], ("DUPONT 04/05/1951",), "DejaVuSans.ttf", 26, 255, None)
+    drawn = np.hstack([ground[:, :200], drawn])
+    rows, columns = np.flatnonzero(glyphs.any(1)), 200 + np.flatnonzero(glyphs.any(0))
+    letters = rows[-1] - rows[0] + 1
+    (box,) = pixels.find_text(drawn).boxes
+    assert box[0] <= columns[0] - 3 * letters
+    assert box[2] >= columns[-1] + 3 * letters
+    assert box[3] - box[1] <= 4 * letters
+
+
 def test_text_among_a_few_extreme_values_is_found() -> None:
     drawn, glyphs = written(gray_film(3), LINES, "DejaVuSans.ttf", 20, 255, 0)
     frame = drawn.astype(np.uint16)
