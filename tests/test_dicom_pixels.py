@@ -17,9 +17,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 from anonymize.config import ConfigError
 from anonymize.dicom import detector, gate, pixels, reader
-from anonymize.dicom.boxes import Region, hull, merge, pad
-from anonymize.dicom.marks import is_joined_mark, is_mark, marks
+from anonymize.dicom.boxes import Box, Region, hull, merge, pad
+from anonymize.dicom.marks import _pairs, is_joined_mark, is_mark, marks
 from anonymize.dicom.regions import Template, regions_of, templates
+from anonymize.dicom.rings import inside_ring
+from anonymize.ner.lexicon import read_names
+from anonymize.text import fold
 from vlp.phantom.facts import Exam, View
 from vlp.phantom.render import render
 
@@ -71,6 +74,19 @@ def test_large_lines_in_a_block_are_all_filled(ink: int, paper: int | None, size
     lines = ("D'ARCY Karim", "03/05/1995", "202294436")
     drawn, glyphs = written(gray_film(size, (331, 331)), lines, "cmtt10.ttf", size, ink, paper)
     assert covered(drawn.shape, pixels.find_text(drawn).boxes)[glyphs].all()
+
+
+def test_a_fill_reaches_past_both_ends_of_a_line() -> None:
+    """White letters on a bright ground are found in part: an end that stays unseen is filled with what was seen."""
+    ground = gray_film(3, (300, 900))
+    drawn, glyphs = written(ground[:, 200:], ("DUPONT 04/05/1951",), "DejaVuSans.ttf", 26, 255, None)
+    drawn = np.hstack([ground[:, :200], drawn])
+    rows, columns = np.flatnonzero(glyphs.any(1)), 200 + np.flatnonzero(glyphs.any(0))
+    letters = rows[-1] - rows[0] + 1
+    (box,) = pixels.find_text(drawn).boxes
+    assert box[0] <= columns[0] - 3 * letters
+    assert box[2] >= columns[-1] + 3 * letters
+    assert box[3] - box[1] <= 4 * letters
 
 
 def test_text_among_a_few_extreme_values_is_found() -> None:
@@ -165,7 +181,18 @@ def test_no_mark_holds_a_digit_and_joined_marks_are_known() -> None:
     assert not any(char.isdigit() for mark in marks() for char in mark)
     assert is_joined_mark("encharge")
     assert is_joined_mark("apportable")
-    assert not is_joined_mark("lapp")
+    assert is_joined_mark("aperect")
+    assert is_joined_mark("latr")
+    for name in ("lapp", "pali", "pare", "walls", "gaucher", "latre"):
+        assert not is_joined_mark(name)
+
+
+def test_two_marks_in_a_row_never_spell_a_name() -> None:
+    """No given name, surname or town of 241,000 is read as two marks."""
+    names = {"".join(letter for letter in fold(name.form) if letter.isalpha()) for name in read_names()}
+    assert {"pali", "walls", "gaucher"} <= names
+    assert len(_pairs()) > 1000
+    assert not _pairs() & names
 
 
 @pytest.mark.parametrize(("mark", "name"), [("PORTABLE", "PORTAL"), ("DEBOUT", "DEBOUTIN"), ("LIEGEND", "LIEGARD")])
@@ -191,6 +218,80 @@ def placed(words: dict[tuple[int, int], str], size: int) -> np.ndarray:
     for place, word in words.items():
         ImageDraw.Draw(page).text(place, word, font=font, fill=235)
     return np.asarray(page)
+
+
+@pytest.mark.parametrize(
+    ("line", "size"), [("LAT R", 22), ("LAT R", 28), ("PA ERECT", 24), ("FACE D", 26), ("PROFIL G", 20)]
+)
+def test_two_marks_in_a_line_stay_and_a_name_like_them_goes(line: str, size: int) -> None:
+    drawn, _ = written(gray_film(7), (line,), "DejaVuSans.ttf", size, 255, None)
+    assert pixels.find_text(drawn).boxes == ()
+    for name in ("LATRE", "PA ERIC", "FACEL", "PROFIT G"):
+        drawn, glyphs = written(gray_film(7), (name,), "DejaVuSans.ttf", size, 255, None)
+        assert covered(drawn.shape, pixels.find_text(drawn).boxes)[glyphs].all()
+
+
+def test_a_mark_beside_a_known_mark_stays_and_beside_a_name_it_goes() -> None:
+    font = ImageFont.truetype(str(FONTS / "DejaVuSans-Bold.ttf"), 28)
+
+    def kept(word: str, marks: list[Box]) -> tuple[bool, bool]:
+        page = Image.fromarray(np.full((300, 400), 20, np.uint8))
+        left, top, right, bottom = (int(edge) for edge in ImageDraw.Draw(page).textbbox((60, 60), word, font=font))
+        ImageDraw.Draw(page).text((60, 60), word, font=font, fill=235)
+        beside = (right + 30, top - 4, right + 60, bottom + 4)  # a lead letter that nothing is read in
+        lines = [pixels._Line((left - 3, top - 3, right + 3, bottom + 3), 0.9, bottom - top + 6)]
+        lines.append(pixels._Line(beside, 0.9, 30, mark=True))
+        stays = pixels._known_marks(np.asarray(page), lines, [beside] if marks else [])
+        return bool(stays[top:bottom, left:right].all()), bool(stays[top:bottom, beside[0] : beside[2]].all())
+
+    assert kept("PORTABLE", [(0, 0, 1, 1)]) == (True, True)
+    assert kept("PORTABLE", []) == (False, False)  # no size read a mark there: it may be anything
+    assert kept("DUPONT", [(0, 0, 1, 1)]) == (False, False)
+
+
+def oval(width: int, height: int, word: str, size: int) -> np.ndarray:
+    """A dark film [120, 200] with a word in an ellipse whose upper left corner is at (50, 40)."""
+    page = Image.fromarray(np.full((120, 200), 20, np.uint8))
+    draw = ImageDraw.Draw(page)
+    draw.ellipse((50, 40, 50 + width, 40 + height), outline=235, width=2)
+    font = ImageFont.truetype(str(FONTS / "DejaVuSans.ttf"), size)
+    draw.text((50 + width / 2, 40 + height / 2), word, font=font, fill=235, anchor="mm")
+    return np.asarray(page)
+
+
+def test_a_circled_letter_is_no_word_and_a_circled_name_is_one() -> None:
+    letter = oval(56, 24, "R", 22)
+    spot = detector.Spot((40, 34, 116, 70), 0.6, 0.1)
+    assert pixels._checked(letter, spot) == spot  # the ring makes it four signs and more
+    assert pixels._judged(letter, letter, spot, 1.0, []).text < pixels.DOUBT
+    assert pixels._is_circled_mark(letter, spot.box)
+    name, box = oval(110, 50, "LEROY", 24), (44, 34, 166, 96)
+    assert inside_ring(name, box) is not None
+    assert not pixels._is_circled_mark(name, box)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(20, 100), st.integers(20, 60), st.sampled_from("RLDG"))
+def test_a_ring_is_found_with_its_inside(width: int, height: int, letter: str) -> None:
+    box = (46, 36, 54 + width, 44 + height)
+    inner = inside_ring(oval(width, height, letter, max(8, height // 2)), box)
+    if max(width, height) > 2.4 * min(width, height):
+        return
+    assert inner is not None
+    assert hull(inner, box) == box
+    assert abs((inner[0] + inner[2]) / 2 - (50 + width / 2)) <= 2
+    assert abs((inner[1] + inner[3]) / 2 - (40 + height / 2)) <= 2
+
+
+@pytest.mark.parametrize("word", ["LEROY", "O", "4711", "DOG"])
+def test_letters_and_discs_are_no_rings(word: str) -> None:
+    drawn, glyphs = written(np.full((100, 300), 20, np.uint8), (word,), "DejaVuSans.ttf", 30, 235, None)
+    rows, columns = np.flatnonzero(glyphs.any(1)), np.flatnonzero(glyphs.any(0))
+    box = (int(columns[0]) - 3, int(rows[0]) - 3, int(columns[-1]) + 4, int(rows[-1]) + 4)
+    assert (inside_ring(drawn, box) is None) == (word != "O")  # an O by itself is a ring, and a mark as well
+    disc = np.full((100, 100), 20, np.uint8)
+    cv2.ellipse(disc, (50, 50), (20, 14), 0, 0, 360, 235, -1)
+    assert inside_ring(disc, (28, 33, 72, 67)) is None
 
 
 @pytest.mark.parametrize("size", [15, 18, 22])

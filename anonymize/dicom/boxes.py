@@ -22,11 +22,11 @@ class Region:
     doubtful: bool = False  # in the doubtful band of the score: a person should look
 
 
-def pad(box: Box, shape: tuple[int, ...], height: float) -> Box:
-    """For letters ``height`` px high: wider by a character to each side (I and l are easily missed), and half a line up and
-    down (accents, tails).
+def pad(box: Box, shape: tuple[int, ...], height: float, along: float = 0.9) -> Box:
+    """For letters ``height`` px high: wider by ``along`` heights at both ends (by default a character: I and l are easily
+    missed), and by half a line up and down (accents, tails).
     """
-    across, down = max(LEAST_PAD, int(0.9 * height)), max(LEAST_PAD, int(0.4 * height) + 2)
+    across, down = max(LEAST_PAD, int(along * height)), max(LEAST_PAD, int(0.4 * height) + 2)
     if box[3] - box[1] > box[2] - box[0]:  # a line that runs upwards
         across, down = down, across
     return max(0, box[0] - across), max(0, box[1] - down), min(shape[1], box[2] + across), min(shape[0], box[3] + down)

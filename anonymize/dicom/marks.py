@@ -6,6 +6,7 @@ The marks of all packs count whatever ``languages`` says: none of them tells who
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import product
 
 from anonymize.dicom.words import tokens
 from anonymize.languages import available, load_pack
@@ -14,8 +15,12 @@ from anonymize.languages import available, load_pack
 @lru_cache(maxsize=1)
 def marks() -> frozenset[str]:
     """Folded marks, words separated by one blank."""
-    found = (" ".join(tokens(str(mark))) for code in available() for mark in load_pack(code)["dicom"].get("marks", ()))
-    return frozenset(mark for mark in found if mark)
+    return frozenset(mark for code in available() for mark in _marks_of(code))
+
+
+def _marks_of(code: str) -> set[str]:
+    found = (" ".join(tokens(str(mark))) for mark in load_pack(code)["dicom"].get("marks", ()))
+    return {mark for mark in found if mark}
 
 
 def is_mark(text: str) -> bool:
@@ -29,14 +34,27 @@ def is_mark(text: str) -> bool:
 def is_joined_mark(letters: str) -> bool:
     """:func:`is_mark` for folded letters without blanks, as anonymize/dicom/reader.py gives them.
 
-    One mark, or a mark of six letters and more with another of two and more before or behind it (``apportable``).
+    One mark, or two of the same pack whose letters run into no name: six letters and more in all (``aperect``); a single
+    letter goes only with three letters (``latr``) or with eight and more (``portabler``).
     """
-    short = {mark.replace(" ", "") for mark in marks()}
-    if letters in short:
-        return True
-    return any(
-        (letters[:at] in short and letters[at:] in short) and max(at, len(letters) - at) >= 6
-        for at in range(2, len(letters) - 1)
+    return letters in _short() or letters in _pairs()
+
+
+@lru_cache(maxsize=1)
+def _short() -> frozenset[str]:
+    """Every mark without its blanks."""
+    return frozenset(mark.replace(" ", "") for mark in marks())
+
+
+@lru_cache(maxsize=1)
+def _pairs() -> frozenset[str]:
+    """Two marks of one pack in a row, in lengths in which none is a name: PALI is too short, and so is WALL with S."""
+    packs = [{mark.replace(" ", "") for mark in _marks_of(code)} for code in available()]
+    rows = ((one, other) for pack in packs for one, other in product(pack, repeat=2))
+    return frozenset(
+        one + other
+        for one, other in rows
+        if (len(one + other) >= 6 if min(len(one), len(other)) > 1 else len(one + other) == 4 or len(one + other) >= 9)
     )
 
 

@@ -20,6 +20,7 @@ from rapidfuzz.distance import Levenshtein
 from anonymize.dicom import detector, gate, reader
 from anonymize.dicom.boxes import Box, Region, hull, inside, merge, pad, scaled
 from anonymize.dicom.marks import is_joined_mark, long_marks
+from anonymize.dicom.rings import inside_ring
 
 Gray = npt.NDArray[np.uint8]
 
@@ -34,6 +35,9 @@ MARK = 0.5  # score from which a place is a mark, where its score of text is at 
 NO_TEXT = 0.3
 _READ = 0.9  # the reader's least sure letter, from which a known mark stays
 _LIKE = -0.4  # log probability a letter that a long mark may lack; of 1,396 names and numbers none comes near
+_AHEAD = (
+    2.0  # heights filled beyond both ends: white letters on a bright ground are found in part; marks so near go as well
+)
 _LEVELS = 3  # the size itself, a half, a quarter
 
 
@@ -71,6 +75,7 @@ class _Line:
     box: Box
     score: float
     height: float
+    mark: bool = False  # the network sees a mark of up to three letters here, taken only for the line it stands beside
 
 
 def search(gray: Gray, *, gated: bool = True) -> tuple[list[Region], float]:
@@ -88,27 +93,39 @@ def search(gray: Gray, *, gated: bool = True) -> tuple[list[Region], float]:
         parts = gate.crowded(image) if gated else [(0, 0, width, height)]
         seen += sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in parts)
         whole += image.size
-        spots = [
-            replace(spot, text=min(spot.text, _WEAK))
-            if _is_seen_mark(scaled(spot.box, scale, gray.shape), marks, scale)
-            else _checked(image, spot)
-            for spot in detector.search(image, parts)
-        ]
-        found += [_line(spot, scale, gray.shape, found) for spot in text_of(spots)]
-        marks += [scaled(spot.box, scale, gray.shape) for spot in spots if _is_short_mark(image, spot)]
-    read = _known_marks(gray, found)
+        spots = [_judged(gray, image, spot, scale, marks) for spot in detector.search(image, parts)]
+        short = [spot for spot in spots if spot.mark >= MARK and spot.text <= NO_TEXT]
+        places = {spot.box for spot in short}
+        found += [_line(spot, scale, gray.shape, found, mark=spot.box in places) for spot in text_of(spots)]
+        marks += [scaled(spot.box, scale, gray.shape) for spot in short if _is_pack_mark(image, spot)]
+    read = _known_marks(gray, found, marks)
     regions = [
-        Region(pad(line.box, gray.shape, line.height), line.score, "detector", doubtful=line.score < SURE)
+        Region(pad(line.box, gray.shape, line.height, _AHEAD), line.score, "detector", doubtful=line.score < SURE)
         for line in found
         if not read[line.box[1] : line.box[3], line.box[0] : line.box[2]].mean() >= 0.8
     ]
     return regions, min(1.0, seen / whole)
 
 
-def _is_short_mark(image: Gray, spot: detector.Spot) -> bool:
-    """Whether network and reader both see a mark of the packs of up to three letters (R, LAT)."""
-    if spot.mark < MARK or spot.text > NO_TEXT:
-        return False
+def _judged(gray: Gray, image: Gray, spot: detector.Spot, scale: float, marks: list[Box]) -> detector.Spot:
+    """A spot of ``image``, which is ``gray`` at the size ``scale``, with the word of the finer sizes and the reader on it."""
+    box = scaled(spot.box, scale, gray.shape)
+    if _is_seen_mark(box, marks, scale):
+        return replace(spot, text=min(spot.text, _WEAK))
+    checked = _checked(image, spot)
+    if spot.text < SURE and checked.text >= DOUBT and _is_circled_mark(gray, box):
+        return replace(spot, text=min(spot.text, _WEAK))
+    return checked
+
+
+def _is_circled_mark(gray: Gray, box: Box) -> bool:
+    """Whether a ring stands in ``box``, and no word in the ring."""
+    inner = inside_ring(gray, box)
+    return inner is not None and reader.signs(gray, inner, 0.0) < SHORTEST
+
+
+def _is_pack_mark(image: Gray, spot: detector.Spot) -> bool:
+    """Whether the reader sees a mark of the packs of up to three letters (R, LAT)."""
     reading = reader.read(image, spot.box)
     return reading.sure >= _SEEN and len(reading.text) < SHORTEST and is_joined_mark(reading.text)
 
@@ -144,26 +161,30 @@ def _checked(image: Gray, spot: detector.Spot) -> detector.Spot:
     return spot
 
 
-def _known_marks(gray: Gray, found: list[_Line]) -> npt.NDArray[np.bool_]:
+def _known_marks(gray: Gray, found: list[_Line], marks: list[Box]) -> npt.NDArray[np.bool_]:
     """Where marks of the language packs stand, [H, W]: only those whose block holds nothing but marks.
 
     A block that some size saw as one line counts by its lines, as another size saw them.
     """
-    kept = [line for line in found if _is_known_mark(gray, line)]
+    known = [line for line in found if _is_known_mark(gray, line)]
+    beside = [line for line in found if line.mark and line not in known and _is_seen_mark(line.box, marks, 1.0)]
+    kept = known + beside
     others = [line for line in found if line not in kept and not any(inside(mark.box, line.box, 0.5) for mark in kept)]
     while True:
-        left = [line for line in kept if not any(_neighbours(line, other) for other in others)]
+        left = [line for line in kept if not any(_holds(other, line, line in beside) for other in others)]
         if len(left) == len(kept):
             break
         kept, others = left, others + [line for line in kept if line not in left]
     covered = np.zeros(gray.shape, bool)
     for line in kept:
-        x0, y0, x1, y1 = pad(line.box, gray.shape, line.height)
+        x0, y0, x1, y1 = line.box if line in beside else pad(line.box, gray.shape, line.height)
         covered[y0:y1, x0:x1] = True
     return covered
 
 
-def _line(spot: detector.Spot, scale: float, shape: tuple[int, ...], finer: list[_Line]) -> _Line:
+def _line(
+    spot: detector.Spot, scale: float, shape: tuple[int, ...], finer: list[_Line], *, mark: bool = False
+) -> _Line:
     """A spot of a scaled image in pixels of the image.
 
     Lines of a block can run together, at a coarse size above all; then the letters are as high as the network's largest,
@@ -172,7 +193,8 @@ def _line(spot: detector.Spot, scale: float, shape: tuple[int, ...], finer: list
     box = scaled(spot.box, scale, shape)
     height = min(box[3] - box[1], box[2] - box[0], detector.HIGHEST / scale)
     within = [line.height for line in finer if inside(line.box, box, 0.5)]
-    return _Line(box, spot.text, min(height, float(np.median(within))) if within else height)
+    height = min(height, float(np.median(within))) if within else height
+    return _Line(box, spot.text, height, mark)
 
 
 def _neighbours(line: _Line, other: _Line) -> bool:
@@ -182,6 +204,11 @@ def _neighbours(line: _Line, other: _Line) -> bool:
     across = max(line.box[0] - other.box[2], other.box[0] - line.box[2])
     apart = max(line.box[1] - other.box[3], other.box[1] - line.box[3])
     return max(across, apart) <= 1.5 * max(line.height, other.height)
+
+
+def _holds(other: _Line, line: _Line, joined: bool) -> bool:
+    """Whether ``line`` is of one block with ``other``: as a neighbour, or as a mark that was joined to it."""
+    return _neighbours(line, other) or (joined and _belongs(line.box, other.box))
 
 
 def _is_known_mark(gray: Gray, line: _Line) -> bool:
