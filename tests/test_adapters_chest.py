@@ -144,7 +144,8 @@ def test_vindr_of_children_joins_diagnoses_and_boxes(tmp_path):
 def test_nih_ages_spacing_and_exhaustive_findings(tmp_path):
     source = planned(tmp_path, "nih-chestxray14", sets.nih)
     assert [item.reason for item in source.refused_images] == ["duplicate_row"]
-    assert source.notes == {"boxes_not_used": 1}
+    assert source.notes == {"boxes_without_film": 1}
+    assert source.boxes_read == 1
     ages = {s.images[0].file[-16:-4]: s.age_months for s in source.studies}
     assert list(ages.values()) == [696, 696, None, 0, None, 360]
     first = by_image(source, "00000001_000")
