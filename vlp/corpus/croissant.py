@@ -71,6 +71,7 @@ _IMAGE_FIELDS = {
     "view_source": (_TEXT, "What says the view, as anatomy_source."),
 }
 _CORNER = "of the stored image, 0 to 1 from the upper left"
+_ALL = "a reader that takes one match of a path sees the first; column images has all"
 _BOX_FIELDS = {
     "label": (_TEXT, "What is marked, in the source's words."),
     "x0": (_FLOAT, f"Left edge as a fraction {_CORNER}."),
@@ -197,7 +198,9 @@ def _studies() -> Json:
 def _box_field(name: str, kind: str, description: str) -> Json:
     source = {"fileObject": {"@id": "manifest.parquet"}, "extract": {"column": "images"}}
     place = {**source, "transform": {"jsonPath": f"boxes[*].{name}"}}
-    field = _field("studies", f"images_boxes_{name}", kind, f"Of each box of each image: {description}", place)
+    # mlcroissant 1.1 takes one match of a path: who reads by it must know
+    text = f"Of each box of each image ({_ALL}): {description}"
+    field = _field("studies", f"images_boxes_{name}", kind, text, place)
     return {**field, "isArray": True, "arrayShape": "-1,-1"}
 
 
