@@ -208,8 +208,8 @@ def test_the_card_and_the_metadata_say_which_boxes_there_are(tmp_path):
     prepare(tmp_path)
     card = (tmp_path / "corpus/card.md").read_text()
     assert "| fracture | 2 | 2 |" in card
-    assert "cropped away 1" in card
-    assert "box beyond image 1" in card
+    assert "cropped away: 1" in card
+    assert "box beyond image (1)" in card
     assert "card/boxes.png" in card
     studies = next(r for r in read_json(tmp_path / "corpus/croissant.json")["recordSet"] if r["name"] == "studies")
     fields = {field["name"]: field for field in studies["field"]}

@@ -65,7 +65,7 @@ def _text(
         *_origin(summary.get("source"), config),
         f"- working size: {config.size} pixels on the long side, {config.depth}-bit gray ({config.codec}), air is 0",
         f"- studies: {len(studies)}, patients: {summary['patients']}, images: {summary['images']['kept']}",
-        f"- split by patient: {_joined(summary['splits'])} (salt `{config.split.salt}`"
+        f"- studies by part, split by patient: {_joined(_in_order(summary['splits']))} (salt `{config.split.salt}`"
         + (", the authors' split where they give one)" if config.split.official else ")"),
         "",
         shown["split"],
@@ -144,7 +144,7 @@ def _boxes(studies: Sequence[Study], summary: Mapping[str, Any], plot: str) -> l
         "",
         _table(("label", "boxes", "images", *SPLITS), rows),
         "",
-        f"Boxes: {_joined(summary['boxes'])}.  ",
+        "Boxes " + ", ".join(f"{name.replace('_', ' ')}: {n}" for name, n in summary["boxes"].items()) + ".  ",
         f"Refused boxes: {_joined(summary['refused_boxes'])}.  ",
         *([f"Readers: {len(readers)}; each reader's boxes count."] if readers else []),
         "",
@@ -268,9 +268,14 @@ def _label_table(studies: Sequence[Study]) -> str:
 
 
 def _table(head: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "/") for cell in line) + " |" for line in lines)
 
 
 def _joined(counts: Mapping[Any, Any]) -> str:
-    return ", ".join(f"{str(name).replace('_', ' ')} {number}" for name, number in counts.items()) or "none"
+    """Names and, behind each, its number: names may end in a number themselves."""
+    return ", ".join(f"{str(name).replace('_', ' ')} ({number})" for name, number in counts.items()) or "none"
+
+
+def _in_order(splits: Mapping[str, int]) -> dict[str, int]:
+    return {split: splits[split] for split in SPLITS if split in splits}
