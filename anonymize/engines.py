@@ -293,7 +293,11 @@ def _on_ray(job: Job[T, R], tasks: Iterator[T], workers: int, at_most: int) -> I
                 idle.append(worker)  # one that died is started again by Ray
                 try:
                     value = ray.get(reference)
-                except RayActorError:
+                except RayActorError as error:
+                    if error.actor_init_failed:  # no task is to blame: every actor would fail
+                        raise UserError(
+                            "a worker of the Ray cluster could not be made; install this version on every node"
+                        ) from None
                     if not queue.died(task, deaths):
                         yield task, None
                     continue

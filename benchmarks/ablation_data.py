@@ -11,52 +11,41 @@ import numpy as np
 
 from anonymize.files import fingerprint, read_json, read_rows, write_json, write_table
 from anonymize.keys import Keys
+from vlp.corpus.boxes import place_boxes
 from vlp.corpus.dataset import Corpus
-from vlp.corpus.decode import decode
-from vlp.corpus.frame import content_box
-from vlp.study import MANIFEST_SCHEMA, ImageRef, Study
-from vlp.tasks.grounding import Box
+from vlp.corpus.decoded import DecodedRow
+from vlp.corpus.source import DrawnBox, ImageFile
+from vlp.study import MANIFEST_SCHEMA, Box, ImageRef, Study
 from vlp.training.rewrite import Facts, rewriter
 from vlp.training.texts import whole
 
 
-def boxes_by_image(run: Path, wanted: dict[str, ImageRef], names: tuple[str, ...]) -> dict[str, dict[str, list[Box]]]:
-    """Boxes of objects called ``names`` by image and name, in pixels of the images as the corpus stores them.
+def boxes_by_image(run: Path, wanted: dict[str, ImageRef], names: tuple[str, ...]) -> dict[str, tuple[Box, ...]]:
+    """Boxes of the phantom's objects called ``names``, by image, in the images as the corpus stores them.
 
     Args:
-        run: a folder of ``vlp run`` with ``hospital`` (truth) and ``safe`` (films after de-identification).
+        run: a folder of ``vlp run`` with ``hospital`` (truth) and ``corpus``.
         wanted: images of the corpus by their id.
 
     Raises:
-        ValueError: a film does not come out at the size that the corpus holds; the boxes would lie elsewhere.
+        ValueError: the corpus does not say which part of a film each of its images shows.
     """
     keys = Keys((run / "hospital/secret.key").read_text(encoding="utf-8").strip().encode())
     truth = {
         row["image_id"]: keys.pseudonym("image", row["sop_instance_uid"])
         for row in read_rows(run / "hospital/truth/images.parquet", ["image_id", "sop_instance_uid"])
     }
-    drawn: dict[str, list[tuple[str, Box]]] = defaultdict(list)
+    drawn: dict[str, list[DrawnBox]] = defaultdict(list)
     columns = ["image_id", "name", "x0", "y0", "x1", "y1"]
     for row in read_rows(run / "hospital/truth/objects.parquet", columns):
         image = truth.get(row["image_id"], "")
         if image in wanted and row["name"] in names:
-            drawn[image].append((row["name"], (row["x0"], row["y0"], row["x1"], row["y1"])))
-    paths: dict[str, str] = {}
-    for part in sorted((run / "safe/images/index").glob("part-*.parquet")):
-        paths.update({row["image_id"]: row["path"] for row in read_rows(part, ["image_id", "path"])})
-    found: dict[str, dict[str, list[Box]]] = {}
-    for image, items in drawn.items():
-        ref = wanted[image]
-        film = decode(run / "safe/images" / paths[image]).pixels
-        top, bottom, left, right = content_box(film)
-        scale_y, scale_x = ref.height / (bottom - top), ref.width / (right - left)
-        if abs(scale_y / scale_x - 1) > 2 / min(ref.height, ref.width) + 0.01:
-            raise ValueError("the corpus was prepared in another way than this benchmark assumes (crop=true)")
-        found[image] = defaultdict(list)
-        for name, (x0, y0, x1, y1) in items:
-            box = ((x0 - left) * scale_x, (y0 - top) * scale_y, (x1 - left) * scale_x, (y1 - top) * scale_y)
-            found[image][name].append(box)
-    return found
+            drawn[image].append(DrawnBox(row["name"], (row["x0"], row["y0"], row["x1"], row["y1"])))
+    decoded = {row["image_id"]: DecodedRow(**row) for row in read_rows(run / "corpus/decoded")}
+    if any(not decoded[image].file_rows for image in drawn):
+        raise ValueError("the corpus was prepared by an older version; run `vlp prepare` again")
+    files = [ImageFile(image, "", "", "", boxes=tuple(boxes)) for image, boxes in drawn.items()]
+    return place_boxes(files, decoded).by_image
 
 
 def write_templated(

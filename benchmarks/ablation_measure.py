@@ -13,9 +13,9 @@ from vlp.corpus.dataset import Corpus
 from vlp.corpus.frame import Square
 from vlp.encoders.dual import DualEncoder
 from vlp.encoders.image import ImageEncoder
-from vlp.study import ImageRef, Study
+from vlp.study import Box, ImageRef, Study
 from vlp.tasks.features import Features, study_features, text_embeddings
-from vlp.tasks.grounding import Box, box_in_square, pointing_game, similarity_maps
+from vlp.tasks.grounding import PixelBox, box_in_square, pointing_game, similarity_maps
 from vlp.tasks.linear_probe import fit_probe
 from vlp.tasks.negation import Choice, choices, image_decides, preferred, without_image
 from vlp.tasks.retrieval import retrieval_ranks
@@ -54,11 +54,11 @@ class Bench:
     corpus: Corpus
     test: list[Study]
     asked: list[Choice]
-    boxes: dict[str, dict[str, list[Box]]]  # by image and finding, in pixels of the stored image
+    boxes: dict[str, tuple[Box, ...]]  # by image; a label is the finding
     language: str
 
     @classmethod
-    def of(cls, corpus: Corpus, boxes: dict[str, dict[str, list[Box]]], language: str) -> Bench:
+    def of(cls, corpus: Corpus, boxes: dict[str, tuple[Box, ...]], language: str) -> Bench:
         """The bench of the test split."""
         test = [study for study in corpus.select("test") if study.images]
         return cls(corpus, test, choices([study for study in test if study.report]), boxes, language)
@@ -155,11 +155,12 @@ def _pointing(bench: Bench, dual: DualEncoder) -> dict[str, Rows]:
     for finding in POINTED:
         patients: list[str] = []
         refs: list[ImageRef] = []
-        placed: list[list[Box]] = []
+        placed: list[list[PixelBox]] = []
         for study in bench.test:
             for ref in study.images:
                 pixels = bench.corpus.pixels(ref)
-                own = [box_in_square(b, pixels, square) for b in bench.boxes.get(ref.image_id, {}).get(finding, ())]
+                marked = [box for box in bench.boxes.get(ref.image_id, ()) if box.label == finding]
+                own = [box_in_square(box, pixels, square) for box in marked]
                 if inside := [box for box in own if box is not None]:
                     patients.append(study.patient_id)
                     refs.append(ref)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import zlib
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def film(path: Path, bits: int = 8) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     image = pixels("/".join(path.parts[-3:]))
     if path.suffix in (".dicom", ".dcm"):
-        _dicom(path, image)
+        dicom(path, image)
     elif bits == 16:
         cv2.imwrite(str(path), image.astype(np.uint16) * 257)
     else:
@@ -47,7 +48,8 @@ def write(path: Path, text: str, encoding: str = "utf-8") -> None:
     path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
 
 
-def _dicom(path: Path, image: np.ndarray) -> None:
+def dicom(path: Path, image: np.ndarray, **elements: object) -> None:
+    """uint8 [H, W] as DICOM of 12 bits, with further elements by keyword."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
     meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid(entropy_srcs=[path.name])
@@ -59,6 +61,8 @@ def _dicom(path: Path, image: np.ndarray) -> None:
     ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0
     ds.WindowCenter, ds.WindowWidth = 2048, 4096
     ds.PixelData = (image.astype(np.uint16) * 16).tobytes()
+    for keyword, value in elements.items():
+        setattr(ds, keyword, value)
     stream = io.BytesIO()
     ds.save_as(stream, enforce_file_format=True)
     path.write_bytes(stream.getvalue())
@@ -147,6 +151,47 @@ def fracatlas(root: Path) -> None:
     write(root / "FracAtlas/Utilities/Fracture Split/train.csv", "image_id\nIMG0000020.jpg\n")
 
 
+COCO = {
+    "images": [
+        {"id": 7, "file_name": "IMG0000019.jpg", "width": 90, "height": 120},
+        {"id": 8, "file_name": "IMG0000020.jpg", "width": 180, "height": 240},
+        {"id": 9, "file_name": "IMG0000000.jpg", "width": 90, "height": 120},
+    ],
+    "categories": [{"id": 0, "name": "fractured", "supercategory": ""}],
+    "annotations": [
+        {"id": 1, "image_id": 7, "category_id": 0, "bbox": [9, 12, 18, 24], "segmentation": [], "area": 432},
+        {"id": 2, "image_id": 7, "category_id": 0, "bbox": [200, 12, 18, 24], "segmentation": [], "area": 432},
+        {"id": 3, "image_id": 8, "category_id": 0, "bbox": [18.0, 24.0, 36.0, 48.0], "segmentation": [], "area": 1728},
+        {"id": 4, "image_id": 9, "category_id": 0, "bbox": [1, 1, 5, 5], "segmentation": [], "area": 25},
+    ],
+}
+"""A box beside its film, one counted in pixels of twice the size, one of a film that is damaged."""
+
+
+def voc(name: str, label: str, corners: tuple[float, ...], size: tuple[int, int] = (90, 120)) -> str:
+    """The annotation of one film with one object, as PASCAL VOC."""
+    x0, y0, x1, y1 = corners
+    return (
+        f"<annotation><filename>{name}</filename><size><width>{size[0]}</width><height>{size[1]}</height>"
+        f"<depth>1</depth></size><object><name>{label}</name><bndbox><xmin>{x0}</xmin><ymin>{y0}</ymin>"
+        f"<xmax>{x1}</xmax><ymax>{y1}</ymax></bndbox></object></annotation>"
+    )
+
+
+def fracatlas_boxes(root: Path, *kinds: str) -> None:
+    """:func:`fracatlas` with its annotations in the formats ``kinds``: coco, voc, yolo."""
+    fracatlas(root)
+    folder = root / "FracAtlas/Annotations"
+    if "coco" in kinds:
+        write(folder / "COCO JSON/COCO_fracture_masks.json", json.dumps(COCO))
+    if "voc" in kinds:
+        write(folder / "PASCAL VOC/IMG0000019.xml", voc("IMG0000019.jpg", "fractured", (9, 12, 27, 36)))
+        write(folder / "PASCAL VOC/IMG0000020.xml", "<annotation><object>")
+    if "yolo" in kinds:
+        write(folder / "YOLO/IMG0000019.txt", "0 0.2 0.2 0.2 0.2\n")
+        write(folder / "YOLO/IMG0000001.txt", "")
+
+
 GRAZ_HEAD = (
     "filestem,patient_id,study_number,timehash,gender,age,laterality,projection,initial_exam,ao_classification,cast,"
     "diagnosis_uncertain,osteopenia,fracture_visible,metal,pixel_spacing,device_manufacturer\n"
@@ -174,6 +219,10 @@ def grazpedwri(root: Path) -> None:
     write(root / "dataset.csv", GRAZ_HEAD + rows)
     for number, stem in enumerate(stems):
         film(root / f"images_part{1 + number % 4}/{stem}.png", bits=16)
+    base = root / "folder_structure"
+    write(base / f"yolov5/labels/{stems[0]}.txt", "8 0.1 0.1 0.1 0.1\n3 0.5 0.5 0.25 0.5\n")
+    write(base / f"yolov5/labels/{stems[1]}.txt", "3 0.5 0.5 0 0.5\n3 0.5 x 0.2 0.5\n\n3 0.5\n")
+    write(base / f"pascalvoc/{stems[0]}.xml", voc(f"{stems[0]}.png", "axis", (1, 1, 5, 5)))
 
 
 def oai_kl(root: Path) -> None:
@@ -199,6 +248,13 @@ def vindr_cxr(root: Path) -> None:
     rows = "".join(f"{name},R{n},{row}\n" for name, three in votes.items() for n, row in enumerate(three))
     write(root / "annotations/image_labels_train.csv", head + "No finding\n" + rows)
     write(root / "annotations/image_labels_test.csv", head.replace("rad_id,", "") + "No finding\nd4,0,0,0,1,0,0,0,0\n")
+    boxes = (
+        "a1,R0,Cardiomegaly,18,60,72,90\na1,R1,Cardiomegaly,20,60,70,90\na1,R1,Pleural effusion,9.0,84.0,27.0,132.0\n"
+        "a1,R2,No finding,,,,\nb2,R2,Rib fracture,45,30,45,60\nz9,R2,Rib fracture,45,30,55,60\n"
+    )
+    corners = "class_name,x_min,y_min,x_max,y_max\n"
+    write(root / "annotations/annotations_train.csv", f"image_id,rad_id,{corners}{boxes}")
+    write(root / "annotations/annotations_test.csv", f"image_id,{corners}d4,Pleural effusion,9,84,27,118\n")
     for path in ("train/a1", "train/b2", "test/d4"):
         film(root / f"{path}.dicom")
 

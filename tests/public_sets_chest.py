@@ -172,7 +172,8 @@ def nih(root: Path) -> None:
     write(root / "Data_Entry_2017.csv", head + rows)
     write(
         root / "BBox_List_2017.csv",
-        "Image Index,Finding Label,Bbox [x,y,w,h],,,\n00000001_000.png,Cardiomegaly,1,2,3,4,,,\n",
+        "Image Index,Finding Label,Bbox [x,y,w,h],,,\n"
+        "00000001_000.png,Cardiomegaly,256,512.0,128,256,,,\n00000009_000.png,Mass,1,2,3,4,,,\n",
     )
     write(root / "train_val_list.txt", "00000001_000.png\n00000001_001.png\n00000002_000.png\n")
     write(root / "test_list.txt", "00000003_000.png\n")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
+
 import public_sets
 import pytest
 from public_sets import by_image, planned, prepare
@@ -62,15 +65,54 @@ def test_fracatlas_counts_copies_as_one_patient(tmp_path):
     assert len({(s.patient_id, s.split) for s in corpus.studies if s.labels["fracture"] == 0}) == 1
 
 
+@pytest.mark.parametrize(
+    ("kinds", "kept", "refused", "notes"),
+    [
+        (("coco", "voc", "yolo"), 2, 1, {}),
+        (("voc", "yolo"), 1, 0, {"unreadable_box_files": 1}),
+        (("yolo",), 1, 0, {}),
+        ((), 0, 0, {}),
+    ],
+)
+def test_fracatlas_boxes_come_from_the_first_format_that_is_there(tmp_path, kinds, kept, refused, notes):
+    summary, corpus = prepare(tmp_path, "fracatlas", lambda root: public_sets.fracatlas_boxes(root, *kinds))
+    assert summary["notes"] == notes
+    assert summary.get("boxes", {"kept": 0, "refused": 0}).items() >= {"kept": kept, "refused": refused}.items()
+    if kinds:
+        hand = next(s for s in corpus.studies if s.anatomy == "hand")
+        (box,) = hand.images[0].boxes
+        assert (box.x0, box.y0, box.x1, box.y1) == pytest.approx((0.1, 0.1, 0.3, 0.3), abs=0.01)
+        assert box.label == "fractured"
+    if "coco" in kinds:  # its pixels are counted in a picture of twice the size
+        assert summary["boxes"]["of_refused_images"] == 1
+        leg = next(s for s in corpus.studies if s.labels["hardware"] == 1)
+        assert dataclasses.astuple(leg.images[0].boxes[0])[1:5] == pytest.approx((0.1, 0.1, 0.3, 0.3), abs=0.01)
+        assert summary["refused_boxes"] == {"box_beyond_image": 1}
+
+
+def test_grazpedwri_boxes_come_from_voc_where_there_is_no_yolo(tmp_path):
+    def make(root):
+        public_sets.grazpedwri(root)
+        shutil.rmtree(root / "folder_structure/yolov5")
+
+    summary, _ = prepare(tmp_path, "grazpedwri-dx", make)
+    assert summary["box_labels"] == {"axis": 1}
+
+
 def test_grazpedwri_study_shows_what_one_of_its_views_shows(tmp_path):
     summary, corpus = prepare(tmp_path, "grazpedwri-dx", public_sets.grazpedwri)
     assert summary["refused_images"] == {"no_patient": 1}
     assert summary["notes"] == {"uncertain_diagnosis": 1}
+    assert summary["boxes"] == {"read": 5, "kept": 2, "refused": 3, "of_refused_images": 0, "cropped_away": 0}
+    assert summary["refused_boxes"] == {"box_unreadable": 2, "box_without_area": 1}
+    assert summary["box_labels"] == {"text": 1, "fracture": 1}
     left, right = sorted((s for s in corpus.studies if s.age_months == 170), key=lambda s: len(s.images))[::-1]
     assert left.patient_id == right.patient_id
     assert (left.labels["fracture"], right.labels["fracture"]) == (1.0, 0.0)
     assert {(i.view, i.laterality) for i in left.images} == {("PA", "L"), ("LAT", "L")}
     assert left.images[0].spacing_mm == pytest.approx(0.144 * 120 / 48, rel=0.1)  # at the working size
+    (fracture,) = [box for ref in left.images for box in ref.boxes if box.label == "fracture"]
+    assert (fracture.x0, fracture.y0, fracture.x1, fracture.y1) == pytest.approx((0.375, 0.25, 0.625, 0.75), abs=0.01)
     uncertain = next(s for s in corpus.studies if s.sex == "F" and s.age_months == 144)
     assert uncertain.labels == {"cast": 0.0, "hardware": 0.0}
     healed = next(s for s in corpus.studies if s.age_months == 114)
@@ -86,6 +128,13 @@ def test_oai_knees_of_a_person_stay_together_and_count_once(tmp_path):
     assert both["R"].labels == {"kl_grade": 3.0, "kl_right": 3.0}
     assert both["L"].split == both["R"].split == "test"
     assert summary["notes"] == {"moved_to_a_held_out_part": 1}
+
+
+def test_spine_boxes_name_their_lesion_and_reader(tmp_path):
+    summary, corpus = prepare(tmp_path, "vindr-spinexr", public_sets.vindr_spinexr)
+    assert summary["box_labels"] == {"Osteophytes": 1, "Vertebral collapse": 1, "Surgical implant": 1}
+    boxes = [box for study in corpus.studies for ref in study.images for box in ref.boxes]
+    assert {box.reader for box in boxes} == {"R1"}
 
 
 def test_spine_films_of_a_study_share_their_lesions(tmp_path):

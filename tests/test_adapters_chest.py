@@ -7,6 +7,7 @@ import public_sets_chest as sets
 import pytest
 from public_sets import by_image, planned, prepare
 
+from anonymize.quarantine import read_quarantine
 from vlp.corpus.adapters.tuberculosis import reading
 
 CHEST = ("effusion", "consolidation", "cardiomegaly", "pneumothorax")
@@ -134,6 +135,32 @@ def test_vindr_counts_the_votes_of_its_readers(tmp_path):
     assert "fracture" not in rib
 
 
+def test_vindr_keeps_the_boxes_of_every_reader(tmp_path):
+    summary, corpus = prepare(tmp_path, "vindr-cxr", public_sets.vindr_cxr)
+    assert summary["boxes"] == {"read": 5, "kept": 3, "refused": 2, "of_refused_images": 0, "cropped_away": 0}
+    assert summary["refused_boxes"] == {"box_beyond_image": 1, "box_without_area": 1}
+    assert summary["notes"]["boxes_without_film"] == 1
+    boxes = {(box.label, box.reader): box for s in corpus.studies for ref in s.images for box in ref.boxes}
+    assert set(boxes) == {("Cardiomegaly", "R0"), ("Cardiomegaly", "R1"), ("Pleural effusion", "")}
+    heart = boxes["Cardiomegaly", "R0"]
+    assert (heart.x0, heart.y0, heart.x1, heart.y1) == pytest.approx((0.2, 0.5, 0.8, 0.75), abs=0.01)
+    assert "| Cardiomegaly | 2 | 1 |" in (tmp_path / "corpus/card.md").read_text()
+    positions = sorted(q.position for q in read_quarantine(tmp_path / "corpus/quarantine.parquet") if "box" in q.reason)
+    assert positions == [4, 6]  # rows of annotations_train.csv
+
+
+def test_boxes_of_films_that_were_converted_are_left_out(tmp_path):
+    def make(root):
+        public_sets.vindr_cxr(root)
+        for path in root.rglob("*.dicom"):
+            path.unlink()
+            public_sets.film(path.with_suffix(".png"))
+
+    summary, _ = prepare(tmp_path, "vindr-cxr", make)
+    assert summary["notes"]["boxes_of_converted_films"] == 5
+    assert "boxes" not in summary
+
+
 def test_vindr_of_children_joins_diagnoses_and_boxes(tmp_path):
     _, corpus = prepare(tmp_path, "vindr-pcxr", public_sets.vindr_pcxr)
     sick, well = sorted(corpus.studies, key=lambda s: -s.labels["abnormal"])
@@ -144,7 +171,8 @@ def test_vindr_of_children_joins_diagnoses_and_boxes(tmp_path):
 def test_nih_ages_spacing_and_exhaustive_findings(tmp_path):
     source = planned(tmp_path, "nih-chestxray14", sets.nih)
     assert [item.reason for item in source.refused_images] == ["duplicate_row"]
-    assert source.notes == {"boxes_not_used": 1}
+    assert source.notes == {"boxes_without_film": 1}
+    assert source.boxes_read == 1
     ages = {s.images[0].file[-16:-4]: s.age_months for s in source.studies}
     assert list(ages.values()) == [696, 696, None, 0, None, 360]
     first = by_image(source, "00000001_000")
@@ -162,6 +190,13 @@ def test_nih_corpus(tmp_path):
     assert summary["images"] == {"read": 7, "kept": 5, "refused": 2}
     assert summary["refused_images"] == {"duplicate_row": 1, "missing_file": 1}
     assert next(s for s in corpus.studies if s.labels.get("consolidation") == 1).split == "test"
+
+
+def test_nih_boxes_are_counted_in_the_pixels_of_the_release(tmp_path):
+    summary, corpus = prepare(tmp_path, "nih-chestxray14", sets.nih)
+    assert summary["box_labels"] == {"Cardiomegaly": 1}
+    (box,) = [box for s in corpus.studies for ref in s.images for box in ref.boxes]
+    assert (box.x0, box.y0, box.x1, box.y1) == pytest.approx((0.25, 0.5, 0.375, 0.75), abs=0.01)
 
 
 def test_covid_collection_keeps_films_and_names_licences(tmp_path):

@@ -80,8 +80,8 @@ def test_eight_bits_come_back_from_sixteen():
 
 def test_depth_keeps_what_the_source_has():
     deep = cv2.resize(np.random.default_rng(0).integers(0, 65536, (9, 7), dtype=np.uint16), (80, 100))
-    kept, _ = working_image(deep, None, 50, crop=False, depth=16)
-    flat, _ = working_image(deep, None, 50, crop=False)
+    kept, *_ = working_image(deep, None, 50, crop=False, depth=16)
+    flat, *_ = working_image(deep, None, 50, crop=False)
     assert (kept.dtype, flat.dtype) == (np.uint16, np.uint8)
     assert np.array_equal(to_8bit(kept), flat)
     assert working_image(to_8bit(deep), None, 50, crop=False, depth=16)[0].dtype == np.uint8

@@ -4,6 +4,7 @@ import hashlib
 
 import pyarrow.parquet as pq
 import pytest
+from public_sets import prepare, vindr_cxr
 from safe_factory import make_safe
 
 from anonymize.config import ConfigError, load_config
@@ -98,6 +99,21 @@ def test_the_reference_library_accepts_and_reads_them(corpus, tmp_path, monkeypa
     assert {name: picture.size for name, picture in pictures.items()} == {
         ref.image_id: (ref.width, ref.height) for study in opened.studies for ref in study.images
     }
+
+
+def test_the_reference_library_reads_where_boxes_are(tmp_path, monkeypatch):
+    croissant = pytest.importorskip("mlcroissant", reason="mlcroissant is not installed (pip install mlcroissant)")
+    from etils import epath
+
+    monkeypatch.setattr("mlcroissant._src.operation_graph.operations.extract.EXTRACT_PATH", epath.Path(tmp_path))
+    _, opened = prepare(tmp_path, "vindr-cxr", vindr_cxr)
+    dataset = croissant.Dataset(str(tmp_path / "corpus/croissant.json"))
+    assert not dataset.metadata.ctx.issues.errors
+    read = [(row["studies/images_boxes_label"], row["studies/images_boxes_x0"]) for row in dataset.records("studies")]
+    expected = [[(box.label, box.x0) for box in study.images[0].boxes[:1]] for study in opened.studies]
+    found = [[(label.decode(), x0)] if label else [] for (label,), (x0,) in read]
+    assert found == expected
+    assert any(expected)
 
 
 def test_what_is_not_known_is_left_out(tmp_path):

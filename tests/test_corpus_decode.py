@@ -218,14 +218,14 @@ def test_crop_takes_black_and_white_borders_and_keeps_markers():
 def test_a_white_frame_leaves_no_white_line():
     image = np.full((1000, 800), 65_535, np.uint16)
     image[103:899, 151:702] = np.random.default_rng(0).integers(2000, 20_000, (796, 551))
-    out, _ = working_image(image, None, 224)
+    out, *_ = working_image(image, None, 224)
     for line in (out[0], out[-1], out[:, 0], out[:, -1]):
         assert line.max() < 120
 
 
 def test_working_image_keeps_aspect_spacing_and_small_images():
     pixels = np.random.default_rng(0).integers(0, 65_536, (400, 300)).astype(np.uint16)
-    out, spacing = working_image(pixels, 0.1, 100)
+    out, spacing, _ = working_image(pixels, 0.1, 100)
     assert out.shape == (100, 75)
     assert out.dtype == np.uint8
     assert spacing == pytest.approx(0.4)

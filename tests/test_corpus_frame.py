@@ -134,7 +134,7 @@ def test_halving_first_is_an_area_mean(dtype):
 @settings(max_examples=40, deadline=None)
 def test_the_working_image_keeps_its_aspect(height, width, size):
     pixels = np.random.default_rng(0).integers(0, 65_536, (height, width)).astype(np.uint16)
-    out, spacing = working_image(pixels, 0.2, size, crop=False)
+    out, spacing, _ = working_image(pixels, 0.2, size, crop=False)
     assert max(out.shape) == min(size, max(height, width))
     scale = min(1.0, size / max(height, width))
     assert abs(out.shape[0] - height * scale) <= 1

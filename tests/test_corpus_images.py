@@ -148,6 +148,7 @@ def test_the_open_radiographs_are_read_whole(shared, request):
     assert (source.images_read, len(source.studies), source.reports_read) == (1872, 1872, 149)
     assert not source.refused_images
     assert not source.notes
+    assert source.boxes_read == sum(len(image.boxes) for s in source.studies for image in s.images) > 300
     assert all(s.labels for s in source.studies if s.anatomy in ("hand", "knee", "spine", "extremity"))
     assert {s.labels["kl_grade"] for s in source.studies if s.anatomy == "knee"} == {0, 1, 2, 3, 4}
     assert sum(s.labels.get("effusion") == 1 for s in source.studies) == 18

@@ -126,14 +126,19 @@ def test_the_same_bytes_with_any_number_of_workers_and_after_a_kill(tmp_path, mo
     assert len(seen) == 7 + 6 + 10
 
 
-def test_a_decoder_that_dies_costs_one_image(tmp_path, monkeypatch):
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_a_decoder_that_dies_costs_one_image(tmp_path, monkeypatch, engine):
+    if engine == "ray":
+        pytest.importorskip("ray", reason="Ray is not installed (extra 'ray')")
+    here = str(Path(__file__).parent)  # actors must find the worker of this test
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH")))))
     safe, images, _ = make_safe(tmp_path / "safe", studies=8)
     path = safe / "images" / images[3]["path"]
     path.write_bytes(b"die")
     monkeypatch.setattr(build, "Preparer", PreparerThatDies)
     files = [ImageFile(r["image_id"], str(safe / "images" / r["path"]), "", "") for r in images]
     shards = build.shards_of(files, config())
-    rows = build.build_shards(shards, tmp_path / "corpus", config(workers=2), QUIET, len(files))
+    rows = build.build_shards(shards, tmp_path / "corpus", config(workers=2, engine=engine), QUIET, len(files))
     assert [row.image_id for row in rows] == [r["image_id"] for r in images]
     assert [row.reason for row in rows] == ["", "", "", "decoder_crashed", "", "", "", ""]
     assert [(row.shard, row.row) for row in rows] == [(0, 0), (0, 1), (0, 2), (0, -1), (1, 0), (1, 1), (1, 2), (1, 3)]
@@ -173,6 +178,25 @@ def test_tasks_of_an_array_make_the_same_corpus(tmp_path):
     assert json.loads(done.stdout)["images"]["read"] == 10
     assert content(out) == content(tmp_path / "one")
     assert not (out / "plan.parquet").exists()
+
+
+@pytest.mark.parametrize("store", ["parquet", "tar"])
+def test_ray_makes_the_same_corpus(tmp_path, store):
+    pytest.importorskip("ray", reason="Ray is not installed (extra 'ray')")
+    safe, _, _ = make_safe(tmp_path / "safe", studies=10)
+    run_prepare(config(store=store), safe, tmp_path / "one", QUIET)
+    run_prepare(config(store=store, workers=2, engine="ray"), safe, tmp_path / "ray", QUIET)
+    assert content(tmp_path / "ray") == content(tmp_path / "one")
+
+
+def test_a_cluster_without_the_package_blames_no_image(tmp_path, monkeypatch):
+    pytest.importorskip("ray", reason="Ray is not installed (extra 'ray')")
+    safe, _, _ = make_safe(tmp_path / "safe", studies=4)
+    monkeypatch.setattr(build, "Preparer", PreparerThatDies)  # of this module, which no actor finds
+    with pytest.raises(UserError, match="every node"):
+        run_prepare(config(workers=2, engine="ray"), safe, tmp_path / "corpus", QUIET)
+    with pytest.raises(UserError, match="vlp prepare"):
+        Corpus.open(tmp_path / "corpus")
 
 
 def test_labels_are_joined_and_wrong_ones_left_out(tmp_path):

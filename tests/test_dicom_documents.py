@@ -6,6 +6,7 @@ import io
 import re
 import shutil
 from collections import Counter
+from datetime import date, timedelta
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,8 @@ from dicom_factory import save
 from document_factory import (
     SR_CLASSES,
     STORAGE,
+    code,
+    content,
     dose_report,
     encapsulated_pdf,
     secondary_capture,
@@ -34,6 +37,7 @@ from anonymize.dicom.config import DicomConfig
 from anonymize.dicom.document import pdf_of
 from anonymize.dicom.instance import process
 from anonymize.dicom.refusal import Refused
+from anonymize.dicom.texts import texts_of
 from anonymize.files import read_rows
 
 QUIET = Console("quiet")
@@ -103,6 +107,58 @@ def test_a_structured_report_keeps_its_findings_and_loses_its_people(tmp_path: P
     assert (pydicom.valuerep.DA(str(names["DATETIME"][0].DateTime)[:8]) - pydicom.valuerep.DA("20240302")).days == shift
     assert safe.VerificationFlag == "UNVERIFIED"
     assert "113104" in {item.CodeValue for item in safe.DeidentificationMethodCodeSequence}
+
+
+SPANISH = (
+    "Informe de la radiografía de muñeca de la niña. Se observa una fractura del radio distal. Acude con su madre, Doña "
+    "Josefa Ibáñez Carrasco, con domicilio en la calle Alcalá 45, teléfono 612 34 56 78. Control el 12 de marzo de 2024. "
+    "Fdo.: Dra. Begoña Zubizarreta Goñi"
+)
+MONTHS = [
+    "enero",
+    "febrero",
+    "marzo",
+    "abril",
+    "mayo",
+    "junio",
+    "julio",
+    "agosto",
+    "septiembre",
+    "octubre",
+    "noviembre",
+    "diciembre",
+]
+
+
+@pytest.mark.parametrize("kind", ["report", "document"])
+def test_a_document_is_read_in_its_own_language(tmp_path: Path, kind: str) -> None:
+    """One Spanish document in a French run: only the Spanish pack knows its dates, titles and streets."""
+    if kind == "report":
+        ds = structured_report(SR_CLASSES["basic"])
+        ds.ContentSequence = [item for item in ds.ContentSequence if item.ValueType == "PNAME"]
+        ds.ContentSequence.append(content("TEXT", code("121071", "DCM", "Finding"), TextValue=SPANISH))
+    else:
+        ds = encapsulated_pdf(SPANISH)
+    texts = []
+    for languages in (["fr", "en"], ["es"]):
+        _, row, _ = cleaned(ds, tmp_path / languages[0], languages=languages)
+        text = " ".join(row.text.split())
+        day = date(2024, 3, 12) + timedelta(days=KEYS.date_offset_days("IPP0012345"))
+        assert f"Control el {day.day} de {MONTHS[day.month - 1]} de {day.year}." in text
+        assert "fractura del radio distal. Acude con su madre, Doña" in text
+        assert "con domicilio en la calle" in text
+        assert not [word for word in ("Josefa", "Ibáñez", "Alcalá", "612 34", "Begoña", "Zubizarreta") if word in text]
+        texts.append(text)
+    assert texts[0] == texts[1]  # as in a Spanish run
+
+
+def test_a_short_or_mixed_document_is_read_in_the_first_language() -> None:
+    texts = texts_of(("fr", "en"), KEYS, False)
+    assert texts.language_of([SPANISH]) == "es"
+    assert (
+        texts.language_of(["Pas de fracture du radius, ni de luxation. Les parties molles sont sans anomalie."]) == "fr"
+    )
+    assert texts.language_of(["12.5 mm", "ZQ0044XK", ""]) == texts.language_of([]) == "fr"
 
 
 def test_a_dose_report_keeps_its_dose(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from vlp.evaluation.intervals import bootstrap, paired_difference
 from vlp.evaluation.metrics import METRICS
+from vlp.evaluation.page.numbers import result_groups
 
 
 def _clustered(rng: np.random.Generator, patients: int, shift: float) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -85,3 +86,30 @@ def test_p_of_equal_models_is_uniform_enough() -> None:
         )
         small += found.p < 0.05
     assert small <= 13  # 5 expected
+
+
+@pytest.mark.parametrize(
+    ("metric", "low", "high", "said"),
+    [
+        ("auroc", 0.4, 0.6, "not better than chance"),
+        ("auroc", 0.1, 0.4, "worse than chance"),
+        ("auroc", 0.6, 0.9, ""),
+        ("median_rank_percent", 60.0, 80.0, "worse than chance"),
+        ("median_rank_percent", 5.0, 20.0, ""),
+        ("bleu_4", 0.0, 0.1, ""),
+    ],
+)
+def test_the_page_says_what_chance_does_as_well(metric: str, low: float, high: float, said: str) -> None:
+    row = {
+        "task": "fracture",
+        "metric": metric,
+        "protocol": "zero-shot",
+        "model": "m",
+        "labels": 0.0,
+        "n": 9,
+        "seed": 0,
+    }
+    row |= {"data": "phantom", "split": "test", "value": (low + high) / 2, "low": low, "high": high}
+    ((shown,),) = [group["rows"] for group in result_groups([row])]
+    assert shown["remark"].startswith(said)
+    assert bool(shown["remark"]) == bool(said)

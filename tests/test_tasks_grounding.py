@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from vlp.corpus.frame import Square, to_square
+from vlp.study import Box
 from vlp.tasks.grounding import box_in_square, cells_of, pointing_game
 
 
@@ -35,7 +36,7 @@ def test_a_box_goes_where_its_pixels_go(framing: str) -> None:
     pixels[20:100, 10:50] = 100  # the body
     pixels[40:50, 20:30] = 255  # the finding
     square = Square(64, framing)  # pyright: ignore[reportArgumentType]
-    box = box_in_square((20, 40, 30, 50), pixels, square)
+    box = box_in_square(Box("x", 20 / 60, 40 / 120, 30 / 60, 50 / 120), pixels, square)
     assert box is not None
     rows, columns = np.nonzero(to_square(pixels, square) > 180)
     seen = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
@@ -45,5 +46,6 @@ def test_a_box_goes_where_its_pixels_go(framing: str) -> None:
 def test_a_box_beside_the_body_is_not_in_the_square() -> None:
     pixels = np.zeros((120, 60), np.uint8)
     pixels[20:100, 10:50] = 100
-    assert box_in_square((0, 0, 5, 10), pixels, Square(64, "squash")) is None
-    assert box_in_square((0, 0, 5, 10), pixels, Square(64, "pad")) is not None
+    beside = Box("x", 0, 0, 5 / 60, 10 / 120)
+    assert box_in_square(beside, pixels, Square(64, "squash")) is None
+    assert box_in_square(beside, pixels, Square(64, "pad")) is not None

@@ -31,6 +31,21 @@ BINARY_LABELS = LABELS[: LABELS.index("abnormal") + 1]
 
 
 @dataclass(frozen=True)
+class Box:
+    """Where a reader saw something in a stored image: fractions of its width (x) and height (y), from the upper left.
+
+    ``0 <= x0 < x1 <= 1`` and ``0 <= y0 < y1 <= 1``; times width and height they are edges of pixels.
+    """
+
+    label: str  # as the source names it
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    reader: str = ""  # who drew it, where the source tells readers apart
+
+
+@dataclass(frozen=True)
 class ImageRef:
     """One image of a study, and where its pixels are: row ``row`` of ``images/shard-{shard:05d}.parquet``."""
 
@@ -43,6 +58,12 @@ class ImageRef:
     laterality: str  # R, L, B (both) or ""
     spacing_mm: float | None  # at the working size
     view_source: str = ""  # header, description, report, table, image (told by its look) or "" where not known
+    boxes: tuple[Box, ...] = ()  # what the source marks; none says nothing about what the image shows
+
+    @staticmethod
+    def from_row(row: dict[str, Any]) -> ImageRef:
+        """An image as the manifest holds it; corpora without a column of boxes have none."""
+        return ImageRef(**{**row, "boxes": tuple(Box(**box) for box in row.get("boxes") or ())})
 
 
 @dataclass(frozen=True)
@@ -84,11 +105,18 @@ class Study:
     def from_row(row: dict[str, Any]) -> Study:
         """The inverse of :meth:`row`."""
         values = dict(row)
-        values["images"] = tuple(ImageRef(**image) for image in row["images"])
+        values["images"] = tuple(ImageRef.from_row(image) for image in row["images"])
         values["labels"] = dict(row["labels"])
         return Study(**values)
 
 
+_BOX = pa.struct(
+    [
+        ("label", pa.string()),
+        *[(name, pa.float64()) for name in ("x0", "y0", "x1", "y1")],
+        ("reader", pa.string()),
+    ]
+)
 _IMAGE = pa.struct(
     [
         ("image_id", pa.string()),
@@ -100,6 +128,7 @@ _IMAGE = pa.struct(
         ("laterality", pa.string()),
         ("spacing_mm", pa.float32()),
         ("view_source", pa.string()),
+        ("boxes", pa.list_(_BOX)),
     ]
 )
 _TEXT_FIELDS = ("indication", "technique", "comparison", "results", "conclusion", "report", "report_hash")

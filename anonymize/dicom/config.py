@@ -30,7 +30,7 @@ class DicomConfig(Config):
     languages: list[str] = Field(
         default=["fr", "en"],
         min_length=1,
-        description="packs whose radiology vocabulary a description may use; free text is read in the first",
+        description="packs whose radiology vocabulary a description may use; the first also reads short free text",
     )
     retain_longitudinal: Literal["full", "modified", "none"] = Field(
         default="modified", description="dates as they are (113106), moved by one offset a patient (113107), or none"

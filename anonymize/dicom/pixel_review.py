@@ -22,10 +22,12 @@ from anonymize.files import open_atomic, read_rows, write_bytes_atomic, write_te
 from anonymize.keys import private_folder
 
 FOLDER = "pixel-review"
-_HEAD = """<!doctype html><meta charset="utf-8"><title>Doubtful text in pixels</title>
-<style>body{font:15px sans-serif;margin:2em;background:#222;color:#eee}figure{display:inline-block;margin:.6em;
-padding:.6em;background:#333;vertical-align:top}img{max-width:40em;min-width:8em;image-rendering:pixelated}
-figcaption{margin-top:.4em}code{user-select:all}</style><h1>Doubtful text in pixels</h1>
+_HEAD = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Doubtful text in pixels</title>
+<meta name="viewport" content="width=device-width,initial-scale=1">
+<style>body{font:15px sans-serif;margin:2em auto;padding:0 1em;max-width:80em;background:#222;color:#eee}
+main{display:flex;flex-wrap:wrap;gap:1em;align-items:start}figure{margin:0;padding:.6em;background:#333;max-width:40em;
+box-sizing:border-box}img{display:block;max-width:100%;min-width:min(20em,100%);image-rendering:pixelated}
+figcaption{margin-top:.4em;line-height:1.4}code{user-select:all}</style><h1>Doubtful text in pixels</h1>
 """
 
 
@@ -96,7 +98,8 @@ def assemble(out: Path, records: Sequence[Path], decisions: Mapping[str, Decisio
     kept: set[str] = set()
     parts = [
         _HEAD,
-        f"<p>{len(rows)} images. Write keep or mask beside the image in decisions.csv, and run again.</p>\n",
+        f"<p>{len(rows)} image{'s' * (len(rows) != 1)}. Beside each in <code>decisions.csv</code>, write <b>keep</b> (its "
+        "places stay as they are) or <b>mask</b> (they become black), and run the same command again.</p>\n<main>\n",
     ]
     for row in rows:
         doubtful = [region for region in row["regions"] if region["doubtful"]]
@@ -104,13 +107,14 @@ def assemble(out: Path, records: Sequence[Path], decisions: Mapping[str, Decisio
             name = f"{row['image_id']}-{number}.png"
             kept.add(name)
             said = row["decision"] or ("masked for now" if region["filled"] else "left for now")
-            box = ", ".join(str(region[edge]) for edge in ("x0", "y0", "x1", "y1"))
-            caption = f"<code>{html.escape(row['image_id'])}</code><br>score {region['score']:.2f}, {box}: {said}"
-            parts.append(f'<figure><img src="crops/{name}" alt=""><figcaption>{caption}</figcaption></figure>\n')
+            place = f"columns {region['x0']}–{region['x1']}, rows {region['y0']}–{region['y1']}"
+            caption = f"<code>{html.escape(row['image_id'])}</code>: {said}<br>{place} of the film, score {region['score']:.2f}"
+            picture = f'<img src="crops/{name}" alt="part of the film">'
+            parts.append(f"<figure>{picture}<figcaption>{caption}</figcaption></figure>\n")
     for path in sorted((folder / "crops").glob("*.png")) if (folder / "crops").is_dir() else []:
         if path.name not in kept:
             path.unlink()
-    write_text_atomic(folder / "index.html", "".join(parts), permissions=0o600)
+    write_text_atomic(folder / "index.html", "".join([*parts, "</main>\n"]), permissions=0o600)
     with open_atomic(folder / "decisions.csv", "w", permissions=0o600) as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["image_id", "decision"])

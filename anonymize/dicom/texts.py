@@ -2,8 +2,8 @@
 
 Two ways. A *descriptor* (a title, a comment, an unlisted text attribute) is short and out of context, so that no engine can
 tell a surname from a word ("Genou DUPONT face"): after the engine only words of the packs' vocabulary and short numbers stay.
-A *narrative* (text of a structured report or of a PDF) is treated as a report; after the engine, tokens that look like codes
-go as well.
+A *narrative* (text of a structured report or of a PDF) is treated as a report, in its own language as its words tell it: what
+a header states of the language is often the vendor's default. After the engine, tokens that look like codes go as well.
 """
 
 from __future__ import annotations
@@ -22,12 +22,17 @@ from anonymize.dicom.words import identity_tokens, is_plain, vocabulary
 from anonymize.keys import Keys
 from anonymize.languages import load_pack
 from anonymize.policy import Policy, ReportsConfig
+from anonymize.readers.propose import guess_language
 from anonymize.report import Identity, Report, Span
 
 if TYPE_CHECKING:
     from anonymize.detectors.known_identity import KnownIdentity
 
 _LONGEST = 10_240  # characters of a descriptor that are looked at (VR LT)
+_OWN_WORDS = (
+    5  # words of one language alone that tell a document's: of 231 real documents cut to 20 words none was told wrong
+)
+_MAJORITY = 0.5  # of such words that must be of the same language
 _WORD = re.compile(r"\S+")
 _CODE = re.compile(r"(?=\w*\d)(?=\w*[^\W\d_])\w{5,}|\d{6,}")  # letters and digits mixed, or a long number
 _NUMBER_IDS = ("PatientID", "OtherPatientIDs", "IssuerOfPatientID", "AccessionNumber", "StudyID", "AdmissionID")
@@ -72,23 +77,17 @@ def _text(ds: Dataset, keyword: str) -> str:
     return str(ds.get(keyword, "") or "").strip()
 
 
-class Texts:
-    """Cleans text in the first of ``languages``; descriptors keep words of all of them.
+class Reader:
+    """The engine of one language; what its rules find is kept in memory for the next same text, at most 4,096 of them."""
 
-    The engine is loaded at the first text, and what its rules find in a text is kept in memory for the next same text, at most
-    4,096 of them.
-    """
-
-    def __init__(self, languages: tuple[str, ...], keys: Keys, *, keep_weekdays: bool) -> None:
+    def __init__(self, language: str, keys: Keys, *, keep_weekdays: bool) -> None:
         from anonymize.engine import Anonymizer
 
-        clinical = (load_pack(language).lists.clinical for language in languages)
-        self.words = vocabulary(languages).union(*clinical)
         self.engine = Anonymizer(
-            ReportsConfig(language=languages[0], keep_weekdays=keep_weekdays, vault=False, policy=Policy()), keys
+            ReportsConfig(language=language, keep_weekdays=keep_weekdays, vault=False, policy=Policy()), keys
         )
-        self._rules = lru_cache(maxsize=4096)(self._by_rule)
-        self._known = lru_cache(maxsize=64)(self._of)
+        self.rules = lru_cache(maxsize=4096)(self._by_rule)
+        self.known = lru_cache(maxsize=64)(self._of)
 
     def _by_rule(self, text: str) -> tuple[Span, ...]:
         return tuple(self.engine.by_rule(text))
@@ -96,10 +95,29 @@ class Texts:
     def _of(self, identity: Identity) -> KnownIdentity:
         return self.engine.known(identity)
 
+
+class Texts:
+    """Cleans text: descriptors in the first of ``languages``, with words of all of them; narratives in their own.
+
+    The engine of a language is loaded at its first text.
+    """
+
+    def __init__(self, languages: tuple[str, ...], keys: Keys, *, keep_weekdays: bool) -> None:
+        clinical = (load_pack(language).lists.clinical for language in languages)
+        self.words = vocabulary(languages).union(*clinical)
+        self._first = languages[0]
+        self._reader = lru_cache(maxsize=None)(lambda language: Reader(language, keys, keep_weekdays=keep_weekdays))
+
+    def language_of(self, texts: Iterable[str]) -> str:
+        """The pack in whose language a document is written; the first of the configured ones where that cannot be told."""
+        language, share = guess_language(texts, _OWN_WORDS)
+        return language if share > _MAJORITY else self._first
+
     def descriptor(self, text: str, patient: Patient) -> str:
         """The words of ``text`` that may stay, joined by blanks."""
         text = text[:_LONGEST]
-        spans = self.engine.combine(text, self._rules(text), self._known(patient.identity))
+        reader = self._reader(self._first)
+        spans = reader.engine.combine(text, reader.rules(text), reader.known(patient.identity))
         left, place = [], 0
         for span in spans:
             left.append(text[place : span.start])
@@ -112,21 +130,22 @@ class Texts:
     def narratives(self, texts: Iterable[str], patient: Patient) -> list[str]:
         """Texts of one document as reports: names that one of them introduces are looked for in all."""
         texts = list(texts)
-        rules = [list(self._rules(text)) for text in texts]
+        reader = self._reader(self.language_of(texts))
+        rules = [list(reader.rules(text)) for text in texts]
         names: set[str] = set()
         for text, spans in zip(texts, rules, strict=True):
-            names |= self.engine.names_in(text, spans)
-        known = self._known(patient.identity)
+            names |= reader.engine.names_in(text, spans)
+        known = reader.known(patient.identity)
         known = known.with_extra(names) if names else known
         return [
-            self._narrative(text, spans, known, patient) if text.strip() else ""
+            _narrative(reader, text, spans, known, patient) if text.strip() else ""
             for text, spans in zip(texts, rules, strict=True)
         ]
 
-    def _narrative(self, text: str, spans: list[Span], known: KnownIdentity, patient: Patient) -> str:
-        report = Report(0, patient.identity, patient.exam_date, "", text)
-        safe = self.engine.anonymize(report, known, spans).report.text
-        return _CODE.sub("", safe)
+
+def _narrative(reader: Reader, text: str, spans: list[Span], known: KnownIdentity, patient: Patient) -> str:
+    report = Report(0, patient.identity, patient.exam_date, "", text)
+    return _CODE.sub("", reader.engine.anonymize(report, known, spans).report.text)
 
 
 @lru_cache(maxsize=2)

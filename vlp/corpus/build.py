@@ -169,8 +169,8 @@ def prepare_image(
     try:
         path = Path(image.file)
         decoded = decode(path) if image.box is None else decode_bytes(cut(path, image.box))
-        stored, spacing = working_image(decoded.pixels, decoded.spacing_mm or image.spacing_mm, size, crop, depth)
-        pixels = to_8bit(stored)
+        working = working_image(decoded.pixels, decoded.spacing_mm or image.spacing_mm, size, crop, depth)
+        pixels = to_8bit(working.pixels)
         seen = look(pixels)
         wrong = fault(seen)
         if wrong:
@@ -188,7 +188,7 @@ def prepare_image(
         remedy="",
         height=pixels.shape[0],
         width=pixels.shape[1],
-        spacing_mm=None if spacing is None else _single(spacing),
+        spacing_mm=None if working.spacing_mm is None else _single(working.spacing_mm),
         bits=decoded.bits,
         photometric=decoded.photometric,
         window_path=decoded.window_path,
@@ -198,8 +198,11 @@ def prepare_image(
         mean=_single(pixels.mean()),
         shard=0,
         flags=" ".join(flags(seen)),
+        file_rows=decoded.rows,
+        file_columns=decoded.columns,
+        **dict(zip(("shown_x0", "shown_y0", "shown_x1", "shown_y1"), working.shown, strict=True)),
     )
-    return row, encode(stored, codec)
+    return row, encode(working.pixels, codec)
 
 
 def _single(value: float) -> float:

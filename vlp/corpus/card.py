@@ -65,7 +65,7 @@ def _text(
         *_origin(summary.get("source"), config),
         f"- working size: {config.size} pixels on the long side, {config.depth}-bit gray ({config.codec}), air is 0",
         f"- studies: {len(studies)}, patients: {summary['patients']}, images: {summary['images']['kept']}",
-        f"- split by patient: {_joined(summary['splits'])} (salt `{config.split.salt}`"
+        f"- studies by part, split by patient: {_joined(_in_order(summary['splits']))} (salt `{config.split.salt}`"
         + (", the authors' split where they give one)" if config.split.official else ")"),
         "",
         shown["split"],
@@ -106,6 +106,7 @@ def _text(
         "",
         *(shown[name] for name in ("label", "bone_age", "kl_grade")),
         "",
+        *_boxes(studies, summary, shown["boxes"]),
         "## Images",
         "",
         f"Window by: {_joined(Counter(row.window_path for row in images))}.  ",
@@ -121,6 +122,37 @@ def _text(
     ]
     # what is empty leaves no gap
     return "\n".join(line for at, line in enumerate(lines) if line or not at or lines[at - 1]) + "\n"
+
+
+def _boxes(studies: Sequence[Study], summary: Mapping[str, Any], plot: str) -> list[str]:
+    """The section about boxes; none where the source has none."""
+    if "boxes" not in summary:
+        return []
+    drawn = [(box, ref, study) for study in studies for ref in study.images for box in ref.boxes]
+    rows = [
+        (
+            label,
+            total,
+            len({ref.image_id for box, ref, _ in drawn if box.label == label}),
+            *(sum(box.label == label and study.split == split for box, _, study in drawn) for split in SPLITS),
+        )
+        for label, total in summary["box_labels"].items()
+    ]
+    readers = {box.reader for box, _, _ in drawn if box.reader}
+    return [
+        "## Boxes",
+        "",
+        _table(("label", "boxes", "images", *SPLITS), rows),
+        "",
+        "Boxes " + ", ".join(f"{name.replace('_', ' ')}: {n}" for name, n in summary["boxes"].items()) + ".  ",
+        f"Refused boxes: {_joined(summary['refused_boxes'])}.  ",
+        *([f"Readers: {len(readers)}; each reader's boxes count."] if readers else []),
+        "",
+        "Labels are the source's own. An image without boxes may show as much: no box says nothing.",
+        "",
+        plot,
+        "",
+    ]
 
 
 def _origin(source: Mapping[str, str] | None, config: PrepareConfig) -> list[str]:
@@ -162,6 +194,10 @@ def _plots(
             by_study(_bone_age, tuple(map(str, range(23))), _with(studies, "bone_age_months")),
         ),
         "kl_grade": ("Kellgren-Lawrence grade", by_study(_kl, tuple("01234"), _with(studies, "kl_grade"))),
+        "boxes": (
+            "Boxes by label",
+            count((box.label, study.split) for study in studies for ref in study.images for box in ref.boxes),
+        ),
         "view": ("Images by view", by_image("view")),
         "side": ("Images by side", by_image("laterality")),
         "window": ("Images by window", plain(dict(windows))),
@@ -232,9 +268,14 @@ def _label_table(studies: Sequence[Study]) -> str:
 
 
 def _table(head: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "/") for cell in line) + " |" for line in lines)
 
 
 def _joined(counts: Mapping[Any, Any]) -> str:
-    return ", ".join(f"{str(name).replace('_', ' ')} {number}" for name, number in counts.items()) or "none"
+    """Names and, behind each, its number: names may end in a number themselves."""
+    return ", ".join(f"{str(name).replace('_', ' ')} ({number})" for name, number in counts.items()) or "none"
+
+
+def _in_order(splits: Mapping[str, int]) -> dict[str, int]:
+    return {split: splits[split] for split in SPLITS if split in splits}

@@ -70,6 +70,16 @@ _IMAGE_FIELDS = {
     "spacing_mm": (_FLOAT, "Millimetres between pixels at the working size."),
     "view_source": (_TEXT, "What says the view, as anatomy_source."),
 }
+_CORNER = "of the stored image, 0 to 1 from the upper left"
+_ALL = "a reader that takes one match of a path sees the first; column images has all"
+_BOX_FIELDS = {
+    "label": (_TEXT, "What is marked, in the source's words."),
+    "x0": (_FLOAT, f"Left edge as a fraction {_CORNER}."),
+    "y0": (_FLOAT, f"Upper edge as a fraction {_CORNER}."),
+    "x1": (_FLOAT, f"Right edge as a fraction {_CORNER}."),
+    "y1": (_FLOAT, f"Lower edge as a fraction {_CORNER}."),
+    "reader": (_TEXT, "Who drew it, where the source tells readers apart."),
+}
 
 
 def croissant(
@@ -174,6 +184,7 @@ def _studies() -> Json:
         place = {**source, "extract": {"column": "images"}, "transform": {"jsonPath": name}}
         field = _field("studies", f"images_{name}", kind, f"Of each image of the study: {description}", place)
         fields.append({**field, "isArray": True, "arrayShape": "-1"})
+    fields += [_box_field(name, kind, description) for name, (kind, description) in _BOX_FIELDS.items()]
     return {
         "@type": "cr:RecordSet",
         "@id": "studies",
@@ -182,6 +193,15 @@ def _studies() -> Json:
         "key": {"@id": "studies/study_id"},
         "field": fields,
     }
+
+
+def _box_field(name: str, kind: str, description: str) -> Json:
+    source = {"fileObject": {"@id": "manifest.parquet"}, "extract": {"column": "images"}}
+    place = {**source, "transform": {"jsonPath": f"boxes[*].{name}"}}
+    # mlcroissant 1.1 takes one match of a path: who reads by it must know
+    text = f"Of each box of each image ({_ALL}): {description}"
+    field = _field("studies", f"images_boxes_{name}", kind, text, place)
+    return {**field, "isArray": True, "arrayShape": "-1,-1"}
 
 
 def _images(config: PrepareConfig) -> Json:

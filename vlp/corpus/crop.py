@@ -13,7 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vlp.corpus.decode import MAX_PIXELS, Undecodable
 
-_INSIDE = 0.9  # part of a box that must lie in the picture; collectors round and scale
+INSIDE = 0.9  # part of a box that must lie in the picture; whoever draws rounds and scales
 
 
 def cut(path: Path, box: tuple[int, int, int, int]) -> bytes:
@@ -39,7 +39,7 @@ def cut(path: Path, box: tuple[int, int, int, int]) -> bytes:
         x0, y0, x1, y1 = box
         within = (max(x0, 0), max(y0, 0), min(x1, upright.width), min(y1, upright.height))
         width, height = within[2] - within[0], within[3] - within[1]
-        if min(width, height) < 1 or width * height < _INSIDE * (x1 - x0) * (y1 - y0):
+        if min(width, height) < 1 or width * height < INSIDE * (x1 - x0) * (y1 - y0):
             raise Undecodable("box_outside_image", "The box is empty or leaves the picture; correct the index.")
         stream = io.BytesIO()
         upright.crop(within).save(stream, "TIFF")

@@ -51,6 +51,8 @@ class Decoded:
     window_path: str  # vlp.corpus.window.display, or "stored" for an 8-bit picture without a window
     decoder: str  # pydicom, imagecodecs, pillow, numpy
     bits: int  # of a stored value
+    rows: int  # of the file's image as it is looked at, before pixels are made square
+    columns: int
 
 
 def decode(path: Path) -> Decoded:
@@ -108,7 +110,8 @@ def _read_dicom(data: bytes, force: bool) -> Decoded:
     stored, bits = _within_bits(stored, ds)
     pixels, window_path = display(stored, ds, bits)
     pixels, spacing = _square_pixels(pixels, ds)
-    return Decoded(pixels, spacing, str(ds.get("PhotometricInterpretation", "")), window_path, decoder, bits)
+    photometric = str(ds.get("PhotometricInterpretation", ""))
+    return Decoded(pixels, spacing, photometric, window_path, decoder, bits, rows, columns)
 
 
 def _check_shape(ds: FileDataset, rows: int, columns: int) -> None:
@@ -283,9 +286,9 @@ def _plain(array: npt.NDArray[Any], photometric: str, decoder: str) -> Decoded:
     if array.size > MAX_PIXELS:
         raise _too_large()
     if array.dtype == np.uint8:
-        return Decoded(array, None, photometric, "stored", decoder, 8)
+        return Decoded(array, None, photometric, "stored", decoder, 8, *array.shape)
     try:
         pixels = spread(array)
     except ValueError:
         raise Undecodable("undecodable", "The file's values are not finite numbers.") from None
-    return Decoded(pixels, None, photometric, "percentile", decoder, array.dtype.itemsize * 8)
+    return Decoded(pixels, None, photometric, "percentile", decoder, array.dtype.itemsize * 8, *array.shape)

@@ -25,7 +25,7 @@ from vlp.corpus.source import ImageFile
 from vlp.corpus.store import Store
 from vlp.corpus.tar import TarRow, index_name, tar_name, write_index, write_tar
 
-VERSION = 4  # raise it when the same file would give other bytes
+VERSION = 5  # raise it when the same file would give other bytes
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,12 @@ class DecodedRow:
     mean: float  # of the working image, 0-255
     shard: int
     flags: str = ""  # of vlp.corpus.quality.FLAGS, separated by blanks
+    file_rows: int = 0  # of the file's image, in which boxes are counted (vlp.corpus.boxes)
+    file_columns: int = 0
+    shown_x0: float = 0.0  # the part of it that the working image shows, as fractions
+    shown_y0: float = 0.0
+    shown_x1: float = 0.0
+    shown_y1: float = 0.0
 
 
 _CHECKSUM = b"vlp.sha256"
@@ -66,6 +72,8 @@ _SCHEMA = pa.schema(
         ("mean", pa.float32()),
         ("shard", pa.int32()),
         ("flags", pa.string()),
+        *[(n, pa.int32()) for n in ("file_rows", "file_columns")],
+        *[(n, pa.float64()) for n in ("shown_x0", "shown_y0", "shown_x1", "shown_y1")],
     ]
 )
 

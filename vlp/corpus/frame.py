@@ -11,6 +11,17 @@ import numpy.typing as npt
 from vlp.corpus.codec import Gray, to_8bit
 
 Framing = Literal["pad", "squash"]
+Part = tuple[float, float, float, float]
+"""``x0, y0, x1, y1`` as fractions of an image's width and height."""
+WHOLE: Part = (0.0, 0.0, 1.0, 1.0)
+
+
+class Working(NamedTuple):
+    """A working image and where it comes from."""
+
+    pixels: Gray  # [h, w]
+    spacing_mm: float | None
+    shown: Part  # of the image that it was made from: what lies there fills the working image
 
 
 class Square(NamedTuple):
@@ -106,13 +117,15 @@ def _soft_edge(image: npt.NDArray[np.float32], first: int) -> int:
 
 def working_image(
     pixels: npt.NDArray[Any], spacing_mm: float | None, size: int, crop: bool = True, depth: int = 8
-) -> tuple[Gray, float | None]:
-    """[h, w] with long side ``size`` (smaller images keep their size), aspect kept, and its spacing in mm.
+) -> Working:
+    """[h, w] with long side ``size`` (smaller images keep their size), aspect kept, its spacing in mm, and its part.
 
     Args:
         pixels: uint8 or uint16 (over 0-65535) [H, W]. Area mean, so that thin fracture lines are dimmed, not skipped.
         depth: 8 gives uint8; 16 gives uint16 where ``pixels`` are, for what comes with 8 bits gains none.
     """
+    whole_height, whole_width = pixels.shape
+    top, left = 0, 0
     if crop:
         top, bottom, left, right = content_box(pixels)
         pixels = pixels[top:bottom, left:right]
@@ -120,10 +133,13 @@ def working_image(
     scale = min(1.0, size / max(height, width))
     if scale < 1:
         shape = (max(1, round(width * scale)), max(1, round(height * scale)))
+        step = 1 << _halvings(height, width, shape)
+        height, width = height // step * step, width // step * step
         pixels = shrunk(pixels, shape)
     if depth == 8:
         pixels = to_8bit(pixels)
-    return np.ascontiguousarray(pixels), None if spacing_mm is None else spacing_mm / scale
+    shown = left / whole_width, top / whole_height, (left + width) / whole_width, (top + height) / whole_height
+    return Working(np.ascontiguousarray(pixels), None if spacing_mm is None else spacing_mm / scale, shown)
 
 
 def shrunk(pixels: npt.NDArray[Any], shape: tuple[int, int]) -> npt.NDArray[Any]:
@@ -133,9 +149,18 @@ def shrunk(pixels: npt.NDArray[Any], shape: tuple[int, int]) -> npt.NDArray[Any]
     the right or the lower edge is left out.
     """
     height, width = pixels.shape
-    while (width := width // 2) >= shape[0] and (height := height // 2) >= shape[1]:
+    for _ in range(_halvings(height, width, shape)):
+        height, width = height // 2, width // 2
         pixels = cv2.resize(pixels[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(pixels, shape, interpolation=cv2.INTER_AREA))
+
+
+def _halvings(height: int, width: int, shape: tuple[int, int]) -> int:
+    """How often both sides can be halved and stay at least (width, height) ``shape``."""
+    count = 0
+    while width >> (count + 1) >= shape[0] and height >> (count + 1) >= shape[1]:
+        count += 1
+    return count
 
 
 def body_box(pixels: npt.NDArray[np.uint8]) -> tuple[int, int, int, int]:

@@ -13,6 +13,7 @@ from anonymize.config import dump_config
 from anonymize.console import Console
 from anonymize.engines import Steps
 from anonymize.quarantine import Quarantined, count_reasons
+from vlp.corpus.boxes import Placed, box_summary, place_boxes
 from vlp.corpus.build import build_shards, shards_of
 from vlp.corpus.config import PrepareConfig
 from vlp.corpus.decoded import DecodedRow, remove_leftovers
@@ -48,8 +49,8 @@ def run_prepare(
             all by default.
 
     Returns:
-        the summary: images, reports and studies read, kept and refused (they add up), splits, seconds. Of the plan
-        alone ``images`` and ``shards``.
+        the summary: images, reports and studies read, kept and refused (they add up), boxes where there are any,
+        splits, seconds. Of the plan alone ``images`` and ``shards``.
 
     Raises:
         UserError: ``safe`` is no safe export, or nothing usable is in it.
@@ -116,9 +117,12 @@ def build_corpus(
         splits, moved = official_splits(kept, config.split)
     else:
         splits = split_patients(kept, config.split, known)
-    studies = [_finished(study, decoded, lost, splits[study.patient_id]) for study in kept]
+    placed = place_boxes((image for study in kept for image in study.images if image.image_id not in lost), decoded)
+    studies = [_finished(study, decoded, lost, splits[study.patient_id], placed) for study in kept]
     images = source.refused_images + refused
     summary = _summary(source, studies, images, reports, empty, start)
+    if source.boxes_read:
+        summary |= box_summary(source.boxes_read, files, lost, placed)
     if moved:
         summary["notes"]["moved_to_a_held_out_part"] = moved
     put(store, LEDGER, lambda path: write_ledger(path, studies, known, config.split))
@@ -127,7 +131,8 @@ def build_corpus(
     summary["flags"] = _flag_counts(decoded[ref.image_id] for study in studies for ref in study.images)
     summary["near_duplicates"] = _near_summary(pairs, split_by_image)
     used = [decoded[ref.image_id] for study in studies for ref in study.images]
-    write_corpus(store, studies, used, [*images, *reports], len(shards), summary, config, source.origin)
+    fallen = [*images, *reports, *placed.refused]
+    write_corpus(store, studies, used, fallen, len(shards), summary, config, source.origin)
     return summary
 
 
@@ -190,7 +195,7 @@ def _with_patients(
     return out
 
 
-def _finished(study: PlannedStudy, decoded: dict[str, DecodedRow], lost: set[str], split: str) -> Study:
+def _finished(study: PlannedStudy, decoded: dict[str, DecodedRow], lost: set[str], split: str, placed: Placed) -> Study:
     refs = []
     for image in study.images:
         if image.image_id in lost:
@@ -207,6 +212,7 @@ def _finished(study: PlannedStudy, decoded: dict[str, DecodedRow], lost: set[str
                 image.laterality,
                 row.spacing_mm,
                 image.view_source if image.view else "",
+                placed.by_image.get(image.image_id, ()),
             )
         )
     same = {f.name: getattr(study, f.name) for f in dataclasses.fields(Study) if f.name not in _MADE}

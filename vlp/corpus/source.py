@@ -9,6 +9,19 @@ from anonymize.quarantine import Quarantined
 STAGE = "prepare"
 
 
+@dataclass(frozen=True, slots=True)
+class DrawnBox:
+    """A box as its source gives it, unchecked (vlp.corpus.boxes)."""
+
+    label: str
+    corners: tuple[float, float, float, float]  # x0, y0, x1, y1; NaN for what is no number
+    size: tuple[float, float] | None = (
+        None  # width and height that the corners are counted in; None: pixels of the file
+    )
+    reader: str = ""
+    position: int = 0  # row or line of its table, or its number in its file
+
+
 @dataclass(frozen=True)
 class ImageFile:
     """One image to be decoded."""
@@ -20,6 +33,7 @@ class ImageFile:
     spacing_mm: float | None = None  # where the index knows it; the file's own spacing goes first
     box: tuple[int, int, int, int] | None = None  # x0, y0, x1, y1 in pixels: only this part of a picture is the image
     view_source: str = "table"  # counts where ``view`` is known
+    boxes: tuple[DrawnBox, ...] = ()  # in the file's image as it is looked at; in its part ``box`` where that is given
 
 
 @dataclass(frozen=True)
@@ -75,6 +89,7 @@ class Source:
     reports_read: int
     notes: dict[str, int] = field(default_factory=dict)  # counts worth showing, such as paired_by_date
     origin: Origin | None = None
+    boxes_read: int = 0  # those of refused images among them
 
 
 def refuse(ref: str, position: int, reason: str, remedy: str) -> Quarantined:

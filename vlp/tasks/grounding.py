@@ -18,10 +18,10 @@ import torch
 from vlp.corpus.dataset import Corpus
 from vlp.corpus.frame import Square, body_box
 from vlp.encoders.dual import DualEncoder
-from vlp.study import ImageRef
+from vlp.study import Box, ImageRef
 from vlp.tasks.features import Array, load_images
 
-Box = tuple[float, float, float, float]
+PixelBox = tuple[float, float, float, float]
 """``x0, y0, x1, y1`` in pixels; x1 and y1 excluded."""
 
 
@@ -40,7 +40,7 @@ class Pointing:
     centre: npt.NDArray[np.float64]
 
 
-def box_in_square(box: Box, pixels: npt.NDArray[np.uint8], square: Square) -> Box | None:
+def box_in_square(box: Box, pixels: npt.NDArray[np.uint8], square: Square) -> PixelBox | None:
     """Where ``box`` of a stored image ``pixels`` [H, W] lies in what :func:`vlp.corpus.frame.to_square` makes of it.
 
     Returns:
@@ -57,12 +57,12 @@ def box_in_square(box: Box, pixels: npt.NDArray[np.uint8], square: Square) -> Bo
         shape = (max(1, round(width * scale)), max(1, round(height * scale)))
         offset = ((side - shape[0]) // 2, (side - shape[1]) // 2)
     x_scale, y_scale = shape[0] / (right - left), shape[1] / (bottom - top)
-    x0, x1 = (offset[0] + min(max((x - left) * x_scale, 0), shape[0]) for x in (box[0], box[2]))
-    y0, y1 = (offset[1] + min(max((y - top) * y_scale, 0), shape[1]) for y in (box[1], box[3]))
+    x0, x1 = (offset[0] + min(max((x - left) * x_scale, 0), shape[0]) for x in (box.x0 * width, box.x1 * width))
+    y0, y1 = (offset[1] + min(max((y - top) * y_scale, 0), shape[1]) for y in (box.y0 * height, box.y1 * height))
     return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
 
 
-def cells_of(boxes: Sequence[Box], grid: tuple[int, int], side: float) -> npt.NDArray[np.bool_]:
+def cells_of(boxes: Sequence[PixelBox], grid: tuple[int, int], side: float) -> npt.NDArray[np.bool_]:
     """Which cells [h, w] of a square of ``side`` pixels overlap one of ``boxes``."""
     rows, columns = np.arange(grid[0]) * side / grid[0], np.arange(grid[1]) * side / grid[1]
     found = np.zeros(grid, bool)
@@ -84,7 +84,7 @@ def similarity_maps(dual: DualEncoder, corpus: Corpus, refs: Sequence[ImageRef],
     return np.concatenate(maps) if maps else np.zeros((0, 1, 1), np.float32)
 
 
-def pointing_game(maps: Array, boxes: Sequence[Sequence[Box]], side: float) -> Pointing:
+def pointing_game(maps: Array, boxes: Sequence[Sequence[PixelBox]], side: float) -> Pointing:
     """The game of the similarity maps [n, h, w] of squares of ``side`` pixels, each with the boxes of its finding.
 
     Raises:

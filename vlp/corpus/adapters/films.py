@@ -17,7 +17,7 @@ from pathlib import Path
 from anonymize.quarantine import Quarantined
 from vlp.corpus.config import PrepareConfig
 from vlp.corpus.safe import label_value
-from vlp.corpus.source import ImageFile, Origin, PlannedStudy, Source, refuse
+from vlp.corpus.source import DrawnBox, ImageFile, Origin, PlannedStudy, Source, refuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ class Film:
     laterality: str = ""
     spacing_mm: float | None = None
     box: tuple[int, int, int, int] | None = None
+    boxes: tuple[DrawnBox, ...] = ()  # of findings; a row of the set's tables each
     date: str = ""
     age_months: int | None = None
     sex: str = ""
@@ -99,11 +100,12 @@ def to_source(
     """
     grouping = _Grouping(root.resolve(), config, scope, Counter() if notes is None else notes)
     groups: dict[str, list[tuple[int, Film]]] = {}
-    read = reports = 0
+    read = reports = boxes = 0
     for number, film in enumerate(films, 1):
         position = film.position or number
         read += not film.report_alone
         reports += film.text is not None
+        boxes += len(film.boxes)
         reason = grouping.fault(film)
         if reason:
             grouping.drop(film, position, reason)
@@ -111,7 +113,7 @@ def to_source(
             groups.setdefault(film.study or _key(film, position), []).append((position, film))
     studies = [study for name, members in groups.items() if (study := grouping.study(name, members))]
     kept_notes = {name: count for name, count in sorted(grouping.notes.items()) if count}
-    return Source(studies, grouping.images, grouping.reports, read, reports, kept_notes, origin)
+    return Source(studies, grouping.images, grouping.reports, read, reports, kept_notes, origin, boxes)
 
 
 class _Grouping:
@@ -178,6 +180,7 @@ class _Grouping:
                     film.laterality,
                     film.spacing_mm,
                     film.box,
+                    boxes=film.boxes,
                 )
                 for position, film in sorted(members, key=lambda item: (item[1].image, item[1].box or ()))
             ),

@@ -12,6 +12,7 @@ from typing import Any
 from anonymize.config import load_config
 from anonymize.console import Console, UserError
 from anonymize.engines import Steps
+from vlp.corpus.adapters.annotations import read_list
 from vlp.corpus.adapters.films import Film, Text, to_source
 from vlp.corpus.adapters.mapping import ImageTable, TableRow
 from vlp.corpus.adapters.tables import read_table
@@ -68,6 +69,7 @@ def _films(rows: Iterator[dict[str, str]], mapping: ImageTable) -> Iterator[Film
             original=row.original,
             view=row.view,
             laterality=row.laterality,
+            boxes=read_list(row.cell(mapping.columns.boxes), position),
             date=row.date,
             age_months=row.age_months,
             sex=row.sex,

@@ -30,6 +30,7 @@ class Columns(Config):
     report: str = ""
     language: str = ""
     labels: str = ""  # a JSON object; its keys can be named in label rules
+    boxes: str = ""  # a JSON list of [x0, y0, x1, y1, label] in pixels of the image
 
 
 class LabelRule(Config):

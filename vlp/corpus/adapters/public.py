@@ -13,10 +13,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from anonymize.console import UserError
+from vlp.corpus.adapters.annotations import BadAnnotations, read_voc, read_yolo
 from vlp.corpus.adapters.films import Film, to_source
 from vlp.corpus.adapters.tables import read_table
 from vlp.corpus.config import PrepareConfig
-from vlp.corpus.source import Origin, Source
+from vlp.corpus.source import DrawnBox, Origin, Source
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,32 @@ def read_set(public: PublicSet, root: Path, config: PrepareConfig) -> Source:
         raise UserError("\n".join(lines + [f"missing: {describe_need(need)}" for need in missing]))
     notes: Counter[str] = Counter()
     return to_source(public.films(folder, notes), root, config, public.name, notes, public.origin)
+
+
+def box_files(
+    folder: Folder, notes: Counter[str], first: Need, second: Need, names: Sequence[str]
+) -> Callable[[str], tuple[DrawnBox, ...]]:
+    """Boxes of a film by its file's stem, from one annotation file a film: YOLO text or PASCAL VOC XML.
+
+    Args:
+        notes: counts the files that cannot be read.
+        first, second: where the files are; those of ``second`` only where there are none of ``first``.
+        names: of YOLO's classes, by their number.
+    """
+    paths = folder.matches(first) or folder.matches(second)
+    by_stem = {path.rpartition("/")[2].rpartition(".")[0]: folder.root / path for path in reversed(paths)}
+
+    def boxes(stem: str) -> tuple[DrawnBox, ...]:
+        path = by_stem.get(stem)
+        if path is None:
+            return ()
+        try:
+            return tuple(read_voc(path) if path.suffix == ".xml" else read_yolo(path, names))
+        except (BadAnnotations, OSError):
+            notes["unreadable_box_files"] += 1
+            return ()
+
+    return boxes
 
 
 def describe_need(need: Need) -> str:

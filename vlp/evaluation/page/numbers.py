@@ -58,15 +58,18 @@ def _row(metric: str, row: dict[str, Any], axis: tuple[float, float] | None) -> 
         "shown": _number(value, metric),
         "interval": f"{_number(low, metric)} – {_number(high, metric)}" if math.isfinite(low) else "not enough data",
         "labels_shown": f"{row['labels']:.0%}" if row["labels"] else "none",
-        "remark": _remark(low, high, chance),
+        "remark": _remark(metric, low, high, chance),
         "bar": interval_bar(value, low, high, axis, chance) if axis else "",
     }
 
 
-def _remark(low: float, high: float, chance: float | None) -> str:
+def _remark(metric: str, low: float, high: float, chance: float | None) -> str:
     if chance is None or not math.isfinite(low):
         return ""
-    return "not better than chance: the interval holds the chance level" if low <= chance <= high else ""
+    if low <= chance <= high:
+        return "not better than chance: the interval holds the chance level"
+    worse = low > chance if metric in LOWER_IS_BETTER else high < chance
+    return "worse than chance: all of the interval lies on the wrong side of it" if worse else ""
 
 
 def _is_fraction(metric: str) -> bool:
