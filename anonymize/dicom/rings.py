@@ -37,7 +37,7 @@ def inside_ring(gray: npt.NDArray[np.uint8], box: Box) -> Box | None:
     return None
 
 
-def _is_ring(ink: npt.NDArray[np.uint8], outline: npt.NDArray[np.int32]) -> bool:
+def _is_ring(ink: cv2.typing.MatLike, outline: cv2.typing.MatLike) -> bool:
     """Whether an outer outline is an ellipse along the axes, nearly closed and not filled, that lies in the part."""
     x, y, w, h = cv2.boundingRect(outline)
     if min(w, h) < _LEAST or max(w, h) > _FLATTEST * min(w, h):
@@ -47,13 +47,13 @@ def _is_ring(ink: npt.NDArray[np.uint8], outline: npt.NDArray[np.int32]) -> bool
     hull = np.zeros_like(ink)
     cv2.fillConvexPoly(hull, cv2.convexHull(outline), 255)
     area = np.count_nonzero(hull)
-    if abs(area / (np.pi / 4 * w * h) - 1) > _ROUND or np.count_nonzero(ink & hull) > _INK * area:
+    if abs(area / (np.pi / 4 * w * h) - 1) > _ROUND or np.count_nonzero(cv2.bitwise_and(ink, hull)) > _INK * area:
         return False
-    ink = cv2.dilate(ink, np.ones((3, 3), np.uint8))  # thin strokes pass between the points that are looked at
+    thick = cv2.dilate(ink, np.ones((3, 3), np.uint8))  # thin strokes pass between the points that are looked at
     angles = np.linspace(0, 2 * np.pi, _RAYS, endpoint=False)
     lit = np.zeros(_RAYS, bool)
     for share in (0.85, 0.9, 0.95, 1.0):
         across = (x + (w - 1) / 2 * (1 + share * np.cos(angles))).round().astype(int)
         down = (y + (h - 1) / 2 * (1 + share * np.sin(angles))).round().astype(int)
-        lit |= ink[down, across] > 0
+        lit |= thick[down, across] > 0
     return bool(lit.mean() >= _CLOSED)

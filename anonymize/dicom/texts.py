@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from anonymize.detectors.known_identity import KnownIdentity
 
 _LONGEST = 10_240  # characters of a descriptor that are looked at (VR LT)
-_OWN_WORDS = (
-    5  # words of one language alone that tell a document's: of 231 real documents cut to 20 words none was told wrong
-)
+# words of one language alone that tell a document's: of 231 documents in six languages, cut to 20 words, none was told
+# wrong; short lines of Dutch (Deduce's examples) are left open
+_OWN_WORDS = 5
 _MAJORITY = 0.5  # of such words that must be of the same language
 _WORD = re.compile(r"\S+")
 _CODE = re.compile(r"(?=\w*\d)(?=\w*[^\W\d_])\w{5,}|\d{6,}")  # letters and digits mixed, or a long number
