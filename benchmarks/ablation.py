@@ -121,11 +121,19 @@ CLAIMS = (
         for scope in ("report", "statement")
     ),
     Claim("c", "hard_negatives_centred", "scratch", "zero_shot"),
-    Claim("d", "local", "scratch", "pointing"),
-    Claim("d", "local", "scratch", "pointing_contrast"),
-    Claim("d", "local", "local", "pointing", "_chance"),
-    Claim("d", "local", "local", "pointing", "_centre"),
-    Claim("d", "local", "scratch", "zero_shot"),
+    *(
+        Claim("d", better, worse, measure)
+        for better, worse in (
+            *(("local", "scratch"), ("local_gloria", "scratch")),
+            *(("dino_local", "dino_align"), ("dino_local_gloria", "dino_align")),
+        )
+        for measure in ("pointing", "pointing_contrast", "zero_shot")
+    ),
+    *(
+        Claim("d", variant, variant, "pointing", ending)
+        for variant in ("local", "local_gloria", "dino_local", "dino_local_gloria", "dino_align")
+        for ending in ("_chance", "_centre")
+    ),
 )
 
 
