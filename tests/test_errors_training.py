@@ -194,12 +194,45 @@ def test_an_unknown_key_of_the_configuration(corpus: Path, tmp_path: Path, monke
     assert "data.batch_size" in told
 
 
-def test_the_folder_of_another_run(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ["pretrain", str(corpus), "--out", str(tmp_path / "m"), *PRETRAIN]
-    assert CliRunner().invoke(app, words).exit_code == 0
+TASK = ["data=phantom", "resamples=100", "device=cpu", "steps=2", "evaluations=1", "batch_size=8"]
+
+
+@pytest.fixture(scope="module")
+def aligned(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("errors") / "aligned"
+    done = CliRunner().invoke(app, ["align", str(corpus), "--out", str(out), *ALIGN])
+    assert done.exit_code == 0, done.output
+    return out
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("command", "settings"),
+    [
+        ("pretrain {corpus}", PRETRAIN),
+        ("align {corpus}", ALIGN),
+        ("synonyms --terms nl", ["steps=2", "batch_size=8", "text.width=16", "text.layers=1", "resamples=100"]),
+        ("finetune effusion {corpus} --encoder {model}", [*TASK, "protocol=[linear,finetune]"]),
+        ("finetune report-generation {corpus} --encoder {model}", [*TASK, "width=32", "heads=2", "layers=1"]),
+    ],
+)
+def test_the_folder_of_another_run_stays_as_it_is(
+    corpus: Path, aligned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, settings: list[str]
+) -> None:
+    out = tmp_path / "m"
+    words = [*command.format(corpus=corpus, model=aligned).split(), "--out", str(out), *settings]
+    made = CliRunner().invoke(app, words)
+    assert made.exit_code == 0, made.output
+    before = contents(out)
+    assert "config.yaml" in before
     told = refused(monkeypatch, *words, "lr=0.5")
     assert "other settings or data" in told
     assert "--out" in told
+    assert contents(out) == before
+    assert CliRunner().invoke(app, words).exit_code == 0, "the same command goes on"
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from vlp.evaluation.results import Result, library_versions, write_metrics
 from vlp.hub import load_dual, save_text_tower
 from vlp.objectives.synonyms import SynonymConfig, SynonymObjective
 from vlp.tasks.retrieval import retrieval_ranks
+from vlp.training.checkpoint import starting_point
 from vlp.training.config import LoopConfig
 from vlp.training.distributed import rank, reseed, world_size
 from vlp.training.loop import fit, start_processes
@@ -75,6 +76,9 @@ def run_synonyms(
     start_processes(config)
     shown = console if rank() == 0 else Console("quiet")
     found = read_terminology(sources, config.terms, shown)
+    mark = fingerprint([dataclasses.astuple(term) for term in found.terms])
+    identity = [mark, fingerprint(model / "model.safetensors") if model else ""]
+    starting_point(out, config, identity)
     split = split_synonyms(found.by_concept(), config.held_names, config.held_concepts, config.seed)
     reseed(config.seed, 0, 0)
     text = _tower(config, split, model, corpus)
@@ -87,9 +91,7 @@ def run_synonyms(
     if rank() == 0:
         dump_config(config, out / "config.yaml")
         write_quarantine(out / "quarantine.parquet", found.quarantine)
-    mark = fingerprint([dataclasses.astuple(term) for term in found.terms])
-    start = fingerprint(model / "model.safetensors") if model else ""
-    done = fit(SynonymObjective(text, config.synonyms), batches, config, out, console, identity=[mark, start])
+    done = fit(SynonymObjective(text, config.synonyms), batches, config, out, console, identity=identity)
     if rank() != 0:
         return {}
     ranks = {"before": before, "after": check.ranks(_embedder(text)), _LEXICAL: check.ranks(_ngrams(split))}

@@ -15,10 +15,9 @@ from safetensors import SafetensorError
 from torch import nn
 from torch.utils.data import DataLoader
 
-from anonymize.console import Console, UserError
-from anonymize.files import fingerprint
+from anonymize.console import Console
 from vlp.training.best import Best
-from vlp.training.checkpoint import State, latest_checkpoint, read_state
+from vlp.training.checkpoint import starting_point
 from vlp.training.config import LoopConfig
 from vlp.training.distributed import rank, world_size
 from vlp.training.errors import explained
@@ -75,14 +74,10 @@ def fit(
         keep_freed_memory()
     me = rank()
     console = console if me == 0 else Console("quiet")
-    same = fingerprint(config.identity(), identity)
-    folder = out / "checkpoints"
-    state = State(0, 0.0, 0, 0.0, world_size(), same)
-    last = latest_checkpoint(folder)
+    state, last = starting_point(out, config, identity)
     if last is not None:
-        state = _checked(read_state(last), same, folder)
         console.note(f"{what}: going on from step {state.step} of {config.steps}")
-    best = Best(folder, config, same, resumed=last is not None)
+    best = Best(out / "checkpoints", config, state.identity, resumed=last is not None)
     if not hooks:
         best.check(set())
     replica = Replica(objective, config, accelerator, last)
@@ -115,14 +110,6 @@ def fit(
         best.load(objective)
     accelerator.free_memory()
     return run.summary(start)
-
-
-def _checked(state: State, identity: str, folder: Path) -> State:
-    if state.identity != identity:
-        raise UserError(f"{folder} belongs to a run with other settings or data; give another --out, or remove it")
-    if state.world != world_size():
-        raise UserError(f"{folder} was written by {state.world} process(es); resume with as many")
-    return state
 
 
 def _stream(batches: Batches, start: int, stop: int, workers: int) -> Iterator[dict[str, Any]]:

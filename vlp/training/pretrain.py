@@ -20,6 +20,7 @@ from vlp.hub import save_model
 from vlp.hub.licence import check_licences, inherited
 from vlp.objectives.dino import DinoConfig, DinoObjective
 from vlp.objectives.mae import MaeConfig, MaeObjective
+from vlp.training.checkpoint import starting_point
 from vlp.training.config import LoopConfig
 from vlp.training.data import DataConfig, ImageBatches, Images, source_square
 from vlp.training.distributed import rank, reseed, world_size
@@ -91,6 +92,8 @@ def run_pretrain(config: PretrainConfig, corpus: Path, out: Path, console: Conso
         )
     start_processes(config)
     data = Corpus.open(corpus)
+    identity = [data.fingerprint]
+    starting_point(out, config, identity)
     studies = data.select(split="train")
     refs = [ref for study in studies for ref in study.images]
     if not refs:
@@ -113,7 +116,7 @@ def run_pretrain(config: PretrainConfig, corpus: Path, out: Path, console: Conso
     if rank() == 0:
         out.mkdir(parents=True, exist_ok=True)
         dump_config(config, out / "config.yaml")
-    done = fit(objective, batches, config, out, console, hooks, identity=[data.fingerprint], what="pretraining")
+    done = fit(objective, batches, config, out, console, hooks, identity=identity, what="pretraining")
     summary = {
         "objective": config.objective,
         "image_tower": config.image.name,
