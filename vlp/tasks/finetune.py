@@ -26,8 +26,8 @@ from vlp.corpus.dataset import Corpus
 from vlp.encoders.image import ImageEncoder
 from vlp.evaluation.metrics import METRICS, columns_of
 from vlp.evaluation.results import library_versions, write_metrics
-from vlp.hub import load_image_encoder, save_model
-from vlp.hub.licence import licence_of
+from vlp.hub import load_image_encoder, read_config, save_model
+from vlp.hub.licence import check_licences, licence_of
 from vlp.study import Study
 from vlp.tasks.batches import TaskBatches
 from vlp.tasks.comparison import compare_protocols
@@ -89,6 +89,8 @@ def run_finetune(
         UserError: no such task, too few labelled studies, not a corpus or model folder.
     """
     one_process()
+    read_config(encoder_path)
+    check_licences({"--encoder": encoder_path}, config.allow_non_commercial, console)
     task = task_by_name(task_name)
     corpus = Corpus.open(corpus_path, cache_mb=1024)
     splits = {name: task.eligible(corpus.studies, name) for name in ("train", "validation", "test")}

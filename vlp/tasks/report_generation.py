@@ -27,7 +27,7 @@ from vlp.evaluation.metrics import METRICS
 from vlp.evaluation.results import Result, library_versions, write_metrics
 from vlp.evaluation.text import bleu_counts, rouge_l
 from vlp.hub import load_dual, load_image_encoder, read_config, save_model
-from vlp.hub.licence import licence_of
+from vlp.hub.licence import check_licences, licence_of
 from vlp.objectives.captioning import captioning_loss
 from vlp.study import Study
 from vlp.tasks.batches import TaskBatches
@@ -55,6 +55,8 @@ def run_report_generation(
         UserError: not a corpus or model folder, fewer than 2 reports with images in the training or test split.
     """
     one_process()
+    read_config(encoder_path)
+    check_licences({"--encoder": encoder_path}, config.allow_non_commercial, console)
     started = time.monotonic()
     corpus = Corpus.open(corpus_path, cache_mb=512)
     splits = {

@@ -25,6 +25,7 @@ from vlp.evaluation.intervals import bootstrap, paired_difference, result_of
 from vlp.evaluation.metrics import METRICS
 from vlp.evaluation.results import Result, library_versions, write_metrics
 from vlp.hub import load_dual, save_text_tower
+from vlp.hub.licence import check_licences, inherited
 from vlp.objectives.synonyms import SynonymConfig, SynonymObjective
 from vlp.tasks.retrieval import retrieval_ranks
 from vlp.training.checkpoint import starting_point
@@ -75,6 +76,9 @@ def run_synonyms(
     """
     start_processes(config)
     shown = console if rank() == 0 else Console("quiet")
+    towers = {"--model": model, "text.folder": Path(config.text.folder) if config.text.folder else None}
+    used = {what: path for what, path in towers.items() if path is not None}
+    licences = check_licences(used, config.allow_non_commercial, shown)
     found = read_terminology(sources, config.terms, shown)
     mark = fingerprint([dataclasses.astuple(term) for term in found.terms])
     identity = [mark, fingerprint(model / "model.safetensors") if model else ""]
@@ -98,7 +102,7 @@ def run_synonyms(
     results, differences = check.results(ranks)
     write_metrics(out / "metrics.json", results, [], library_versions(), fingerprints={"terms": mark})
     card = {
-        "licence": config.licence,
+        "licence": inherited(config.licence, licences),
         "summary": "Trained so that synonyms lie close (SapBERT, arXiv 2010.11784).",
         "concepts": len(split.training),
         "terms": ", ".join(Path(s).name for s in sources),

@@ -50,7 +50,6 @@ class AlignConfig(LoopConfig):
     validation: int = Field(default=256, ge=0)  # studies for the retrieval check; 0 is off
     validate_every: int | None = None  # steps between; default once, at the end
     licence: str = "unspecified"  # of the weights; written on the card
-    allow_non_commercial: bool = False  # start from weights whose licence forbids commercial use
 
 
 def run_align(config: AlignConfig, corpus: Path, out: Path, encoder: Path | None, console: Console) -> dict[str, Any]:

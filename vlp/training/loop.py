@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -20,7 +19,7 @@ from vlp.training.best import Best
 from vlp.training.checkpoint import starting_point
 from vlp.training.config import LoopConfig
 from vlp.training.distributed import rank, world_size
-from vlp.training.errors import explained
+from vlp.training.errors import Doing, explained
 from vlp.training.logging import TrainingLog
 from vlp.training.processes import barrier, start_processes
 from vlp.training.replica import Replica
@@ -80,36 +79,38 @@ def fit(
     best = Best(out / "checkpoints", config, state.identity, resumed=last is not None)
     if not hooks:
         best.check(set())
-    replica = Replica(objective, config, accelerator, last)
+    doing = Doing(sum(tensor.numel() for tensor in (*objective.parameters(), *objective.buffers())))
     settings = {name: getattr(config, name) for name in LoopConfig.model_fields}
-    with Signals() as stop:  # one that comes before the first step is answered after it
-        log = TrainingLog(out, state.step, config.tensorboard, me == 0, config.trackers, settings)
-        run = Run(accelerator, replica, config, out, log, hooks, best, state)
-        start = state.step
-        try:
-            with switched(replica.trained, config):
-                steps = range(start, config.steps)
-                source = _stream(batches, start * config.accumulate, config.steps * config.accumulate, config.workers)
-                for step in console.track(steps, len(steps), what, "steps"):
-                    run.step(step, source, stop)
-                    due = (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps
-                    interrupted = stop.asked if world_size() == 1 else run.watch.stop
-                    if due or interrupted:
-                        run.checkpoint()
-                    if interrupted and step + 1 < config.steps:
-                        raise KeyboardInterrupt
-        except (RuntimeError, OSError, SafetensorError) as error:
-            told = explained(error, config, accelerator.device, run.images)
-            if told is None:
-                raise
-            raise told from error
-        finally:
-            log.close()
-    replica.finish()
+    with explained(config, accelerator.device, doing):
+        replica = Replica(objective, config, accelerator, last)
+        with Signals() as stop:  # one that comes before the first step is answered after it
+            log = TrainingLog(out, state.step, config.tensorboard, me == 0, config.trackers, settings)
+            run = Run(accelerator, replica, config, out, log, hooks, best, state, doing)
+            try:
+                _steps(run, batches, config, stop, console, what)
+            finally:
+                log.close()
+        replica.finish()
     if config.result == "best":
         best.load(objective)
     accelerator.free_memory()
-    return run.summary(start)
+    return run.summary(state.step)
+
+
+def _steps(run: Run, batches: Batches, config: LoopConfig, stop: Signals, console: Console, what: str) -> None:
+    """Every step that is left, with its checkpoints."""
+    start = run.state.step
+    with switched(run.replica.trained, config):
+        steps = range(start, config.steps)
+        source = _stream(batches, start * config.accumulate, config.steps * config.accumulate, config.workers)
+        for step in console.track(steps, len(steps), what, "steps"):
+            run.step(step, source, stop)
+            due = (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps
+            interrupted = stop.asked if world_size() == 1 else run.watch.stop
+            if due or interrupted:
+                run.checkpoint()
+            if interrupted and step + 1 < config.steps:
+                raise KeyboardInterrupt
 
 
 def _stream(batches: Batches, start: int, stop: int, workers: int) -> Iterator[dict[str, Any]]:
