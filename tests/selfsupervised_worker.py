@@ -68,6 +68,12 @@ def masks(count: int) -> Tensor:
     return torch.cat([own(view) for view in table]) if count < ROWS else table.flatten(0, 1)
 
 
+def double(objective: nn.Module, tower: ImageEncoder) -> None:
+    """Everything in float64, so that what is left of a difference is no rounding; pixels are the same float32 ones."""
+    objective.double()
+    tower.normalise = lambda images: ImageEncoder.normalise(tower, images).double()  # type: ignore[method-assign]
+
+
 def dino(values: dict[str, Any]) -> DinoObjective:
     torch.manual_seed(0)
     tower = ImageEncoder(ImageConfig(name="vit_atto", image_size=64))
@@ -75,6 +81,7 @@ def dino(values: dict[str, Any]) -> DinoObjective:
     with torch.no_grad():  # a teacher that is not the student, prototypes that are apart, a mask token that is seen
         for parameter in objective.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.02)
+    double(objective, tower)
     objective._mask = lambda count, tower, device: masks(count // 2)  # type: ignore[method-assign]
     return objective
 
@@ -82,7 +89,9 @@ def dino(values: dict[str, Any]) -> DinoObjective:
 def masked() -> MaeObjective:
     torch.manual_seed(0)
     tower = ImageEncoder(ImageConfig(name="vit_atto", image_size=64, gradient_checkpointing=True))
-    return MaeObjective(tower, MaeConfig(width=32, mask=0.5, augment=STILL)).train()
+    objective = MaeObjective(tower, MaeConfig(width=32, mask=0.5, augment=STILL)).train()
+    double(objective, tower)
+    return objective
 
 
 def chosen(body: Tensor, mask: float) -> tuple[Tensor, Tensor]:

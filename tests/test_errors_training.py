@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -13,10 +14,12 @@ import yaml
 from corpus_factory import make_corpus
 from safetensors import SafetensorError
 from safetensors.torch import save_file
+from text_model_factory import write_family
 from typer.testing import CliRunner
 
 from anonymize.files import read_json, write_json
 from vlp.cli import app
+from vlp.hub.licence import licence_of
 from vlp.training import checkpoint
 
 TINY = ["image.name=vit_atto", "image.image_size=32", "data.batch_size=8", "steps=3", "tensorboard=false", "device=cpu"]
@@ -194,12 +197,45 @@ def test_an_unknown_key_of_the_configuration(corpus: Path, tmp_path: Path, monke
     assert "data.batch_size" in told
 
 
-def test_the_folder_of_another_run(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ["pretrain", str(corpus), "--out", str(tmp_path / "m"), *PRETRAIN]
-    assert CliRunner().invoke(app, words).exit_code == 0
+TASK = ["data=phantom", "resamples=100", "device=cpu", "steps=2", "evaluations=1", "batch_size=8"]
+
+
+@pytest.fixture(scope="module")
+def aligned(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("errors") / "aligned"
+    done = CliRunner().invoke(app, ["align", str(corpus), "--out", str(out), *ALIGN])
+    assert done.exit_code == 0, done.output
+    return out
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("command", "settings"),
+    [
+        ("pretrain {corpus}", PRETRAIN),
+        ("align {corpus}", ALIGN),
+        ("synonyms --terms nl", ["steps=2", "batch_size=8", "text.width=16", "text.layers=1", "resamples=100"]),
+        ("finetune effusion {corpus} --encoder {model}", [*TASK, "protocol=[linear,finetune]"]),
+        ("finetune report-generation {corpus} --encoder {model}", [*TASK, "width=32", "heads=2", "layers=1"]),
+    ],
+)
+def test_the_folder_of_another_run_stays_as_it_is(
+    corpus: Path, aligned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, settings: list[str]
+) -> None:
+    out = tmp_path / "m"
+    words = [*command.format(corpus=corpus, model=aligned).split(), "--out", str(out), *settings]
+    made = CliRunner().invoke(app, words)
+    assert made.exit_code == 0, made.output
+    before = contents(out)
+    assert "config.yaml" in before
     told = refused(monkeypatch, *words, "lr=0.5")
     assert "other settings or data" in told
     assert "--out" in told
+    assert contents(out) == before
+    assert CliRunner().invoke(app, words).exit_code == 0, "the same command goes on"
 
 
 @pytest.mark.parametrize(
@@ -237,6 +273,59 @@ def test_a_full_gpu(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(MaeObjective, "forward", full)
     told = refused(monkeypatch, "pretrain", corpus, "--out", tmp_path / "m", *PRETRAIN)
     assert "data.batch_size" in told
+
+
+def test_a_full_gpu_before_the_first_step(
+    corpus: Path, aligned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vlp.training.replica.adamw", full)
+        told = refused(patch, "pretrain", corpus, "--out", tmp_path / "m", *PRETRAIN)
+    assert "with the weights of the model" in told
+    monkeypatch.setattr("vlp.tasks.evaluate.load_dual", full)
+    told = refused(monkeypatch, "evaluate", corpus, "--model", aligned, "--out", tmp_path / "e")
+    assert "out of memory" in told
+
+
+def test_every_command_that_takes_weights_asks_for_their_licence(
+    corpus: Path, aligned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strict = tmp_path / "strict"
+    shutil.copytree(aligned, strict)
+    write_json(strict / "config.json", read_json(strict / "config.json") | {"licence": "cc-by-nc-4.0"})
+    folder = write_family("bert", tmp_path / "bert")
+    (folder / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n", encoding="utf-8")
+    (tmp_path / "timm").mkdir()
+    save_file({}, tmp_path / "timm" / "model.safetensors")
+    (tmp_path / "timm" / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n", encoding="utf-8")
+    out = tmp_path / "out"
+    for command in (
+        f"pretrain {corpus} image.weights={tmp_path / 'timm'}",
+        f"align {corpus} --encoder {strict}",
+        f"align {corpus} text.folder={folder}",
+        f"finetune effusion {corpus} --encoder {strict}",
+        f"finetune report-generation {corpus} --encoder {strict}",
+        f"evaluate {corpus} --model {aligned} --model {strict}",
+        f"synonyms --terms nl --model {strict}",
+        f"synonyms --terms nl --text {folder}",
+        f"export {strict} --to onnx",
+        f"plan {corpus} --text {folder}",
+    ):
+        told = refused(monkeypatch, *command.split(), "--out", out)
+        assert "cc-by-nc-4.0" in told, command
+        assert "--allow-non-commercial" in told, command
+        assert not out.exists(), command
+    small = ["steps=1", "batch_size=8", "resamples=100", "tensorboard=false", "device=cpu"]
+    words = ["synonyms", "--terms", "nl", "--model", str(strict), "--out", str(out), "--allow-non-commercial"]
+    done = CliRunner().invoke(app, [*words, *small, "licence=mit"])
+    assert done.exit_code == 0, done.output
+    assert licence_of(out) == "cc-by-nc-4.0"
+    words = ["evaluate", str(corpus), "--model", str(strict), "--out", str(tmp_path / "e"), "--allow-non-commercial"]
+    done = CliRunner().invoke(app, [*words, "tasks=effusion", "protocols=knn", "resamples=100", "attention_maps=0"])
+    assert done.exit_code == 0, done.output
 
 
 def test_a_killed_loading_process(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import fake_slurm
 import pytest
+import torch
 from corpus_factory import make_corpus
 from safetensors.torch import load_file
 
@@ -63,6 +64,28 @@ def test_two_processes_write_one_model_and_one_of_them_prints(corpus: Path, tmp_
     assert made.stdout.count("next: vlp evaluate") == 1
     assert json.loads((tmp_path / "a" / "summary.json").read_text())["processes"] == 2
     load_dual(tmp_path / "a")
+
+
+def test_synonyms_on_two_processes_are_those_of_one(tmp_path: Path) -> None:
+    """Without dropout, which each process draws for itself; the sums of the two are in another order, so float32."""
+    words = ["synonyms", "--terms", "nl", "--json", "steps=6", "batch_size=16", "text.width=16", "text.layers=1"]
+    words += ["text.dropout=0", "resamples=100", "tensorboard=false", "device=cpu", "precision=fp32", "log_every=1"]
+    one = run([sys.executable, *VLP, *words, "--out", str(tmp_path / "1")])
+    assert one.returncode == 0, one.stderr[-3000:]
+    two = run([*TORCHRUN, "--standalone", *VLP, *words, "--out", str(tmp_path / "2"), "processes=2"])
+    assert two.returncode == 0, two.stderr[-3000:]
+    (line,) = two.stdout.splitlines()
+    assert json.loads(line)["processes"] == 2
+    losses = [
+        [row["loss"] for row in map(json.loads, (tmp_path / n / "log.jsonl").read_text().splitlines()) if "loss" in row]
+        for n in "12"
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert losses[0][0] != pytest.approx(losses[0][-1], rel=1e-3)
+    first, second = (load_file(tmp_path / n / "model.safetensors") for n in "12")
+    assert first.keys() == second.keys()
+    for key, value in first.items():
+        torch.testing.assert_close(second[key], value, rtol=1e-3, atol=1e-4)
 
 
 def test_accelerate_on_a_cpu_starts_one_process_and_is_refused(corpus: Path, tmp_path: Path) -> None:

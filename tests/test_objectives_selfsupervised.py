@@ -302,6 +302,9 @@ def test_two_processes_give_the_gradients_of_one(on_two_processes: dict, name: s
     largest = max(float(value.norm()) for value in wanted.values())
     assert largest > 1e-3
     for key, value in wanted.items():
-        # what is nothing but rounding (a bias before a normalisation) is compared with the largest one's rounding
-        allowed = 1e-4 * max(float(value.norm()), 1e-2 * largest)
+        # what is nothing but rounding (a bias before a normalisation) is compared with the largest one's rounding;
+        # timm resamples the position embedding of small crops in float32, whatever the model is in
+        tolerance = 1e-8 if key.endswith("pos_embed") else 1e-11
+        assert value.dtype == torch.float64
+        allowed = tolerance * max(float(value.norm()), 1e-2 * largest)
         assert float((found[key] - value).norm()) <= allowed, key

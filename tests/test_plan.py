@@ -188,6 +188,32 @@ def test_costs_are_linear_in_the_batch_and_see_the_whole_objective() -> None:
     assert align_cost(words, 2.0, 8, False).flops > 1.3 * short.flops
 
 
+def test_every_term_of_an_alignment_has_its_cost() -> None:
+    tiny = {"image": {"name": "vit_atto", "image_size": 32}, "text": {"width": 32, "layers": 1, "vocabulary": 500}}
+    plain = align_cost(validate(AlignConfig, tiny), 1.0, 24, False)
+    for term in (
+        *("hard_negatives", "hard_negatives_centred", "cross_lingual", "descriptions"),
+        *("local", "captioning", "masked_language"),
+    ):
+        cost = align_cost(validate(AlignConfig, {**tiny, "contrastive": {term: 0.5}}), 1.0, 24, False)
+        assert cost.flops > plain.flops, term
+        if term not in ("local", "masked_language"):
+            assert cost.memory(64) > plain.memory(64), term
+
+
+def test_terms_of_the_plan_are_in_its_cost() -> None:
+    seen: list[AlignConfig] = []
+
+    def cost(config: AlignConfig, images: float, tokens: int, bf16: bool) -> StepCost:
+        seen.append(config)
+        return known_cost(config)
+
+    several = dataclasses.replace(facts(3_000), languages={"fr": 900, "de": 300})
+    made = plan_align(several, ONE, 48, costs=Costs(KNOWN.pretrain, cost))
+    assert made is not None
+    assert made.values()["contrastive"]["cross_lingual"] == seen[0].contrastive.cross_lingual > 0
+
+
 def test_estimated_memory_is_what_the_allocator_saw() -> None:
     """PyTorch's own count of every allocation, kernels' scratch included, at a batch the planner did not run."""
     from torch.profiler import ProfilerActivity, profile

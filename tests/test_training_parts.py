@@ -21,6 +21,9 @@ from anonymize.console import UserError
 from vlp.encoders.image import ImageConfig, ImageEncoder
 from vlp.objectives.mae import MaeConfig, MaeObjective
 from vlp.training import flops, speed
+from vlp.training.align import AlignConfig
+from vlp.training.errors import Doing, explained
+from vlp.training.failures import explained_failures
 from vlp.training.loop import Hook, fit
 from vlp.training.meter import Meter
 from vlp.training.optim import adamw
@@ -305,6 +308,47 @@ class Failing(Noisy):
 def test_failures_of_the_machine_say_what_to_do(tmp_path: Path, error: Exception, said: str) -> None:
     with pytest.raises(UserError, match=said) as caught:
         fit(Failing(error), Data(), config(), tmp_path, QUIET)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "place", ["vlp.training.replica.adamw", "vlp.training.replica.ModelEmaV3", "torch.nn.Module.to"]
+)
+def test_a_memory_too_small_for_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(place, full)
+    with pytest.raises(
+        UserError, match=r"out of memory with the weights.*million numbers.*ema=0.*shard=fsdp2"
+    ) as caught:
+        fit(Noisy(), Data(), config(ema=0.9), tmp_path, QUIET)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_memory_too_small_for_a_check(tmp_path: Path) -> None:
+    def look(module: nn.Module, step: int) -> dict[str, float]:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with pytest.raises(UserError, match=r"out of memory in a check between two steps: .*data\.batch_size"):
+        fit(Noisy(), Data(), config(), tmp_path, QUIET, [Hook(2, look)])
+    align = AlignConfig(validation=64)
+    with (
+        pytest.raises(UserError, match=r"a smaller validation=64 \(0 is without\)"),
+        explained(align, torch.device("cpu"), Doing(10, "check")),
+    ):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore."), MemoryError()]
+)
+def test_a_memory_full_outside_of_the_loop(error: BaseException) -> None:
+    with (
+        pytest.raises(UserError, match=r"out of memory outside of a training step.*data\.cache_mb") as caught,
+        explained_failures(),
+    ):
+        raise error
     assert "\n" not in str(caught.value)
 
 

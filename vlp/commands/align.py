@@ -9,6 +9,7 @@ import typer
 
 from anonymize.commands import ConfigFile, Json, Overrides, Quiet, console_for, reporting
 from anonymize.config import load_config
+from vlp.commands import AllowNonCommercial, with_licence
 
 
 def align(
@@ -21,10 +22,7 @@ def align(
             "--encoder", "-e", help="Model folder to start from (`vlp pretrain`); without it, random weights."
         ),
     ] = None,
-    allow_non_commercial: Annotated[
-        bool,
-        typer.Option("--allow-non-commercial", help="Start from weights whose licence forbids commercial use."),
-    ] = False,
+    allow_non_commercial: AllowNonCommercial = False,
     config: ConfigFile = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -48,9 +46,7 @@ def align(
         from vlp.training.distributed import rank
         from vlp.training.failures import explained_failures
 
-        settings = load_config(AlignConfig, config, overrides or ())
-        if allow_non_commercial:
-            settings = settings.model_copy(update={"allow_non_commercial": True})
+        settings = load_config(AlignConfig, config, with_licence(overrides, allow_non_commercial))
         with explained_failures():
             summary = run_align(settings, corpus, out, encoder, console)
         if rank() == 0:

@@ -9,6 +9,7 @@ import typer
 
 from anonymize.commands import ConfigFile, Json, Overrides, Quiet, console_for, reporting
 from anonymize.config import load_config
+from vlp.commands import AllowNonCommercial, with_licence
 
 EPILOG = """\
 Examples:
@@ -30,6 +31,7 @@ def evaluate(
         list[Path], typer.Option("--model", "-m", help="Model folder to measure; give it again for another one.")
     ] = ...,  # type: ignore[assignment]
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for metrics and pictures.")] = ...,  # type: ignore[assignment]
+    allow_non_commercial: AllowNonCommercial = False,
     config: ConfigFile = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -43,8 +45,11 @@ def evaluate(
         from vlp.tasks.config import EvaluateConfig
         from vlp.tasks.evaluate import run_evaluate
         from vlp.tasks.table import show
+        from vlp.training.failures import explained_failures
 
-        summary = run_evaluate(load_config(EvaluateConfig, config, overrides or ()), corpus, model, out, console)
+        settings = load_config(EvaluateConfig, config, with_licence(overrides, allow_non_commercial))
+        with explained_failures():
+            summary = run_evaluate(settings, corpus, model, out, console)
         show(summary, console)
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from anonymize.commands import Json, Quiet, console_for, reporting
+from vlp.commands import AllowNonCommercial
 
 
 class To(StrEnum):
@@ -24,9 +25,7 @@ def export(
     model: Annotated[Path, typer.Argument(help="Model folder of `vlp pretrain`, `align` or `finetune`.")],
     to: Annotated[To, typer.Option("--to", "-t", help="Which library is to read it.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")] = Path("export"),
-    allow_non_commercial: Annotated[
-        bool, typer.Option("--allow-non-commercial", help="Export weights whose licence forbids commercial use.")
-    ] = False,
+    allow_non_commercial: AllowNonCommercial = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from anonymize.commands import ConfigFile, Json, Overrides, Quiet, console_for, reporting
 from anonymize.config import load_config
+from vlp.commands import AllowNonCommercial, with_licence
 
 REPORTS = "report-generation"
 EPILOG = """\
@@ -36,6 +37,7 @@ def finetune(
         Path, typer.Option("--encoder", "-e", help="Model folder to start from (`vlp pretrain` or `vlp align`).")
     ] = ...,  # type: ignore[assignment]
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for models, predictions and metrics.")] = ...,  # type: ignore[assignment]
+    allow_non_commercial: AllowNonCommercial = False,
     config: ConfigFile = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -44,19 +46,23 @@ def finetune(
     console = console_for(quiet, as_json)
     with reporting(console):
         from vlp.tasks.table import show
+        from vlp.training.failures import explained_failures
 
+        changes = with_licence(overrides, allow_non_commercial)
         if task.replace("_", "-") == REPORTS:
             from vlp.tasks.config import ReportConfig
             from vlp.tasks.report_generation import run_report_generation
 
-            settings = load_config(ReportConfig, config, overrides or ())
-            summary = run_report_generation(settings, corpus, encoder, out, console)
+            settings = load_config(ReportConfig, config, changes)
+            with explained_failures():
+                summary = run_report_generation(settings, corpus, encoder, out, console)
         else:
             from vlp.tasks.config import FinetuneConfig
             from vlp.tasks.finetune import run_finetune
 
-            settings = load_config(FinetuneConfig, config, overrides or ())
-            summary = run_finetune(settings, task, corpus, encoder, out, console)
+            settings = load_config(FinetuneConfig, config, changes)
+            with explained_failures():
+                summary = run_finetune(settings, task, corpus, encoder, out, console)
         show(summary, console)
 
 

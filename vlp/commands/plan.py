@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from anonymize.commands import Json, Quiet, console_for, reporting
+from vlp.commands import AllowNonCommercial
 
 
 def plan(
@@ -28,6 +29,7 @@ def plan(
     ram: Annotated[str, typer.Option("--ram", help="Memory of a node, such as 512GB.")] = "",
     disk: Annotated[str, typer.Option("--disk", help="Free space for the models, such as 1TB.")] = "",
     slurm: Annotated[bool, typer.Option("--slurm", help="Print commands for sbatch.")] = False,
+    allow_non_commercial: AllowNonCommercial = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -57,7 +59,17 @@ def plan(
             ram=ram,
             disk=disk,
         )
-        console.result(run_plan(corpus, out, machine, console, hours=hours, text=text, slurm=slurm))
+        summary = run_plan(
+            corpus,
+            out,
+            machine,
+            console,
+            hours=hours,
+            text=text,
+            slurm=slurm,
+            allow_non_commercial=allow_non_commercial,
+        )
+        console.result(summary)
 
 
 def register(app: typer.Typer) -> None:

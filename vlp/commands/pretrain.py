@@ -9,12 +9,14 @@ import typer
 
 from anonymize.commands import ConfigFile, Json, Overrides, Quiet, console_for, reporting
 from anonymize.config import load_config
+from vlp.commands import AllowNonCommercial, with_licence
 
 
 def pretrain(
     corpus: Annotated[Path, typer.Argument(help="Corpus folder that `vlp prepare` wrote.")],
     overrides: Overrides = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Model folder to write.")] = Path("pretrain"),
+    allow_non_commercial: AllowNonCommercial = False,
     config: ConfigFile = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -38,8 +40,9 @@ def pretrain(
         from vlp.training.failures import explained_failures
         from vlp.training.pretrain import PretrainConfig, run_pretrain
 
+        settings = load_config(PretrainConfig, config, with_licence(overrides, allow_non_commercial))
         with explained_failures():
-            summary = run_pretrain(load_config(PretrainConfig, config, overrides or ()), corpus, out, console)
+            summary = run_pretrain(settings, corpus, out, console)
         if rank() == 0:
             console.result(summary, f"vlp align {corpus} --encoder {out} --out ALIGN")
 

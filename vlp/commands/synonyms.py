@@ -9,6 +9,7 @@ import typer
 
 from anonymize.commands import ConfigFile, Json, Overrides, Quiet, console_for, reporting
 from anonymize.config import load_config
+from vlp.commands import AllowNonCommercial, with_licence
 
 
 def synonyms(
@@ -31,6 +32,7 @@ def synonyms(
         typer.Option("--corpus", help="Corpus whose training reports the tokenizer learns from too (from scratch)."),
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Text tower folder to write.")] = Path("synonyms"),
+    allow_non_commercial: AllowNonCommercial = False,
     config: ConfigFile = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -50,12 +52,13 @@ def synonyms(
     with reporting(console):
         from vlp.tasks.synonyms import SynonymsConfig, check_sources, run_synonyms
         from vlp.training.distributed import rank
+        from vlp.training.failures import explained_failures
 
         check_sources(terms or (), text, model)
-        changes = [*(overrides or ()), *([f"text.folder={text}"] if text else [])]
-        summary = run_synonyms(
-            load_config(SynonymsConfig, config, changes), terms or (), out, console, model=model, corpus=corpus
-        )
+        changes = with_licence(overrides, allow_non_commercial) + ([f"text.folder={text}"] if text else [])
+        settings = load_config(SynonymsConfig, config, changes)
+        with explained_failures():
+            summary = run_synonyms(settings, terms or (), out, console, model=model, corpus=corpus)
         if rank() == 0:
             console.result(summary, f"vlp align CORPUS --encoder PRETRAIN --out ALIGN text.folder={out}")
 

@@ -25,6 +25,7 @@ from vlp.encoders.tokenizer import Tokenizer
 from vlp.encoders.weights import load_weights, plain_state, read_safetensors
 from vlp.hub.licence import UNSPECIFIED
 from vlp.hub.preprocessing import preprocessor
+from vlp.hub.to_transformers import write_text_model
 
 FORMAT = 1
 
@@ -132,14 +133,12 @@ def save_text_tower(folder: Path, text: TextEncoder, card: Mapping[str, Any]) ->
     Args:
         card: ``licence``, ``summary`` (Markdown) and lines, as for :func:`save_model`.
     """
-    write_text_atomic(folder / "tokenizer.json", text.tokenizer.to_json())
-    write_bytes_atomic(folder / "model.safetensors", save(plain_state(text.backbone.state_dict())))
+    write_text_model(text, folder)
     lines = ["---", f"license: {card.get('licence', UNSPECIFIED)}", "library_name: transformers", "---", ""]
     lines += ["# Text tower", "", str(card.get("summary", "")), "", f"- pooling: {text.config.pooling}"]
     lines += [f"- max length: {text.config.max_length} tokens", f"- torch: {torch.__version__}"]
     lines += [f"- {k.replace('_', ' ')}: {v}" for k, v in card.items() if k not in ("licence", "summary")]
     write_text_atomic(folder / "README.md", "\n".join(lines) + "\n")
-    write_json(folder / "config.json", text.backbone.config.to_dict())
 
 
 def _card_text(description: Mapping[str, Any], card: Mapping[str, Any], parameters: int) -> str:

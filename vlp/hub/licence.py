@@ -71,7 +71,7 @@ def check_licences(sources: Mapping[str, Path], allowed: bool, console: Console)
         elif non_commercial(licence) and not allowed:
             raise UserError(
                 f"{what} {sources[what]} has the licence {licence}, which forbids commercial use, and so will every model "
-                "made from it. If that is right for you, say --allow-non-commercial (vlp pretrain: allow_non_commercial=true)"
+                "made from it. If that is right for you, say --allow-non-commercial (in a file: allow_non_commercial: true)"
             )
     return found
 

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from vlp.objectives.precision import precise
 from vlp.training.distributed import sum_over_ranks
 
 Centring = Literal["sinkhorn", "softmax"]
@@ -22,8 +23,8 @@ def sinkhorn(scores: Tensor, temperature: float, iterations: int = 3) -> Tensor:
     Returns:
         [n, K], rows sum to 1.
     """
-    shares = ((scores.float() - 1) / temperature).exp()  # cosines are at most 1
-    rows = sum_over_ranks(torch.tensor([float(len(scores))], device=scores.device))
+    shares = ((precise(scores) - 1) / temperature).exp()  # cosines are at most 1
+    rows = sum_over_ranks(shares.new_tensor([len(scores)]))
     for _ in range(iterations):
         shares = shares / (sum_over_ranks(shares.sum(dim=0)) * shares.shape[1]).clamp(min=1e-30)
         shares = shares / (shares.sum(dim=1, keepdim=True) * rows).clamp(min=1e-30)
@@ -51,7 +52,7 @@ class Targets(nn.Module):
         """In training mode a softmax's centre moves, after the assignments were made."""
         if self.kind == "sinkhorn":
             return sinkhorn(scores, temperature)
-        plain = scores.float()
+        plain = precise(scores)
         assigned = ((plain - self.centre) / temperature).softmax(dim=-1)
         if self.training:
             totals = sum_over_ranks(torch.cat([plain.sum(dim=0), plain.new_tensor([len(plain)])]))

@@ -23,6 +23,7 @@ from vlp.objectives.hardnegative import hard_negative, others_of_group
 from vlp.objectives.infonce import info_nce
 from vlp.objectives.local import LocalFeatures, by_study, sparc
 from vlp.objectives.masked_language import MaskedLanguageHead, hide, mask_id, masked_rows
+from vlp.objectives.precision import precise
 from vlp.objectives.siglip import siglip, siglip_bias
 from vlp.objectives.targets import Keys, Targets, matches
 from vlp.training.config import LoopConfig
@@ -269,4 +270,4 @@ class ContrastiveObjective(nn.Module):
 
 def _unit(rows: Tensor) -> Tensor:
     """L2-normalised, in float32 at least."""
-    return normalize(rows.to(torch.promote_types(rows.dtype, torch.float32)), dim=-1)
+    return normalize(precise(rows), dim=-1)

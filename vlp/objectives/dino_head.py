@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 
+from vlp.objectives.precision import precise
 from vlp.training.distributed import gather, world_size
 
 
@@ -22,12 +23,12 @@ class BatchStatistics(nn.BatchNorm1d):
     def forward(self, input: Tensor) -> Tensor:
         if world_size() == 1:
             return super().forward(input)
-        rows = input.float()
+        rows = precise(input)
         totals = gather(torch.cat([rows.sum(dim=0), rows.new_tensor([len(rows)])]).unsqueeze(0)).sum(dim=0)
         count = totals[-1]
         centred = rows - totals[:-1] / count
         variance = gather(centred.square().sum(dim=0, keepdim=True)).sum(dim=0) / count
-        scaled = centred * (variance + self.eps).rsqrt() * self.weight.float() + self.bias.float()
+        scaled = centred * (variance + self.eps).rsqrt() * precise(self.weight) + precise(self.bias)
         return scaled.to(input.dtype)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax, normalize, pairwise_distance
 
+from vlp.objectives.precision import precise
 from vlp.training.distributed import gather, rank
 
 _EPSILON = 1e-8
@@ -21,7 +22,7 @@ def view_loss(targets: Sequence[Tensor], answers: Sequence[Tensor], temperature:
         targets: the teacher's assignments [B, K] of the first views.
         answers: the student's scores [B, K] of all views, in the same order.
     """
-    logs = [log_softmax(answer.float() / temperature, dim=-1) for answer in answers]
+    logs = [log_softmax(precise(answer) / temperature, dim=-1) for answer in answers]
     terms = [-(t * log).sum(dim=-1).mean() for i, t in enumerate(targets) for j, log in enumerate(logs) if i != j]
     return torch.stack(terms).mean()
 
@@ -35,7 +36,7 @@ def patch_loss(targets: Tensor, answers: Tensor, mask: Tensor, temperature: floa
     """
     counts = mask.sum(dim=1, keepdim=True).clamp(min=1)
     weights = (1 / counts).expand(mask.shape)[mask]
-    terms = -(targets * log_softmax(answers.float() / temperature, dim=-1)).sum(dim=-1)
+    terms = -(targets * log_softmax(precise(answers) / temperature, dim=-1)).sum(dim=-1)
     return (terms * weights).sum() / mask.any(dim=1).sum().clamp(min=1)
 
 
@@ -50,7 +51,7 @@ def koleo(features: Tensor) -> Tensor:
     Returns:
         [], this rank's rows; its mean over ranks is the loss of the whole batch, gradients likewise.
     """
-    own = normalize(features.float(), dim=-1, eps=_EPSILON)
+    own = normalize(precise(features), dim=-1, eps=_EPSILON)
     every = gather(own)
     with torch.no_grad():
         likeness = own @ every.t()
@@ -63,7 +64,7 @@ def koleo(features: Tensor) -> Tensor:
 @torch.no_grad()
 def mean_entropy(targets: Tensor) -> Tensor:
     """Mean entropy of rows of probabilities [n, K], in nats: []. log K is the uniform answer of a collapse."""
-    return torch.special.entr(targets.float()).sum(dim=-1).mean()
+    return torch.special.entr(precise(targets)).sum(dim=-1).mean()
 
 
 def entropy_share(entropy: Tensor, outputs: int) -> Tensor:

@@ -13,6 +13,7 @@ from anonymize.config import Config
 from vlp.encoders.text import TextEncoder
 from vlp.objectives.blocks import ELEMENTS, sum_by_blocks
 from vlp.objectives.gradcache import chunked
+from vlp.objectives.precision import precise
 from vlp.training.distributed import gather, mean_of_all, rank
 
 
@@ -115,7 +116,7 @@ class SynonymObjective(nn.Module):
 
     def _embed(self, ids: Tensor, mask: Tensor) -> tuple[Tensor]:
         pooled = self.text.pooled(ids, mask)
-        return (normalize(pooled.to(torch.promote_types(pooled.dtype, torch.float32)), dim=-1),)
+        return (normalize(precise(pooled), dim=-1),)
 
     def _nearest_is_synonym(self, names: Tensor, concepts: Tensor) -> Tensor:
         """Share of names whose nearest other name in the batch of all ranks is of the same concept: []."""

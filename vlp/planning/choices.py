@@ -84,6 +84,7 @@ def plan_align(
     draft, studies = Draft(), facts.reported["train"]
     _image_tower(draft, facts, hardware)
     _text_tower(draft, text, hardware, text_folder)
+    _positives(draft, facts, text)  # before the costs, which its terms add to
     per_study = min(2.0, facts.images["train"] / max(1, facts.studies["train"]))
     config = validate(AlignConfig, draft.values())
     cost = (costs or Costs()).align(config, per_study, config.text.max_length, uses_bf16(hardware))
@@ -104,7 +105,6 @@ def plan_align(
     epochs = min(100.0, max(10.0, 1e7 / studies))
     again = RECOMPUTED if held < batch // hardware.processes else 1.0
     steps, seconds, passes = choose_steps(draft, studies, batch, epochs, hours, hardware, cost, again, _ALIGN_RULE)
-    _positives(draft, facts, text)
     checked = facts.reported["validation"]
     if checked < 2:
         draft.add("validation", 0, "no validation study has a report")

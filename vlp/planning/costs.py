@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
 
 from anonymize.console import UserError
 from vlp.encoders.dual import DualEncoder
@@ -23,10 +22,14 @@ from vlp.encoders.image import ImageEncoder
 from vlp.encoders.text import TextEncoder
 from vlp.encoders.tokenizer import SPECIAL, Tokenizer
 from vlp.objectives.contrastive import ContrastiveObjective
+from vlp.objectives.descriptions import FACETS
 from vlp.training.align import AlignConfig
 from vlp.training.data import source_square
+from vlp.training.descriptions import FINDINGS
+from vlp.training.flops import FlopCount
 from vlp.training.pretrain import PretrainConfig, _objective
 
+_DESCRIPTION = "0 " * 24  # as long as the packs' descriptions of findings are
 _SMALL = 5_000_000  # parameters below which more images are measured: a single one is all overhead
 
 
@@ -76,9 +79,13 @@ def pretrain_cost(config: PretrainConfig, bf16: bool) -> StepCost:
 
 
 def align_cost(config: AlignConfig, images_per_study: float, tokens: int, bf16: bool) -> StepCost:
-    """Run ``config``'s objective on studies of ``images_per_study`` images and reports of ``tokens`` tokens."""
+    """Run ``config``'s objective on studies of ``images_per_study`` images and reports of ``tokens`` tokens.
+
+    Every term that ``config`` switches on is run: rewritten texts are as long as the reports, descriptions are read once
+    a batch whatever its size. Only slices (``contrastive.chunk``) are left out: what they save is the plan's to decide.
+    """
     text = TextEncoder.from_folder(config.text) if config.text.folder else TextEncoder(config.text, _words(config))
-    plain = config.contrastive.model_copy(update={"chunk": 0, "hard_negatives": 0.0})
+    plain = config.contrastive.model_copy(update={"chunk": 0})
     objective = ContrastiveObjective(DualEncoder(ImageEncoder(config.image), text, config.dual), plain, 2).train()
     side = source_square(config.image, config.data.source_size).side
     report = "0 " * max(1, tokens - 2)
@@ -93,6 +100,11 @@ def align_cost(config: AlignConfig, images_per_study: float, tokens: int, bf16: 
             "study_keys": keys,
             "text_keys": keys,
             "label_keys": torch.zeros(samples, dtype=torch.int64),
+            "anatomy_keys": torch.zeros(samples, dtype=torch.int64),
+            "negatives": [report] * samples,
+            "descriptions": [_DESCRIPTION] * (len(FINDINGS) * len(FACETS)),
+            "written": torch.ones(len(FINDINGS), len(FACETS), dtype=torch.bool),
+            "findings": torch.ones(samples, len(FINDINGS), dtype=torch.int64),
         }
 
     return _measure(objective, batch, bf16)
@@ -176,19 +188,20 @@ class _Run:
 
 
 def _step(objective: nn.Module, batch: dict[str, Any], bf16: bool) -> _Run:
-    live, flops = _Live(), FlopCounterMode(display=False)
+    live, flops = _Live(), FlopCount()
     for tensor in (*objective.parameters(), *objective.buffers()):
         live.known(tensor)
     with flops, live:
         loss = _forward(objective, batch, bf16)
         forward = live.peak
-        loss.backward()
+        with flops.backward():
+            loss.backward()
     objective.zero_grad(set_to_none=True)
     began = time.perf_counter()
     _forward(objective, batch, bf16).backward()  # once more without counting, for the time
     seconds = time.perf_counter() - began
     objective.zero_grad(set_to_none=True)
-    return _Run(forward, live.peak, float(flops.get_total_flops()), seconds)
+    return _Run(forward, live.peak, float(flops.total), seconds)
 
 
 def _forward(objective: nn.Module, batch: dict[str, Any], bf16: bool) -> Tensor:

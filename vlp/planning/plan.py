@@ -15,6 +15,7 @@ from anonymize.console import Console
 from anonymize.files import write_json, write_text_atomic
 from vlp.corpus.dataset import Corpus
 from vlp.encoders.tokenizer import Tokenizer
+from vlp.hub.licence import check_licences
 from vlp.planning.choices import Costs, plan_align, plan_pretrain
 from vlp.planning.facts import CorpusFacts, look_at_corpus
 from vlp.planning.hardware import GB, Hardware
@@ -34,6 +35,7 @@ def run_plan(
     hours: float | None = None,
     text: Path | None = None,
     slurm: bool = False,
+    allow_non_commercial: bool = False,
     costs: Costs | None = None,
 ) -> dict[str, Any]:
     """Plan the training of ``corpus`` on ``hardware``; write ``pretrain.yaml``, ``align.yaml`` and ``plan.json`` to ``out``.
@@ -42,14 +44,17 @@ def run_plan(
         hours: each stage may take so long; None: 1 on a CPU, 48 on GPUs.
         text: folder of a local transformers text tower.
         slurm: print lines for sbatch.
+        allow_non_commercial: plan with a ``text`` whose licence forbids commercial use.
         costs: how the cost of a step is found; None measures it.
 
     Returns:
         A short table: what the corpus and the hardware are, the stages, warnings and the commands to type.
 
     Raises:
-        UserError: no corpus or no training images; the model does not fit into the memory.
+        UserError: no corpus or no training images; the model does not fit into the memory; a licence that the user
+            has not accepted.
     """
+    check_licences({"--text": text} if text else {}, allow_non_commercial, console)
     tokenizer = Tokenizer.from_folder(text, 2**15) if text else None
     facts = look_at_corpus(Corpus.open(corpus), tokenizer)
     budget = hours or (48.0 if hardware.gpus else 1.0)
@@ -61,7 +66,7 @@ def run_plan(
         load_config(_MODELS[stage.command], out / f"{stage.command}.yaml")
     if len(stages) == 1:
         (out / "align.yaml").unlink(missing_ok=True)  # of an earlier plan
-    lines = commands(corpus, out, hardware, stages, slurm)
+    lines = commands(corpus, out, hardware, stages, slurm, allow_non_commercial)
     write_json(out / "plan.json", as_json(facts, hardware, budget, stages, notes, lines))
     for note in notes:
         console.warn(note)
@@ -137,12 +142,15 @@ def as_json(
     }
 
 
-def commands(corpus: Path, out: Path, hardware: Hardware, stages: list[Stage], slurm: bool) -> list[str]:
+def commands(
+    corpus: Path, out: Path, hardware: Hardware, stages: list[Stage], slurm: bool, allow_non_commercial: bool = False
+) -> list[str]:
     """What to type, in order."""
     lines = []
     for stage in stages:
         words = [stage.command, str(corpus), "--config", str(out / f"{stage.command}.yaml"), "--out", stage.command]
         words += ["--encoder", "pretrain"] if stage.command == "align" else []
+        words += ["--allow-non-commercial"] if stage.command == "align" and allow_non_commercial else []
         lines.append(f"{_launcher(hardware, slurm)} {shlex.join(words)}")
     return lines
 

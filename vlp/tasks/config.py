@@ -65,6 +65,7 @@ class EvaluateConfig(_Common):
     minimum_test: int = Field(default=10, ge=2)  # studies below which a task is left out (and 2 of each class)
     attention_maps: int = Field(default=8, ge=0)
     examples: int = Field(default=6, ge=0)  # of retrieval, for the results page
+    allow_non_commercial: bool = False  # measure weights whose licence forbids commercial use
 
 
 class FinetuneConfig(_Common, LoopConfig):

@@ -23,6 +23,7 @@ from vlp.evaluation.intervals import bootstrap, result_of
 from vlp.evaluation.metrics import METRICS, OF_TASK
 from vlp.evaluation.results import Result, library_versions, read_result, write_metrics
 from vlp.hub import load_dual, load_image_encoder, read_config
+from vlp.hub.licence import check_licences
 from vlp.study import Study
 from vlp.tasks.attention import write_attention
 from vlp.tasks.config import EvaluateConfig
@@ -63,9 +64,13 @@ def run_evaluate(
     run goes on.
 
     Raises:
-        UserError: not a corpus or model folder, no such task, no test studies with images.
+        UserError: not a corpus or model folder, no such task, no test studies with images, a licence that the user has not
+            accepted.
     """
     one_process()
+    for path in models:
+        read_config(path)
+        check_licences({"--model": path}, config.allow_non_commercial, console)
     corpus = Corpus.open(corpus_path, cache_mb=512)
     tasks = [task_by_name(name) for name in config.tasks]
     sets = [s for s in (_sets(task, corpus, config) for task in tasks) if s is not None]
@@ -82,7 +87,11 @@ def run_evaluate(
     predictions: list[Predictions] = []
     groups: list[dict[str, Any]] = []
     examples: list[dict[str, Any]] = []
-    settings = [__version__, config.model_dump(mode="json"), _prompt_files(config, corpus)]
+    settings = [
+        __version__,
+        config.model_dump(mode="json", exclude={"allow_non_commercial"}),
+        _prompt_files(config, corpus),
+    ]
     for model in loaded:
         part = out / "parts" / f"{fingerprint(model.name, model.mark, corpus.fingerprint, settings)}.json"
         worker = _Worker(config, corpus, model, sets, test, out, console)

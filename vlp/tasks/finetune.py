@@ -26,8 +26,8 @@ from vlp.corpus.dataset import Corpus
 from vlp.encoders.image import ImageEncoder
 from vlp.evaluation.metrics import METRICS, columns_of
 from vlp.evaluation.results import library_versions, write_metrics
-from vlp.hub import load_image_encoder, save_model
-from vlp.hub.licence import licence_of
+from vlp.hub import load_image_encoder, read_config, save_model
+from vlp.hub.licence import check_licences, licence_of
 from vlp.study import Study
 from vlp.tasks.batches import TaskBatches
 from vlp.tasks.comparison import compare_protocols
@@ -37,6 +37,7 @@ from vlp.tasks.linear_probe import FittedProbe, fit_probe
 from vlp.tasks.model import TaskModel
 from vlp.tasks.predictions import Predictions, write_predictions
 from vlp.tasks.task import Task, label_subset, sex_bit, task_by_name
+from vlp.training.checkpoint import starting_point
 from vlp.training.config import FREE, LoopConfig
 from vlp.training.data import source_square
 from vlp.training.loop import Hook, fit
@@ -88,12 +89,22 @@ def run_finetune(
         UserError: no such task, too few labelled studies, not a corpus or model folder.
     """
     one_process()
+    read_config(encoder_path)
+    check_licences({"--encoder": encoder_path}, config.allow_non_commercial, console)
     task = task_by_name(task_name)
     corpus = Corpus.open(corpus_path, cache_mb=1024)
     splits = {name: task.eligible(corpus.studies, name) for name in ("train", "validation", "test")}
     _check_splits(task, splits, corpus_path)
     encoder = load_image_encoder(encoder_path).to(device())
     mark = fingerprint(encoder_path / "model.safetensors", encoder_path / "config.json")
+    arms = [
+        _Arm(config, task, protocol, fraction, seed, corpus, splits, encoder_path, mark, out)
+        for protocol in config.protocol
+        for fraction in config.labels
+        for seed in config.seeds
+    ]
+    for arm in arms:
+        arm.check()
     out.mkdir(parents=True, exist_ok=True)
     dump_config(config, out / "config.yaml")
     started = time.monotonic()
@@ -101,12 +112,7 @@ def run_finetune(
     features = cached_features(
         out / "cache", mark, encoder, None, corpus, everyone, console, batch_size=config.batch_size
     )
-    found: list[Predictions] = []
-    for protocol in config.protocol:
-        for fraction in config.labels:
-            for seed in config.seeds:
-                arm = _Arm(config, task, protocol, fraction, seed, corpus, splits, encoder_path, mark, features, out)
-                found += arm.predictions(console)
+    found = [prediction for arm in arms for prediction in arm.predictions(features, console)]
     test = [p for p in found if p.split == "test"]
     results = [r for p in test for r in p.results(config.data, config.resamples)]
     rows: list[dict[str, Any]] = []
@@ -148,23 +154,40 @@ class _Arm:
         splits: dict[str, list[Study]],
         encoder_path: Path,
         mark: str,
-        features: Features,
         out: Path,
     ) -> None:
         self.config, self.task, self.protocol, self.fraction, self.seed = config, task, protocol, fraction, seed
-        self.corpus, self.splits, self.encoder_path, self.features = corpus, splits, encoder_path, features
+        self.corpus, self.splits, self.encoder_path = corpus, splits, encoder_path
         self.name = f"{protocol}-labels{fraction:g}-seed{seed}"
         self.folder = out / "runs" / self.name
         self.train = label_subset(task, splits["train"], fraction, seed)
         ignored = FREE | {"labels", "protocol", "seeds", "data", "resamples", "group_floor"}
         own = config.model_dump(mode="json", exclude=set(ignored))
         self.identity = fingerprint(own, task.name, protocol, fraction, seed, corpus.fingerprint, mark)
+        decay = {"layer_decay": 1.0} if protocol == "scratch" else {}
+        self.loop = loop_config(config, seed=seed, **decay)
+        self._done = self.folder / "done.json"
 
-    def predictions(self, console: Console) -> list[Predictions]:
-        """Predictions for the validation and the test split: read where this arm is done, else trained for."""
-        done = self.folder / "done.json"
-        if not done.is_file() or read_json(done)["identity"] != self.identity:
-            model = self._trained(console).to(device()).eval()
+    @property
+    def is_done(self) -> bool:
+        """Whether it was trained and measured with the same settings."""
+        return self._done.is_file() and read_json(self._done)["identity"] == self.identity
+
+    def check(self) -> None:
+        """Raises:
+        UserError: its folder holds the checkpoints of a run with other settings.
+        """
+        if not self.is_done:
+            starting_point(self.folder, self.loop, self.identity)
+
+    def predictions(self, features: Features, console: Console) -> list[Predictions]:
+        """Predictions for the validation and the test split: read where this arm is done, else trained for.
+
+        Args:
+            features: of the encoder, of all studies of the three splits.
+        """
+        if not self.is_done:
+            model = self._trained(features, console).to(device()).eval()
             answers = {name: predict(model, self.corpus, self.splits[name]).tolist() for name in ("validation", "test")}
             card = {
                 "kind": "task",
@@ -174,8 +197,8 @@ class _Arm:
                 "fingerprints": {"corpus": self.corpus.fingerprint, "run": self.identity},
             }
             save_model(self.folder, model, card, model.description())
-            write_json(done, {"identity": self.identity, "n_train": len(self.train), "answers": answers})
-        answers = read_json(done)["answers"]
+            write_json(self._done, {"identity": self.identity, "n_train": len(self.train), "answers": answers})
+        answers = read_json(self._done)["answers"]
         return [
             Predictions(
                 self.task.name,
@@ -191,9 +214,9 @@ class _Arm:
             for name in ("validation", "test")
         ]
 
-    def _trained(self, console: Console) -> TaskModel:
+    def _trained(self, features: Features, console: Console) -> TaskModel:
         config, task = self.config, self.task
-        probe = self._probe()
+        probe = self._probe(features)
         image = load_image_encoder(self.encoder_path)
         torch.manual_seed(self.seed)
         if self.protocol == "scratch":
@@ -228,13 +251,12 @@ class _Arm:
             extra=self._extra,
         )
         keeper = _BestState(self)
-        decay = {"layer_decay": 1.0} if self.protocol == "scratch" else {}
-        loop = loop_config(config, seed=self.seed, **decay)
         if self.protocol == "finetune":
             keeper.start(model)
-        every = max(1, loop.steps // config.evaluations)
+        every = max(1, self.loop.steps // config.evaluations)
         what = f"{task.name} {self.name}"
-        fit(objective, batches, loop, self.folder, console, [Hook(every, keeper)], identity=self.identity, what=what)
+        hooks = [Hook(every, keeper)]
+        fit(objective, batches, self.loop, self.folder, console, hooks, identity=self.identity, what=what)
         keeper.restore(model)
         return model
 
@@ -244,8 +266,8 @@ class _Arm:
             "sex": torch.from_numpy(sex_bit(studies)),
         }
 
-    def _probe(self) -> FittedProbe | None:
-        sets = [(self.features.of(s).probe, s) for s in (self.train, self.splits["validation"])]
+    def _probe(self, features: Features) -> FittedProbe | None:
+        sets = [(features.of(s).probe, s) for s in (self.train, self.splits["validation"])]
         return fit_probe(self.task, sets[0], sets[1], sex=self.config.sex)
 
 

@@ -27,7 +27,7 @@ from vlp.evaluation.metrics import METRICS
 from vlp.evaluation.results import Result, library_versions, write_metrics
 from vlp.evaluation.text import bleu_counts, rouge_l
 from vlp.hub import load_dual, load_image_encoder, read_config, save_model
-from vlp.hub.licence import licence_of
+from vlp.hub.licence import check_licences, licence_of
 from vlp.objectives.captioning import captioning_loss
 from vlp.study import Study
 from vlp.tasks.batches import TaskBatches
@@ -35,6 +35,7 @@ from vlp.tasks.captioner import Captioner, CaptioningObjective, tokens_of
 from vlp.tasks.config import ReportConfig, loop_config
 from vlp.tasks.features import batch_of, cached_features, device, one_process, png_uri, study_batches
 from vlp.tasks.retrieval import nearest
+from vlp.training.checkpoint import starting_point
 from vlp.training.config import FREE
 from vlp.training.data import source_square
 from vlp.training.loop import Hook, fit
@@ -54,6 +55,8 @@ def run_report_generation(
         UserError: not a corpus or model folder, fewer than 2 reports with images in the training or test split.
     """
     one_process()
+    read_config(encoder_path)
+    check_licences({"--encoder": encoder_path}, config.allow_non_commercial, console)
     started = time.monotonic()
     corpus = Corpus.open(corpus_path, cache_mb=512)
     splits = {
@@ -64,10 +67,13 @@ def run_report_generation(
             raise UserError(
                 f"{corpus_path}: {len(splits[name])} {name} studies have images and a report; more are needed"
             )
+    mark = fingerprint(encoder_path / "model.safetensors", encoder_path / "config.json")
+    identity = _identity(config, corpus, mark)
+    if _read_texts(out, identity) is None:
+        starting_point(out, loop_config(config), identity)
     out.mkdir(parents=True, exist_ok=True)
     dump_config(config, out / "config.yaml")
-    mark = fingerprint(encoder_path / "model.safetensors", encoder_path / "config.json")
-    written = _written(config, corpus, splits, encoder_path, mark, out, console)
+    written = _written(config, corpus, splits, encoder_path, identity, out, console)
     dual = load_dual(encoder_path).to(device()) if "dual" in read_config(encoder_path) else None
     image = dual.image if dual is not None else load_image_encoder(encoder_path).to(device())
     answers = {
@@ -127,21 +133,31 @@ def label_matrix(studies: Sequence[Study], texts: Sequence[str]) -> tuple[np.nda
     return np.asarray([[float(row.get(name, 0.0) >= 0.5) for name in names] for row in rows]), names
 
 
+def _identity(config: ReportConfig, corpus: Corpus, mark: str) -> str:
+    ignored = FREE | {"data", "resamples", "group_floor", "examples"}
+    return fingerprint(config.model_dump(mode="json", exclude=set(ignored)), corpus.fingerprint, mark)
+
+
+def _read_texts(out: Path, identity: str) -> list[str] | None:
+    """The test reports of the same run where it is done, else None."""
+    done = out / "written.json"
+    kept = read_json(done) if done.is_file() else {}
+    return list(kept["texts"]) if kept.get("identity") == identity else None
+
+
 def _written(
     config: ReportConfig,
     corpus: Corpus,
     splits: dict[str, list[Study]],
     encoder_path: Path,
-    mark: str,
+    identity: str,
     out: Path,
     console: Console,
 ) -> list[str]:
     """The test reports that the decoder writes; read where the same run is done."""
-    ignored = FREE | {"data", "resamples", "group_floor", "examples"}
-    identity = fingerprint(config.model_dump(mode="json", exclude=set(ignored)), corpus.fingerprint, mark)
-    done = out / "written.json"
-    if done.is_file() and read_json(done)["identity"] == identity:
-        return list(read_json(done)["texts"])
+    read = _read_texts(out, identity)
+    if read is not None:
+        return read
     texts = [whole(s) for s in splits["train"]]
     if (encoder_path / "tokenizer.json").is_file():
         tokenizer = Tokenizer.from_folder(encoder_path, config.max_tokens)
@@ -182,7 +198,7 @@ def _written(
     }
     save_model(out, model, card, {"name": "report_generation", **model.config})
     write_text_atomic(out / "tokenizer.json", tokenizer.to_json())
-    write_json(done, {"identity": identity, "texts": written})
+    write_json(out / "written.json", {"identity": identity, "texts": written})
     return written
 
 

@@ -25,8 +25,10 @@ from vlp.evaluation.intervals import bootstrap, paired_difference, result_of
 from vlp.evaluation.metrics import METRICS
 from vlp.evaluation.results import Result, library_versions, write_metrics
 from vlp.hub import load_dual, save_text_tower
+from vlp.hub.licence import check_licences, inherited
 from vlp.objectives.synonyms import SynonymConfig, SynonymObjective
 from vlp.tasks.retrieval import retrieval_ranks
+from vlp.training.checkpoint import starting_point
 from vlp.training.config import LoopConfig
 from vlp.training.distributed import rank, reseed, world_size
 from vlp.training.loop import fit, start_processes
@@ -74,7 +76,13 @@ def run_synonyms(
     """
     start_processes(config)
     shown = console if rank() == 0 else Console("quiet")
+    towers = {"--model": model, "text.folder": Path(config.text.folder) if config.text.folder else None}
+    used = {what: path for what, path in towers.items() if path is not None}
+    licences = check_licences(used, config.allow_non_commercial, shown)
     found = read_terminology(sources, config.terms, shown)
+    mark = fingerprint([dataclasses.astuple(term) for term in found.terms])
+    identity = [mark, fingerprint(model / "model.safetensors") if model else ""]
+    starting_point(out, config, identity)
     split = split_synonyms(found.by_concept(), config.held_names, config.held_concepts, config.seed)
     reseed(config.seed, 0, 0)
     text = _tower(config, split, model, corpus)
@@ -87,16 +95,14 @@ def run_synonyms(
     if rank() == 0:
         dump_config(config, out / "config.yaml")
         write_quarantine(out / "quarantine.parquet", found.quarantine)
-    mark = fingerprint([dataclasses.astuple(term) for term in found.terms])
-    start = fingerprint(model / "model.safetensors") if model else ""
-    done = fit(SynonymObjective(text, config.synonyms), batches, config, out, console, identity=[mark, start])
+    done = fit(SynonymObjective(text, config.synonyms), batches, config, out, console, identity=identity)
     if rank() != 0:
         return {}
     ranks = {"before": before, "after": check.ranks(_embedder(text)), _LEXICAL: check.ranks(_ngrams(split))}
     results, differences = check.results(ranks)
     write_metrics(out / "metrics.json", results, [], library_versions(), fingerprints={"terms": mark})
     card = {
-        "licence": config.licence,
+        "licence": inherited(config.licence, licences),
         "summary": "Trained so that synonyms lie close (SapBERT, arXiv 2010.11784).",
         "concepts": len(split.training),
         "terms": ", ".join(Path(s).name for s in sources),

@@ -25,7 +25,7 @@ from vlp.hub import load_image_encoder, read_config, save_model
 from vlp.hub.licence import check_licences, inherited
 from vlp.objectives.contrastive import ContrastiveConfig, ContrastiveObjective
 from vlp.study import Study
-from vlp.training.checkpoint import latest_checkpoint
+from vlp.training.checkpoint import latest_checkpoint, starting_point
 from vlp.training.config import LoopConfig
 from vlp.training.data import DataConfig, Images, StudyBatches, source_square
 from vlp.training.descriptions import Descriptions
@@ -50,7 +50,6 @@ class AlignConfig(LoopConfig):
     validation: int = Field(default=256, ge=0)  # studies for the retrieval check; 0 is off
     validate_every: int | None = None  # steps between; default once, at the end
     licence: str = "unspecified"  # of the weights; written on the card
-    allow_non_commercial: bool = False  # start from weights whose licence forbids commercial use
 
 
 def run_align(config: AlignConfig, corpus: Path, out: Path, encoder: Path | None, console: Console) -> dict[str, Any]:
@@ -72,6 +71,8 @@ def run_align(config: AlignConfig, corpus: Path, out: Path, encoder: Path | None
     used = {what: Path(path) for what, path in sources.items() if path and not (what == "image.weights" and encoder)}
     licences = check_licences(used, config.allow_non_commercial, shown)
     data = Corpus.open(corpus)
+    identity = [data.fingerprint, read_config(encoder)["fingerprints"] if encoder else {}]
+    starting_point(out, config, identity)
     studies = [study for study in data.select(split="train", reported=True) if study.images and whole(study).strip()]
     if not studies:
         raise UserError(no_training(data, "images and a report"))
@@ -111,10 +112,8 @@ def run_align(config: AlignConfig, corpus: Path, out: Path, encoder: Path | None
     if config.validation and len(checked) > 1:
         validator = Validator(data, checked[: config.validation], square, config.data.cache_mb)
         hooks = [Hook(config.validate_every or config.steps, validator)]
-    start = read_config(encoder)["fingerprints"] if encoder else {}
     if rank() == 0:
         dump_config(config, out / "config.yaml")
-    identity = [data.fingerprint, start]
     done = fit(objective, batches, config, out, console, hooks, identity=identity, what="aligning")
     merge_lora(dual)
     summary = {

@@ -13,8 +13,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from anonymize.files import read_json, write_json
+from anonymize.console import UserError
+from anonymize.files import fingerprint, read_json, write_json
 from vlp.encoders.weights import plain_state
+from vlp.training.config import LoopConfig
+from vlp.training.distributed import world_size
 
 _NAME = re.compile(r"^step-(\d+)$")
 
@@ -70,6 +73,30 @@ def latest_checkpoint(folder: Path) -> Path | None:
     """The newest complete checkpoint in ``folder``."""
     found = _steps(folder)
     return found[-1] if found else None
+
+
+def starting_point(out: Path, config: LoopConfig, identity: Any) -> tuple[State, Path | None]:
+    """Where a run begins in ``out``: the state and folder of its last checkpoint; the very start and None without one.
+
+    The loop asks, and every command before it writes its first file to ``out``, so that a refused run leaves the folder
+    as it was.
+
+    Args:
+        identity: as for :func:`vlp.training.loop.fit`.
+
+    Raises:
+        UserError: the checkpoints are of other settings or data, or of another number of processes.
+    """
+    same, folder = fingerprint(config.identity(), identity), out / "checkpoints"
+    last = latest_checkpoint(folder)
+    if last is None:
+        return State(0, 0.0, 0, 0.0, world_size(), same), None
+    state = read_state(last)
+    if state.identity != same:
+        raise UserError(f"{folder} belongs to a run with other settings or data; give another --out, or remove it")
+    if state.world != world_size():
+        raise UserError(f"{folder} was written by {state.world} process(es); resume with as many")
+    return state, last
 
 
 def read_state(checkpoint: Path) -> State:

@@ -63,6 +63,7 @@ class LoopConfig(Config):
     tensorboard: bool = True
     trackers: tuple[Literal["mlflow", "wandb", "trackio"], ...] = ()  # beside log.jsonl; on this machine only
     flops: bool = True  # log tflops and mfu, counted on the first step
+    allow_non_commercial: bool = False  # start from weights whose licence forbids commercial use
 
     def identity(self) -> dict[str, Any]:
         """The settings that the result depends on."""

@@ -72,6 +72,21 @@ class Images:
         return images
 
 
+class EpochBatches:
+    """Which of ``count`` items this rank has in batch ``index``: an epoch shows each once, in an order of its own."""
+
+    def __init__(self, count: int, batch_size: int, seed: int, rank: int, world: int) -> None:
+        self.count, self.batch_size, self.seed, self.rank, self.world = count, batch_size, seed, rank, world
+        self._order: tuple[int, Any] = (-1, None)
+
+    def __getitem__(self, index: int) -> list[int]:
+        epoch, position = divmod(index, self.count // self.batch_size)
+        if self._order[0] != epoch:
+            self._order = (epoch, np.random.default_rng([self.seed, epoch]).permutation(self.count))
+        start = position * self.batch_size
+        return self._order[1][start : start + self.batch_size][self.rank :: self.world].tolist()
+
+
 class ImageBatches:
     """This rank's images of batch ``index``; each epoch is a new order of all of them. Pure function of the index."""
 
@@ -79,16 +94,11 @@ class ImageBatches:
         """Raises:
         UserError: the batch does not divide by the processes, or there are fewer images than one batch.
         """
-        _check_batch(batch_size, world, len(images), "images")
-        self.images, self.batch_size, self.seed, self.rank, self.world = images, batch_size, seed, rank, world
-        self._order: tuple[int, Any] = (-1, None)
+        check_batch(batch_size, world, len(images), "images")
+        self.images, self._chosen = images, EpochBatches(len(images), batch_size, seed, rank, world)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        epoch, position = divmod(index, len(self.images) // self.batch_size)
-        if self._order[0] != epoch:
-            self._order = (epoch, np.random.default_rng([self.seed, epoch]).permutation(len(self.images)))
-        start = position * self.batch_size
-        chosen = self._order[1][start : start + self.batch_size][self.rank :: self.world].tolist()
+        chosen = self._chosen[index]
         return {"images": self.images[chosen], "ids": [self.images.refs[i].image_id for i in chosen]}
 
 
@@ -121,7 +131,7 @@ class StudyBatches:
         Raises:
             UserError: the batch does not divide by the processes, or no batch of different patients can be made.
         """
-        _check_batch(config.batch_size, world, len({s.patient_id for s in studies}), "patients")
+        check_batch(config.batch_size, world, len({s.patient_id for s in studies}), "patients")
         self.studies, self.config, self.sampling, self.seed = list(studies), config, sampling, seed
         self.rank, self.world = rank, world
         refs = [ref for study in self.studies for ref in study.images]
@@ -198,16 +208,21 @@ class Shown:
     mirrored: bool
 
 
-def _check_batch(batch_size: int, world: int, available: int, what: str) -> None:
+def check_batch(batch_size: int, world: int, available: int, what: str, key: str = "data.batch_size") -> None:
+    """``batch_size`` is the setting ``key``, and counts ``what`` over ``world`` processes.
+
+    Raises:
+        UserError: it does not divide by the processes, or fewer are ``available``.
+    """
     if batch_size % world:
         near = max(world, batch_size // world * world)
         raise UserError(
-            f"data.batch_size={batch_size} does not divide by {world} processes: it counts over all of them; set it to "
+            f"{key}={batch_size} does not divide by {world} processes: it counts over all of them; set it to "
             f"{near} or {near + world}"
         )
     if available < batch_size:
         raise UserError(
-            f"data.batch_size={batch_size}, but there are only {available} {what} to train on"
+            f"{key}={batch_size}, but there are only {available} {what} to train on"
             + (" and no two studies of a patient are in one batch" if what == "patients" else "")
-            + f"; set data.batch_size to at most {available // world * world}"
+            + f"; set {key} to at most {available // world * world}"
         )

@@ -1,4 +1,4 @@
-"""A full disk, and what goes wrong between processes, in one paragraph that says what to do."""
+"""A full disk or memory, and what goes wrong between processes, in one paragraph that says what to do."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 import torch.distributed as dist
 from safetensors import SafetensorError
 
@@ -26,18 +27,25 @@ _FULL = (
 
 @contextmanager
 def explained_failures() -> Iterator[None]:
-    """Inside, errors of the network between processes and a full disk become :class:`UserError`.
+    """Inside, errors of the network between processes, a full memory and a full disk become :class:`UserError`.
 
     Raises:
-        UserError: the port is taken, processes did not come or ended, the disk is full. Other errors pass.
+        UserError: the port is taken, processes did not come or ended, memory or disk is full. Other errors pass.
     """
     try:
         yield
-    except (OSError, RuntimeError, SafetensorError) as error:
+    except (OSError, RuntimeError, SafetensorError, MemoryError) as error:
         told = paragraph(error)
         if told is None:
             raise
         raise UserError(told) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether ``error`` says that the memory of a GPU or of this machine is full."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def paragraph(error: BaseException) -> str | None:
@@ -49,6 +57,13 @@ def paragraph(error: BaseException) -> str | None:
             "the disk of --out is full, so the checkpoint or model could not be written; free some space, or move the folder "
             "to another disk and give its place as --out. What was complete before is whole: the same command goes on from "
             "the last checkpoint"
+        )
+    if is_out_of_memory(error):
+        said = text.strip().partition("\n")[0].rstrip(".")
+        return (
+            f"out of memory outside of a training step{f' ({said})' if said else ''}. End other programs that use this "
+            "device, or set the batch size, data.cache_mb or the size of images and towers lower, and start the same "
+            "command again"
         )
     if isinstance(error, OSError | SafetensorError):
         return None

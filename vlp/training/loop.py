@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 from torch.utils.data import DataLoader
 
-from anonymize.console import Console, UserError
-from anonymize.files import fingerprint
+from anonymize.console import Console
 from vlp.training.best import Best
-from vlp.training.checkpoint import State, latest_checkpoint, read_state
+from vlp.training.checkpoint import starting_point
 from vlp.training.config import LoopConfig
 from vlp.training.distributed import rank, world_size
-from vlp.training.errors import explained
+from vlp.training.errors import Doing, explained
 from vlp.training.logging import TrainingLog
 from vlp.training.processes import barrier, start_processes
 from vlp.training.replica import Replica
@@ -75,54 +73,44 @@ def fit(
         keep_freed_memory()
     me = rank()
     console = console if me == 0 else Console("quiet")
-    same = fingerprint(config.identity(), identity)
-    folder = out / "checkpoints"
-    state = State(0, 0.0, 0, 0.0, world_size(), same)
-    last = latest_checkpoint(folder)
+    state, last = starting_point(out, config, identity)
     if last is not None:
-        state = _checked(read_state(last), same, folder)
         console.note(f"{what}: going on from step {state.step} of {config.steps}")
-    best = Best(folder, config, same, resumed=last is not None)
+    best = Best(out / "checkpoints", config, state.identity, resumed=last is not None)
     if not hooks:
         best.check(set())
-    replica = Replica(objective, config, accelerator, last)
+    doing = Doing(sum(tensor.numel() for tensor in (*objective.parameters(), *objective.buffers())))
     settings = {name: getattr(config, name) for name in LoopConfig.model_fields}
-    with Signals() as stop:  # one that comes before the first step is answered after it
-        log = TrainingLog(out, state.step, config.tensorboard, me == 0, config.trackers, settings)
-        run = Run(accelerator, replica, config, out, log, hooks, best, state)
-        start = state.step
-        try:
-            with switched(replica.trained, config):
-                steps = range(start, config.steps)
-                source = _stream(batches, start * config.accumulate, config.steps * config.accumulate, config.workers)
-                for step in console.track(steps, len(steps), what, "steps"):
-                    run.step(step, source, stop)
-                    due = (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps
-                    interrupted = stop.asked if world_size() == 1 else run.watch.stop
-                    if due or interrupted:
-                        run.checkpoint()
-                    if interrupted and step + 1 < config.steps:
-                        raise KeyboardInterrupt
-        except (RuntimeError, OSError, SafetensorError) as error:
-            told = explained(error, config, accelerator.device, run.images)
-            if told is None:
-                raise
-            raise told from error
-        finally:
-            log.close()
-    replica.finish()
+    with explained(config, accelerator.device, doing):
+        replica = Replica(objective, config, accelerator, last)
+        with Signals() as stop:  # one that comes before the first step is answered after it
+            log = TrainingLog(out, state.step, config.tensorboard, me == 0, config.trackers, settings)
+            run = Run(accelerator, replica, config, out, log, hooks, best, state, doing)
+            try:
+                _steps(run, batches, config, stop, console, what)
+            finally:
+                log.close()
+        replica.finish()
     if config.result == "best":
         best.load(objective)
     accelerator.free_memory()
-    return run.summary(start)
+    return run.summary(state.step)
 
 
-def _checked(state: State, identity: str, folder: Path) -> State:
-    if state.identity != identity:
-        raise UserError(f"{folder} belongs to a run with other settings or data; give another --out, or remove it")
-    if state.world != world_size():
-        raise UserError(f"{folder} was written by {state.world} process(es); resume with as many")
-    return state
+def _steps(run: Run, batches: Batches, config: LoopConfig, stop: Signals, console: Console, what: str) -> None:
+    """Every step that is left, with its checkpoints."""
+    start = run.state.step
+    with switched(run.replica.trained, config):
+        steps = range(start, config.steps)
+        source = _stream(batches, start * config.accumulate, config.steps * config.accumulate, config.workers)
+        for step in console.track(steps, len(steps), what, "steps"):
+            run.step(step, source, stop)
+            due = (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps
+            interrupted = stop.asked if world_size() == 1 else run.watch.stop
+            if due or interrupted:
+                run.checkpoint()
+            if interrupted and step + 1 < config.steps:
+                raise KeyboardInterrupt
 
 
 def _stream(batches: Batches, start: int, stop: int, workers: int) -> Iterator[dict[str, Any]]:

@@ -20,6 +20,7 @@ from vlp.hub import save_model
 from vlp.hub.licence import check_licences, inherited
 from vlp.objectives.dino import DinoConfig, DinoObjective
 from vlp.objectives.mae import MaeConfig, MaeObjective
+from vlp.training.checkpoint import starting_point
 from vlp.training.config import LoopConfig
 from vlp.training.data import DataConfig, ImageBatches, Images, source_square
 from vlp.training.distributed import rank, reseed, world_size
@@ -42,7 +43,6 @@ class PretrainConfig(LoopConfig):
     monitor: int = Field(default=512, ge=0)  # images of a split for kNN, linear probe and RankMe; 0 is off
     monitor_every: int | None = None  # steps between; default once, at the end
     licence: str = "unspecified"  # of the weights; written on the card
-    allow_non_commercial: bool = False  # start from image.weights whose licence forbids commercial use
 
     @property
     def frozen_steps(self) -> int:
@@ -90,17 +90,18 @@ def run_pretrain(config: PretrainConfig, corpus: Path, out: Path, console: Conso
             "image.patch_dropout is for `vlp align`; masked and cropped images have no use for it: leave it out"
         )
     start_processes(config)
+    shown = console if rank() == 0 else Console("quiet")
+    sources = {"image.weights": Path(config.image.weights)} if config.image.weights else {}
+    licences = check_licences(sources, config.allow_non_commercial, shown)
     data = Corpus.open(corpus)
+    identity = [data.fingerprint]
+    starting_point(out, config, identity)
     studies = data.select(split="train")
     refs = [ref for study in studies for ref in study.images]
     if not refs:
         raise UserError(no_training(data))
-    shown = console if rank() == 0 else Console("quiet")
     images = Images(data, refs, source_square(config.image, config.data.source_size), config.data.cache_mb, shown)
     batches = ImageBatches(images, config.data.batch_size, config.seed, rank(), world_size())
-
-    sources = {"image.weights": Path(config.image.weights)} if config.image.weights else {}
-    licences = check_licences(sources, config.allow_non_commercial, shown)
     reseed(config.seed, 0, 0)
     encoder = ImageEncoder(config.image)
     if config.image.weights:
@@ -113,7 +114,7 @@ def run_pretrain(config: PretrainConfig, corpus: Path, out: Path, console: Conso
     if rank() == 0:
         out.mkdir(parents=True, exist_ok=True)
         dump_config(config, out / "config.yaml")
-    done = fit(objective, batches, config, out, console, hooks, identity=[data.fingerprint], what="pretraining")
+    done = fit(objective, batches, config, out, console, hooks, identity=identity, what="pretraining")
     summary = {
         "objective": config.objective,
         "image_tower": config.image.name,

@@ -18,6 +18,7 @@ from vlp.training.best import Best
 from vlp.training.checkpoint import State
 from vlp.training.config import LoopConfig
 from vlp.training.distributed import rank, reseed, world_size
+from vlp.training.errors import Doing
 from vlp.training.flops import FlopCount, peak_flops, unchanged
 from vlp.training.logging import TrainingLog, read_log
 from vlp.training.meter import Meter
@@ -71,13 +72,14 @@ class Run:
         hooks: Sequence[Hook],
         best: Best,
         state: State,
+        doing: Doing,
     ) -> None:
         self.accelerator, self.replica, self.config, self.out = accelerator, replica, config, out
+        self.doing = doing
         self.log, self.hooks, self.best, self.state = log, hooks, best, state
         device = accelerator.device
         self.watch = Watch(replica.optimizer, device, out, deferred=device.type == "cuda")
         self.meter = Meter(device, state.interval)
-        self.images = 0  # of the last batch
         self.flops_per_image: float | None = None  # None: not counted yet
         self.peak = peak_flops(device, accelerator.mixed_precision == "bf16") if config.flops else None
         self.begun = time.monotonic()
@@ -85,6 +87,7 @@ class Run:
 
     def step(self, step: int, source: Iterator[dict[str, Any]], stop: Signals) -> None:
         """One update of the weights, its log and its hooks."""
+        self.doing.what = "step"
         config, replica, images, waited = self.config, self.replica, 0, 0.0
         rate = learning_rate(step, config)
         set_learning_rate(replica.optimizer, rate)
@@ -96,8 +99,8 @@ class Run:
             moved = send_to_device(next(source), self.accelerator.device, non_blocking=True)
             batch = in_memory_format(cast(dict[str, Any], moved), config)
             waited += time.monotonic() - asked
-            self.images = _count(batch)
-            images += self.images
+            self.doing.images = _count(batch)
+            images += self.doing.images
             loss, terms = self._gradients(batch, step, part)
             self.meter.add({"loss": loss, **terms}, 1 / config.accumulate)
             batches.append(batch)
@@ -116,6 +119,7 @@ class Run:
 
     def checkpoint(self) -> None:
         """Write the state (rank 0), then let every rank go on."""
+        self.doing.what = "weights"
         self.watch.settle()
         self.state = replace(self.state, interval=self.meter.fold())
         self.replica.save(self.out / "checkpoints", self.state, self.config.keep_last)
@@ -134,7 +138,7 @@ class Run:
         with self.replica.unsynchronised(part + 1 < config.accumulate):
             loss, terms = self._pass(self.replica.model, batch, step, counter)
         if counter is not None:
-            self.flops_per_image = counter.total / max(1, self.images)
+            self.flops_per_image = counter.total / max(1, self.doing.images)
         return loss, terms
 
     def _pass(
@@ -155,7 +159,7 @@ class Run:
         reseed(self.config.seed, number, rank())
         with unchanged(self.replica.trained):
             self._pass(self.replica.trained, batch, step, counter)
-        self.flops_per_image = counter.total / max(1, self.images)
+        self.flops_per_image = counter.total / max(1, self.doing.images)
 
     def _account(self, done: int, images: int, waited: float) -> None:
         self.state = replace(
@@ -206,6 +210,7 @@ class Run:
         if not due:
             return
         self.watch.settle()
+        self.doing.what = "check"
         with self.replica.seen() as module:
             if rank() == 0:
                 found: dict[str, float] = {}

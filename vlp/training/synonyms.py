@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from anonymize.console import UserError
 from vlp.corpus.term_files import Term
 from vlp.corpus.terminology import name_key
+from vlp.training.data import EpochBatches, check_batch
 from vlp.training.texts import key
 
 
@@ -90,24 +90,13 @@ class SynonymBatches:
         Raises:
             UserError: the batch does not divide by the processes, or there are fewer concepts than one batch.
         """
-        if batch_size % world:
-            raise UserError(f"batch_size={batch_size} does not divide by {world} processes")
-        if len(training) < batch_size:
-            raise UserError(
-                f"batch_size={batch_size} but only {len(training)} concepts have two names to train on; make it smaller, "
-                "give more --terms, or allow more terms.languages"
-            )
+        check_batch(batch_size, world, len(training), "concepts with two names", "batch_size")
         self._concepts = list(training)
         self._names = [list(terms) for terms in training.values()]
-        self.batch_size, self.seed, self.rank, self.world = batch_size, seed, rank, world
-        self._order: tuple[int, Any] = (-1, None)
+        self.seed, self._chosen = seed, EpochBatches(len(self._concepts), batch_size, seed, rank, world)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        epoch, position = divmod(index, len(self._concepts) // self.batch_size)
-        if self._order[0] != epoch:
-            self._order = (epoch, np.random.default_rng([self.seed, epoch]).permutation(len(self._concepts)))
-        start = position * self.batch_size
-        chosen = self._order[1][start : start + self.batch_size][self.rank :: self.world].tolist()
+        chosen = self._chosen[index]
         pairs = [self._pair(number, np.random.default_rng([self.seed, index, number])) for number in chosen]
         texts = [term.text for side in zip(*pairs, strict=True) for term in side]
         concepts = torch.tensor([key(self._concepts[number]) for number in chosen])
