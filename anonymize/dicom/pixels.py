@@ -35,9 +35,8 @@ MARK = 0.5  # score from which a place is a mark, where its score of text is at 
 NO_TEXT = 0.3
 _READ = 0.9  # the reader's least sure letter, from which a known mark stays
 _LIKE = -0.4  # log probability a letter that a long mark may lack; of 1,396 names and numbers none comes near
-_AHEAD = (
-    2.0  # heights filled beyond both ends: white letters on a bright ground are found in part; marks so near go as well
-)
+# heights filled beyond both ends: white letters on a bright ground are found in part; marks so near a sure line go as well
+_AHEAD, _AHEAD_IN_DOUBT = 2.0, 0.9
 _LEVELS = 3  # the size itself, a half, a quarter
 
 
@@ -100,7 +99,12 @@ def search(gray: Gray, *, gated: bool = True) -> tuple[list[Region], float]:
         marks += [scaled(spot.box, scale, gray.shape) for spot in short if _is_pack_mark(image, spot)]
     read = _known_marks(gray, found, marks)
     regions = [
-        Region(pad(line.box, gray.shape, line.height, _AHEAD), line.score, "detector", doubtful=line.score < SURE)
+        Region(
+            pad(line.box, gray.shape, line.height, _AHEAD if line.score >= SURE else _AHEAD_IN_DOUBT),
+            line.score,
+            "detector",
+            doubtful=line.score < SURE,
+        )
         for line in found
         if not read[line.box[1] : line.box[3], line.box[0] : line.box[2]].mean() >= 0.8
     ]
