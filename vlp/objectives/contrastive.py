@@ -129,12 +129,13 @@ class ContrastiveObjective(nn.Module):
         # products of bfloat16 are off by 0.004, times an inverse temperature of up to 100
         with torch.autocast(texts.device.type, enabled=False):
             studies = self.dual.pool_studies(embedded, index, count)
-            contrastive = self._contrastive(studies, texts, scale, batch)
+            goal = self._targets(texts, batch)
+            contrastive = self._contrastive(studies, texts, scale, goal)
             if config.local and by is not None:
                 words = mask.bool() & ~torch.isin(ids, ids.new_tensor(self.dual.text.tokenizer.special_ids))
                 local, sharp = LocalFeatures(*by, tokens[0], words), scale.new_tensor(1 / config.local_temperature)
                 if config.local_loss == "gloria":
-                    terms["local"] = gloria(local, sharp, self._targets(texts, batch))
+                    terms["local"] = gloria(local, sharp, goal)
                 else:
                     terms["local"] = sparc(local, sharp)
             if config.needs_negatives:
@@ -184,8 +185,7 @@ class ContrastiveObjective(nn.Module):
         keys = Keys(*said, batch["label_keys"] if config.same_labels else None)
         return Targets.of(len(texts), texts.device, keys, texts, config.soft_targets, config.soft_sharpness)
 
-    def _contrastive(self, studies: Tensor, texts: Tensor, scale: Tensor, batch: dict[str, Any]) -> Tensor:
-        goal = self._targets(texts, batch)
+    def _contrastive(self, studies: Tensor, texts: Tensor, scale: Tensor, goal: Targets) -> Tensor:
         if self.config.loss == "siglip":
             return siglip(studies, texts, scale, self.dual.logit_bias, goal)
         return info_nce(studies, texts, scale, goal)

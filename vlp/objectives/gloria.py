@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax, pad
-from torch.utils.checkpoint import checkpoint
 
+from vlp.objectives.blocks import in_blocks
 from vlp.objectives.local import LocalFeatures
 from vlp.objectives.targets import Targets
 from vlp.training.distributed import gather, most_over_ranks
@@ -70,15 +70,7 @@ def likeness(
         length = ((attention @ products) * attention).sum(dim=2).clamp(min=1e-12).sqrt()
         return (attention * similar).sum(dim=2) / length
 
-    step = max(1, elements // max(patches.shape[0] * patches.shape[1], 1))
-    parts = []
-    for start in range(0, len(words), step):
-        stop = min(start + step, len(words))
-        if step >= len(words) or not torch.is_grad_enabled():
-            parts.append(cosines(start, stop))
-        else:
-            parts.append(checkpoint(cosines, start, stop, use_reentrant=False, preserve_rng_state=False))
-    each = torch.cat(parts, dim=1) if parts else patches.new_zeros(len(patches), 0)
+    each = torch.cat([*in_blocks(cosines, len(words), patches.shape[0] * patches.shape[1], elements)], dim=1)
     counts = token_mask.sum(dim=1)
     total = each.new_zeros(len(patches), len(tokens)).index_add(1, text, (SHARPNESS * (each - 1)).exp())
     best = 1 + (total / counts.clamp(min=1)).clamp(min=1e-12).log() / SHARPNESS
