@@ -10,6 +10,7 @@ import numpy as np
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1; x1 and y1 excluded
 
 LEAST_PAD = 8  # px around a line
+CHARACTER = 0.9  # width of a character in heights
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Region:
     doubtful: bool = False  # in the doubtful band of the score: a person should look
 
 
-def pad(box: Box, shape: tuple[int, ...], height: float, along: float = 0.9) -> Box:
+def pad(box: Box, shape: tuple[int, ...], height: float, along: float = CHARACTER) -> Box:
     """For letters ``height`` px high: wider by ``along`` heights at both ends (by default a character: I and l are easily
     missed), and by half a line up and down (accents, tails).
     """

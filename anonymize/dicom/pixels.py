@@ -18,7 +18,7 @@ import numpy.typing as npt
 from rapidfuzz.distance import Levenshtein
 
 from anonymize.dicom import detector, gate, reader
-from anonymize.dicom.boxes import Box, Region, hull, inside, merge, pad, scaled
+from anonymize.dicom.boxes import CHARACTER, Box, Region, hull, inside, merge, pad, scaled
 from anonymize.dicom.marks import is_joined_mark, long_marks
 from anonymize.dicom.rings import inside_ring
 
@@ -36,7 +36,7 @@ NO_TEXT = 0.3
 _READ = 0.9  # the reader's least sure letter, from which a known mark stays
 _LIKE = -0.4  # log probability a letter that a long mark may lack; of 1,396 names and numbers none comes near
 # heights filled beyond both ends: white letters on a bright ground are found in part; marks so near a sure line go as well
-_AHEAD, _AHEAD_IN_DOUBT = 2.0, 0.9
+_AHEAD = 2.0
 _LEVELS = 3  # the size itself, a half, a quarter
 
 
@@ -100,7 +100,7 @@ def search(gray: Gray, *, gated: bool = True) -> tuple[list[Region], float]:
     read = _known_marks(gray, found, marks)
     regions = [
         Region(
-            pad(line.box, gray.shape, line.height, _AHEAD if line.score >= SURE else _AHEAD_IN_DOUBT),
+            pad(line.box, gray.shape, line.height, _AHEAD if line.score >= SURE else CHARACTER),
             line.score,
             "detector",
             doubtful=line.score < SURE,
