@@ -41,6 +41,7 @@ from transformers import AutoModel, BertConfig
 from anonymize.console import Console
 from vlp.training.config import LoopConfig
 from vlp.training.loop import fit
+from vlp.training.speed import repeated_blocks
 
 QUICK = {"image": "vit_tiny_patch16_224", "size": 96, "batch": 16, "text": 192, "layers": 4, "tokens": 32, "steps": 4}
 FULL = {"image": "vit_small_patch16_224", "size": 224, "batch": 32, "text": 256, "layers": 4, "tokens": 64, "steps": 3}
@@ -175,7 +176,9 @@ def run_rounds(
     return batches.times
 
 
-def open_clip_steps(sizes: dict[str, Any], device: torch.device, bf16: bool, folder: Path) -> Callable[[int], None]:
+def open_clip_steps(
+    sizes: dict[str, Any], device: torch.device, bf16: bool, folder: Path, compiled: bool = False
+) -> Callable[[int], None]:
     """open_clip's model, loss and loop. It builds its text tower from a folder, without weights."""
     from open_clip import ClipLoss
     from open_clip.model import CustomTextCLIP
@@ -194,6 +197,8 @@ def open_clip_steps(sizes: dict[str, Any], device: torch.device, bf16: bool, fol
     model = CustomTextCLIP(WIDTH, vision, {**text, "hf_pooler_type": "mean_pooler"}, output_dict=True).to(device)
     one = timm.create_model(sizes["image"], img_size=sizes["size"], in_chans=1, num_classes=0)
     model.visual.trunk = one.to(device)  # one channel, as the others have
+    for block in repeated_blocks(model) if compiled else ():
+        block.compile()
     optimizer = torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=DECAY)
     pairs = Pairs(sizes)
     args = SimpleNamespace(

@@ -3,10 +3,11 @@
 python benchmarks/train_gpu.py --json                 # one GPU; bf16, compiled blocks
 python benchmarks/train_gpu.py --tiny --json          # the same code on a CPU at toy sizes: shows that it works, no more
 
-Random weights, random images in memory, nothing is downloaded. Each case is one run of :func:`vlp.training.loop.fit` with our
-own objectives; its numbers are the median of its log lines after the first two (compilation). ``open_clip`` is its own loop and
-model at the same tower sizes and batch; ``lightly`` its losses, heads and mask wrappers in a plain loop with the same towers.
-The rivals get no augmentation on the device, ours do: that favours them. Their model arithmetic is not counted.
+Random weights, drawn images in memory, nothing is downloaded. Each case is one run of :func:`vlp.training.loop.fit` with our
+own objectives; its numbers are the median of its log lines after the first two (compilation), and the last steps are
+profiled. ``open_clip`` is its own loop and model at the same tower sizes and batch; ``lightly`` its losses, heads and mask
+wrappers in the loops of its examples with the same towers. All compile the same blocks. The rivals get no augmentation, ours
+do: that favours them. Their model arithmetic is not counted. A case that fails (memory) says so and the others go on.
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from torch import nn
 from train import open_clip_steps
+from train_gpu_peers import lightly_steps
+from train_gpu_profile import Profile
 from transformers import XLMRobertaConfig
 
-from anonymize.console import Console
+from anonymize.console import Console, UserError
+from vlp.corpus.body import body_masks
 from vlp.encoders.dual import DualConfig, DualEncoder
 from vlp.encoders.image import ImageConfig, ImageEncoder
 from vlp.encoders.text import TextConfig, TextEncoder
@@ -57,7 +60,7 @@ WORDS = [
 CARD: dict[str, Any] = {
     "tower": "vit_base_patch16_224",
     "size": 224,
-    "batch": {"align": 256, "dino": 64, "mae": 256},
+    "batch": {"align": 512, "dino": 128, "mae": 512},
     "text": {},  # XLM-RoBERTa base
     "tokens": 64,
     "dino": {"outputs": 65536, "hidden": 2048, "bottleneck": 256, "local_crops": 8, "local_size": 96},
@@ -65,7 +68,7 @@ CARD: dict[str, Any] = {
 }
 TINY: dict[str, Any] = {
     "tower": "vit_tiny_patch16_224",
-    "size": 32,
+    "size": 64,
     "batch": {"align": 4, "dino": 4, "mae": 4},
     "text": {
         "hidden_size": 64,
@@ -75,28 +78,37 @@ TINY: dict[str, Any] = {
         "vocab_size": 8000,
     },
     "tokens": 16,
-    "dino": {"outputs": 64, "hidden": 32, "bottleneck": 16, "local_crops": 8, "local_size": 16},
+    "dino": {"outputs": 64, "hidden": 32, "bottleneck": 16, "local_crops": 8, "local_size": 32},
     "mae": {"width": 32, "depth": 1, "heads": 4, "mask": 0.75},
 }
 
 
 class Batches:
-    """uint8 images [B, 1, S, S] a seventh larger than what the towers see, and as many texts; four batches in turn."""
+    """uint8 images [B, 1, S, S] a seventh larger than what the towers see, and as many texts; four batches in turn.
 
-    def __init__(self, batch: int, sizes: dict[str, Any]) -> None:
+    An image is a bright ellipse with noise before dark air. Where the body is comes with it, as after the first epoch of a
+    corpus that is held in memory.
+    """
+
+    def __init__(self, batch: int, sizes: dict[str, Any], profile: Profile | None = None) -> None:
         generator = torch.Generator().manual_seed(0)
         side = sizes["size"] * 8 // 7
-        self.made = []
+        self.made, self.profile = [], profile
+        line = torch.linspace(-1, 1, side)
         for number in range(4):
             texts = [" ".join(WORDS[(i + number + k) % len(WORDS)] for k in range(48)) for i in range(batch)]
             said = keys(texts)
-            images = torch.randint(0, 256, (batch, 1, side, side), dtype=torch.uint8, generator=generator)
+            wide, high = (torch.rand(2, batch, 1, 1, generator=generator) * 0.6 + 0.3).unbind()
+            inside = (line / wide).square() + (line.unsqueeze(1) / high).square() < 1
+            shade = torch.rand(batch, side, side, generator=generator) * 40 + inside * 150
+            images = shade.to(torch.uint8).unsqueeze(1)
             owner = torch.arange(batch)
-            self.made.append(
-                {"images": images, "study_index": owner, "texts": texts, "study_keys": said, "text_keys": said}
-            )
+            made = {"images": images, "study_index": owner, "texts": texts, "study_keys": said, "text_keys": said}
+            self.made.append({**made, "body": body_masks(images)})
 
     def __getitem__(self, index: int) -> dict[str, Any]:
+        if self.profile is not None:
+            self.profile.at(index)
         return self.made[index % 4]
 
 
@@ -129,16 +141,24 @@ def objectives(sizes: dict[str, Any]) -> dict[str, Callable[[], nn.Module]]:
 
 
 def ours(objective: nn.Module, batch: int, sizes: dict[str, Any], steps: int, settings: dict[str, Any]) -> dict:
-    """One run of the loop."""
+    """One run of the loop: ``steps`` that are timed, and on a GPU a few more that are profiled."""
+    each, on_gpu = max(1, steps // 8), settings["device"] != "cpu"
+    timed = 8 * each
+    profile = Profile(timed) if on_gpu else None
     with tempfile.TemporaryDirectory() as folder:
         config = LoopConfig(
-            steps=steps, log_every=max(1, steps // 8), checkpoint_every=10**9, tensorboard=False, **settings
+            steps=timed + (profile.length if profile else 0),
+            log_every=each,
+            checkpoint_every=10**9,
+            tensorboard=False,
+            **settings,
         )
-        fit(objective, Batches(batch, sizes), config, Path(folder), Console("quiet"))
+        fit(objective, Batches(batch, sizes, profile), config, Path(folder), Console("quiet"))
         lines = (Path(folder) / "log.jsonl").read_text().splitlines()
-    rows = [json.loads(line) for line in lines][2:]
+    rows = [json.loads(line) for line in lines][2:8]
     names = [name for name in ("images_per_s", "tflops", "mfu", "data_wait", "memory_mb") if name in rows[-1]]
-    return {name: round(statistics.median(row[name] for row in rows), 4) for name in names}
+    result: dict[str, Any] = {name: round(statistics.median(row[name] for row in rows), 4) for name in names}
+    return result | ({"batch": batch, "profile": profile.result} if profile else {"batch": batch})
 
 
 def rival(step: Callable[[int], None], batch: int, steps: int, device: torch.device) -> dict[str, float]:
@@ -156,72 +176,6 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def lightly_steps(
-    kind: str, sizes: dict[str, Any], device: torch.device, bf16: bool, compiled: bool
-) -> Callable[[int], None]:
-    """lightly's parts in the loop of its own examples."""
-    from lightly.loss import DINOLoss
-    from lightly.models.modules import DINOProjectionHead, MAEDecoderTIMM, MaskedVisionTransformerTIMM
-    from lightly.models.utils import get_at_index, patchify, random_token_mask, update_momentum
-
-    batch, side = sizes["batch"][kind], sizes["size"]
-    vit = timm.create_model(sizes["tower"], img_size=side, num_classes=0, dynamic_img_size=True)
-    images = torch.rand(batch, 3, side, side, device=device)
-    if kind == "dino":
-        values = sizes["dino"]
-        head = (vit.num_features, values["hidden"], values["bottleneck"], values["outputs"])
-        student = nn.Sequential(vit, DINOProjectionHead(*head)).to(device)
-        other = timm.create_model(sizes["tower"], img_size=side, num_classes=0, dynamic_img_size=True)
-        teacher = nn.Sequential(other, DINOProjectionHead(*head)).to(device).requires_grad_(False)
-        criterion = DINOLoss(output_dim=values["outputs"]).to(device)
-        small = torch.rand(batch, 3, values["local_size"], values["local_size"], device=device)
-
-        def loss() -> torch.Tensor:
-            update_momentum(student, teacher, m=0.99)
-            said = [teacher(images) for _ in range(2)]
-            answers = [student(images) for _ in range(2)] + [student(small) for _ in range(values["local_crops"])]
-            return criterion(said, answers, epoch=0)
-
-        model: nn.Module = student
-    else:
-        values = sizes["mae"]
-        seen = MaskedVisionTransformerTIMM(vit=vit)
-        decoder = MAEDecoderTIMM(
-            num_patches=vit.patch_embed.num_patches,
-            patch_size=vit.patch_embed.patch_size[0],
-            embed_dim=vit.embed_dim,
-            decoder_embed_dim=values["width"],
-            decoder_depth=values["depth"],
-            decoder_num_heads=values["heads"],
-        )
-        model = nn.ModuleList([seen, decoder]).to(device)
-
-        def loss() -> torch.Tensor:
-            keep, hidden = random_token_mask((batch, seen.sequence_length), mask_ratio=values["mask"], device=device)
-            x = decoder.embed(seen.encode(images=images, idx_keep=keep))
-            full = torch.zeros(batch, seen.sequence_length, x.shape[-1], device=device, dtype=x.dtype)
-            full = full + decoder.mask_token.to(x.dtype)
-            full = full.scatter(1, keep.unsqueeze(-1).expand_as(x), x)
-            drawn = decoder.predict(get_at_index(decoder.decode(full), hidden))
-            wanted = get_at_index(patchify(images, vit.patch_embed.patch_size[0]), hidden - 1)
-            return (drawn - wanted).square().mean()
-
-    if compiled:
-        for block in vit.blocks:
-            block.compile()
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4, fused=True)
-
-    def run(steps: int) -> None:
-        for _ in range(steps):
-            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                value = loss()
-            value.backward()
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-
-    return run
-
-
 def free(device: torch.device) -> None:
     gc.collect()
     if device.type == "cuda":
@@ -235,11 +189,18 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one line of JSON, last")
     parser.add_argument("--steps", type=int, default=None, help="of each run (default: 80, tiny: 8)")
     parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument("--compile", action="store_true", help="with --tiny, compile as on a GPU")
+    parser.add_argument("--only", nargs="+", help="cases, such as: align 'open_clip align'")
+    parser.add_argument("--batch", type=int, nargs=3, default=None, help="images of align, dino and mae")
+    parser.add_argument("--out", type=Path, default=None, help="a JSON file that is written after every case")
     options = parser.parse_args()
     if not options.tiny and not torch.cuda.is_available():
         raise SystemExit("no GPU here; --tiny shows on a CPU that the script works")
     device = torch.device("cpu" if options.tiny else "cuda")
-    sizes, bf16, compiled = (TINY if options.tiny else CARD), not options.tiny, not (options.tiny or options.no_compile)
+    sizes, bf16, compiled = (TINY if options.tiny else CARD), not options.tiny, not options.no_compile
+    compiled = compiled and (options.compile or not options.tiny)
+    if options.batch:
+        sizes["batch"] = dict(zip(("align", "dino", "mae"), options.batch, strict=True))
     steps = options.steps or (8 if options.tiny else 80)
     settings = {
         "precision": "bf16" if bf16 else "fp32",
@@ -247,11 +208,25 @@ def main() -> None:
         "compile": compiled,
     }
     result: dict[str, Any] = {"device": "cpu" if options.tiny else torch.cuda.get_device_name(), "compiled": compiled}
-    for name, make in objectives(sizes).items():
+    result["torch"] = torch.__version__
+
+    def case(name: str, run: Callable[[], dict[str, Any]]) -> None:
+        if options.only and name not in options.only:
+            return
         free(device)
-        result[name] = ours(make(), sizes["batch"][name], sizes, steps, settings)
-        print(name, result[name], file=sys.stderr, flush=True)
-    free(device)
+        began = time.perf_counter()
+        try:
+            result[name] = run()
+        except (RuntimeError, UserError) as error:  # memory above all
+            result[name] = {"failed": f"{type(error).__name__}: {error}"[:2000]}
+        result[name]["wall_s"] = round(time.perf_counter() - began, 1)
+        shown = {key: value for key, value in result[name].items() if key != "profile"}
+        print(name, json.dumps(shown), json.dumps(result[name].get("profile", {}).get("shares", {})), file=sys.stderr)
+        if options.out:
+            options.out.write_text(json.dumps(result, indent=1))
+
+    for name, make in objectives(sizes).items():
+        case(name, lambda name=name, make=make: ours(make(), sizes["batch"][name], sizes, steps, settings))
     text = text_config(sizes)
     pairs = {
         "image": sizes["tower"],
@@ -263,14 +238,19 @@ def main() -> None:
         "vocabulary": text["vocab_size"],
     }
     with tempfile.TemporaryDirectory() as folder:
-        result["open_clip align"] = rival(
-            open_clip_steps(pairs, device, bf16, Path(folder)), pairs["batch"], steps, device
+        case(
+            "open_clip align",
+            lambda: rival(
+                open_clip_steps(pairs, device, bf16, Path(folder), compiled), pairs["batch"], steps // 2, device
+            ),
         )
     for kind in ("dino", "mae"):
-        free(device)
-        step = lightly_steps(kind, sizes, device, bf16, compiled)
-        result[f"lightly {kind}"] = rival(step, sizes["batch"][kind], steps, device)
-        print(kind, result[f"lightly {kind}"], file=sys.stderr, flush=True)
+        case(
+            f"lightly {kind}",
+            lambda kind=kind: rival(
+                lightly_steps(kind, sizes, device, bf16, compiled), sizes["batch"][kind], steps // 2, device
+            ),
+        )
     print(json.dumps(result) if options.json else json.dumps(result, indent=1))
 
 

@@ -82,7 +82,7 @@ def dino(values: dict[str, Any]) -> DinoObjective:
         for parameter in objective.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.02)
     double(objective, tower)
-    objective._mask = lambda count, tower, device: masks(count // 2)  # type: ignore[method-assign]
+    objective._mask = lambda count, tower: masks(count // 2)  # type: ignore[method-assign]
     return objective
 
 

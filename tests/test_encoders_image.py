@@ -172,3 +172,15 @@ def test_a_patch_is_read_as_an_image_of_nothing_else(name: str, pooling: str) ->
     patches = torch.randn(3, 4, encoder.width) * 5
     alone = torch.stack([encoder.pool(patches[:, i : i + 1], 0) for i in range(4)], dim=1)
     assert torch.allclose(encoder.as_pooled(patches), alone, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "vit_atto"])
+def test_the_patch_embedding_says_what_timms_says(name: str) -> None:
+    torch.manual_seed(0)
+    encoder = ImageEncoder(ImageConfig(name=name, image_size=64))
+    images = torch.randn(2, 1, 64, 96)
+    wanted = encoder.backbone.patch_embed(images)
+    torch.testing.assert_close(encoder._patches_of(images), wanted, rtol=1e-5, atol=1e-5)
+    if name != "vit_atto":  # a stem takes any size; timm refuses what is no whole number of patches, and so it stays
+        with pytest.raises(AssertionError):
+            encoder._patches_of(torch.randn(1, 1, 64, 70))

@@ -15,7 +15,7 @@ from vlp.objectives import gradcache
 from vlp.objectives.gradcache import chunked
 from vlp.objectives.infonce import info_nce
 from vlp.objectives.siglip import siglip, siglip_bias
-from vlp.objectives.targets import Keys, Targets, matches
+from vlp.objectives.targets import Keys, Targets, _matches, matches
 
 CPU = torch.device("cpu")
 
@@ -101,6 +101,7 @@ def test_matches_equal_sets(data: st.DataObject) -> None:
     texts = data.draw(st.lists(row, min_size=1, max_size=5))
     wanted = [[bool(set(t) - {0}) and set(t) - {0} <= set(s) for t in texts] for s in studies]
     assert matches(torch.tensor(studies), torch.tensor(texts)).tolist() == wanted
+    assert _matches(torch.tensor(studies), torch.tensor(texts), waits=False).tolist() == wanted, "as on a GPU"
 
 
 def test_siglip_starts_at_the_rate_of_positives() -> None:

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from anonymize.console import UserError
-from vlp.corpus.augment import AugmentConfig, augment, crop, resize
+from vlp.corpus.augment import AugmentConfig, augment, augment_with, crop, resize
+from vlp.corpus.body import body_masks
 from vlp.encoders.image import ImageConfig, ImageEncoder
 from vlp.objectives.centring import Targets, sinkhorn
 from vlp.objectives.dino import DinoConfig, DinoObjective
@@ -88,6 +89,19 @@ def test_sinkhorn_uses_every_prototype_alike() -> None:
     assert sinkhorn(torch.full((2, 4), -1.0), 0.04).isfinite().all()
 
 
+def test_sinkhorn_is_the_published_loop() -> None:
+    torch.manual_seed(0)
+    scores = torch.rand(12, 7) * 2 - 1
+    table = (scores.double() / 0.04).exp()
+    table /= table.sum()
+    for _ in range(3):
+        table /= table.sum(dim=0, keepdim=True) * 7
+        table /= table.sum(dim=1, keepdim=True) * 12
+    torch.testing.assert_close(sinkhorn(scores, 0.04), (table * 12).float(), rtol=1e-4, atol=1e-7)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(sinkhorn(scores, 0.04), (table * 12).float(), rtol=1e-4, atol=1e-7)
+
+
 def test_teacher_follows_the_student_and_has_no_gradient() -> None:
     objective = DinoObjective(encoder(), SMALL, steps=10).train()
     assert not objective.teacher.training
@@ -107,7 +121,7 @@ def test_teacher_follows_the_student_and_has_no_gradient() -> None:
 
 def test_masks_have_the_asked_share() -> None:
     objective = DinoObjective(encoder(64), SMALL.model_copy(update={"mask": (0.25, 0.5)}), steps=10)
-    mask = objective._mask(40, objective.encoder, torch.device("cpu"))
+    mask = objective._mask(40, objective.encoder)
     assert mask.shape == (40, 16)
     counts = mask.sum(dim=1)
     assert (counts[1::2] == 0).all()
@@ -190,20 +204,32 @@ def test_the_same_share_of_body_and_air_is_shown() -> None:
     assert (body.gather(1, hide).sum(dim=1) >= 1).all()
 
 
-def test_the_contour_follows_the_augmented_image_and_no_image_is_empty() -> None:
-    torch.manual_seed(0)
+def test_every_image_has_body() -> None:
     objective = MaeObjective(encoder(64), MaeConfig(width=16))
     blank = torch.zeros(1, 1, 64, 64)
-    assert objective.body(blank).all()
-    assert objective.body(torch.ones_like(blank)).all()
-    assert objective.body(torch.rand(1, 1, 64, 64) * 0.5 + 0.4).all(), "the body fills the film"
+    assert body_masks(blank).all()
+    assert body_masks(torch.ones_like(blank)).all()
+    assert body_masks(torch.rand(1, 1, 64, 64) * 0.5 + 0.4).all(), "the body fills the film"
+    assert objective.body(blank).all(), "a crop beside the body"
     limb = torch.zeros(1, 1, 64, 64)
     limb[..., 16:48] = 0.6
-    found = objective.body(limb).view(4, 4)
+    found = objective.body(body_masks(limb).float()).view(4, 4)
     assert found.tolist() == [[False, True, True, False]] * 4
-    assert objective.body(limb.transpose(2, 3)).view(4, 4).T.tolist() == found.tolist()
+    assert objective.body(body_masks(limb.transpose(2, 3)).float()).view(4, 4).T.tolist() == found.tolist()
     loss, _ = objective({"images": torch.cat([blank, limb])}, 0)
     assert loss.isfinite()
+
+
+def test_the_contour_is_cut_and_turned_with_its_image() -> None:
+    torch.manual_seed(0)
+    films = torch.zeros(8, 1, 512, 512)
+    films[..., 130:380, 160:300] = 0.7
+    masks = body_masks((films * 255).to(torch.uint8))
+    assert masks.shape == (8, 1, 64, 64)
+    pixels, cut = augment_with(films, masks, 128, STILL.model_copy(update={"scale": (0.2, 0.8), "rotation": 30.0}))
+    assert ((pixels > 0.35) == (cut > 0.5)).float().mean() > 0.98
+    assert 0.05 < cut.mean() < 0.95
+    assert body_masks(torch.rand(1, 1, 2048, 2048)).shape == (1, 1, 128, 128)
 
 
 def test_large_films_are_masked_behind_a_convolution_stem() -> None:

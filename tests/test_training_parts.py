@@ -18,7 +18,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from anonymize.console import UserError
+from vlp.corpus.augment import AugmentConfig
 from vlp.encoders.image import ImageConfig, ImageEncoder
+from vlp.objectives.dino import DinoConfig, DinoObjective
+from vlp.objectives.fused import Fused
 from vlp.objectives.mae import MaeConfig, MaeObjective
 from vlp.training import flops, speed
 from vlp.training.align import AlignConfig
@@ -48,8 +51,10 @@ def rows(out: Path, key: str) -> list[float]:
     return [row[key] for row in found if key in row]
 
 
-def trained(out: Path, name: str = "vit_atto", **values: Any) -> MaeObjective:
+def trained(out: Path, name: str = "vit_atto", augment: AugmentConfig | None = None, **values: Any) -> MaeObjective:
     model = mae(name)
+    if augment is not None:
+        model.config = model.config.model_copy(update={"augment": augment})
     fit(model, Pictures(), config(**{"steps": 6, "log_every": 1, "precision": "fp32", **values}), out, QUIET)
     return model
 
@@ -97,12 +102,33 @@ def test_compiled_blocks_train_the_same_and_keep_the_names(
     calls: list[str] = []
     plain_compile = nn.Module.compile
     monkeypatch.setattr(nn.Module, "compile", lambda self, **k: (calls.append(k["backend"]), plain_compile(self, **k)))
-    plain, fast = trained(tmp_path / "a"), trained(tmp_path / "b", compile=True, checkpoint_every=3)
-    assert calls == [backend] * 4
+    # compiled augmentation draws other random numbers, and leaves others for what comes after it: here nothing is drawn
+    monkeypatch.setattr("vlp.objectives.mae.choose", lambda body, mask: torch.arange(4).repeat(len(body), 1).split(2, dim=1))
+    still = AugmentConfig(scale=(1, 1), ratio=1, rotation=0, brightness=0, contrast=0, gamma=0, noise=0, blur=0)
+    plain = trained(tmp_path / "a", augment=still)
+    fast = trained(tmp_path / "b", augment=still, compile=True, checkpoint_every=3)
+    assert calls == [backend] * 6  # three blocks of the encoder, one of the decoder, augmentation with and without maps
     assert list(plain.state_dict()) == list(fast.state_dict())
     assert rows(tmp_path / "b", "loss") == pytest.approx(rows(tmp_path / "a", "loss"), rel=1e-4)
     assert rows(tmp_path / "b", "tflops")  # counted without compiled code
     copy.deepcopy(fast)(Pictures()[0], 0)
+
+
+def test_augmentation_and_losses_over_prototypes_are_compiled_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "BACKEND", "aot_eager")
+    tower = ImageEncoder(ImageConfig(name="vit_atto", image_size=32))
+    objective = DinoObjective(tower, DinoConfig(outputs=16, local_crops=1, local_size=16), 10).train()
+    fused = [part for part in objective.modules() if isinstance(part, Fused)]
+    assert {part.function.__name__ for part in fused} == {"augment", "cross_entropy_rows", "powered"}
+    batch = {"images": torch.randint(0, 255, (4, 1, 40, 40), dtype=torch.uint8)}
+    torch.manual_seed(1)
+    plain, _ = objective(batch, 5)
+    with switched(objective, config(compile=True)):
+        assert all(part._compiled_call_impl is not None for part in fused)
+        torch.manual_seed(1)
+        fast, _ = objective(batch, 5)
+    assert all(part._compiled_call_impl is None for part in fused)
+    assert fast.item() == pytest.approx(plain.item(), rel=1e-4)
 
 
 def test_freed_memory_is_kept_where_the_c_library_can() -> None:

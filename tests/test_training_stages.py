@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from anonymize.config import validate
 from anonymize.console import Console, UserError
+from vlp.corpus.body import body_masks
 from vlp.corpus.dataset import Corpus
 from vlp.corpus.frame import Square
 from vlp.encoders.image import ImageConfig, ImageEncoder
@@ -220,6 +221,9 @@ def test_an_epoch_shows_every_image_once_from_memory_or_disk(corpus: Path) -> No
     assert sorted(seen) == sorted(ref.image_id for ref in refs)
     assert seen != [image for index in range(3, 6) for image in kept[index]["ids"]]
     assert torch.equal(kept[1]["images"], read[1]["images"])
+    bodies = [ImageBatches(batches.images, 4, 0, 0, 1, body=True) for batches in (kept, read)]
+    for _ in range(2):  # the second time they are remembered
+        assert all(torch.equal(b[1]["body"], body_masks(b[1]["images"])) for b in bodies)
     with pytest.raises(UserError, match="batch_size"):
         ImageBatches(Images(opened, refs, Square(32), 0, QUIET), 13, 0, 0, 1)
 

@@ -58,18 +58,57 @@ def augment(images: Tensor, size: int, config: AugmentConfig, mirrored: Tensor |
 
     ``mirrored`` [B] bool says which become mirror images; None draws them with ``config.flip``.
     """
+    return _augmented(images, size, config, mirrored, None)[0]
+
+
+def augment_with(images: Tensor, maps: Tensor, size: int, config: AugmentConfig) -> tuple[Tensor, Tensor]:
+    """As :func:`augment`, and ``maps`` [B, 1, h, w] (0-1) of the same views cut, turned and mirrored as their images are.
+
+    Returns:
+        Images and maps, both float [B, 1, size, size]. What lies outside an image is 0 in its map.
+    """
+    pixels, cut = _augmented(images, size, config, None, maps)
+    assert cut is not None
+    return pixels, cut
+
+
+def _augmented(
+    images: Tensor, size: int, config: AugmentConfig, mirrored: Tensor | None, maps: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
     # on a CPU a few at a time, which stay in its cache from one operation to the next; small images all at once
     at_once = max(1, _AT_ONCE // size**2 if images.device.type == "cpu" else len(images))
-    parts = images.split(at_once)
-    told = mirrored.split(at_once) if mirrored is not None else (None,) * len(parts)
-    done = [intensity(crop(part, size, config, said), config) for part, said in zip(parts, told, strict=True)]
-    return done[0] if len(done) == 1 else torch.cat(done)
+    pixels: list[Tensor] = []
+    cut: list[Tensor] = []
+    for start in range(0, max(1, len(images)), at_once):
+        part = slice(start, start + at_once)
+        shown = images[part]
+        places = _places(len(shown), size, config, None if mirrored is None else mirrored[part], images.device)
+        pixels.append(intensity(_sampled(shown, places, config), config))
+        if maps is not None:
+            cut.append(grid_sample(maps[part].float(), places, align_corners=False))
+    return _joined(pixels), _joined(cut) if cut else None
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def crop(images: Tensor, size: int, config: AugmentConfig, mirrored: Tensor | None = None) -> Tensor:
     """Random place, size, stretch, rotation and (if asked) mirror image. What lies outside the image is 0 (air)."""
+    return _sampled(images, _places(len(images), size, config, mirrored, images.device), config)
+
+
+def _sampled(images: Tensor, places: Tensor, config: AugmentConfig) -> Tensor:
+    """Images [B, 1, S, S] at ``places`` [B, size, size, 2]."""
     pixels = to_float(images)
-    count, device = pixels.shape[0], pixels.device
+    factor = int(pixels.shape[-1] * math.sqrt(config.scale[0]) // places.shape[1])
+    if factor > 1:  # bilinear sampling reads 4 pixels; averaging first keeps fine lines from aliasing
+        pixels = avg_pool2d(pixels, factor)
+    return grid_sample(pixels, places, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def _places(count: int, size: int, config: AugmentConfig, mirrored: Tensor | None, device: torch.device) -> Tensor:
+    """Where each pixel of a random crop comes from, over -1 to 1: [count, size, size, 2]."""
     low, high = config.scale
     side = _uniform(count, low, high, device).sqrt()
     stretch = _log_uniform(count, math.log(config.ratio) / 2, device)
@@ -84,10 +123,7 @@ def crop(images: Tensor, size: int, config: AugmentConfig, mirrored: Tensor | No
         (wide * cosine * mirror, -high_side * sine, shift_x),
         (wide * sine * mirror, high_side * cosine, shift_y),
     )
-    factor = int(pixels.shape[-1] * math.sqrt(low) // size)
-    if factor > 1:  # bilinear sampling reads 4 pixels; averaging first keeps fine lines from aliasing
-        pixels = avg_pool2d(pixels, factor)
-    return grid_sample(pixels, _grid(rows, size), mode="bilinear", padding_mode="zeros", align_corners=False)
+    return _grid(rows, size)
 
 
 def _grid(rows: Sequence[Sequence[Tensor]], size: int) -> Tensor:
@@ -97,10 +133,13 @@ def _grid(rows: Sequence[Sequence[Tensor]], size: int) -> Tensor:
     """
     device = rows[0][0].device
     steps = (torch.arange(size, device=device, dtype=torch.float32) * 2 + 1) / size - 1
+    across = [along[:, None, None] * steps + shift[:, None, None] for along, _, shift in rows]
+    downward = [down[:, None, None] * steps[:, None] for _, down, _ in rows]
+    if torch.compiler.is_compiling():  # which fuses this, and cannot write into part of a tensor
+        return torch.stack([x + y for x, y in zip(across, downward, strict=True)], dim=-1)
     grid = torch.empty(len(rows[0][0]), size, size, 2, device=device)
-    for axis, (along, down, shift) in enumerate(rows):
-        across = along[:, None, None] * steps + shift[:, None, None]
-        torch.add(across, down[:, None, None] * steps[:, None], out=grid[..., axis])
+    for axis in range(2):
+        torch.add(across[axis], downward[axis], out=grid[..., axis])
     return grid
 
 
@@ -131,7 +170,8 @@ def _blurred(images: Tensor) -> Tensor:
         total.narrow(axis, 1, count - 1).add_(images.narrow(axis, 0, count - 1))
         total.narrow(axis, 0, count - 1).add_(images.narrow(axis, 1, count - 1))
         inside = torch.full((count,), 3.0, device=images.device)
-        inside[[0, -1]] = min(2.0, float(count))
+        for end in (inside[:1], inside[-1:]):  # a number written to one element would make a GPU wait
+            end.fill_(min(2.0, float(count)))
         images = total / inside.view(-1, 1) if axis == 2 else total / inside
     return images
 

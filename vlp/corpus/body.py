@@ -1,4 +1,4 @@
-"""Where the body is in a radiograph: its contour, found in each image, as a share of each patch.
+"""Where the body is in a radiograph: its contour, found in each image.
 
 Air and collimation borders are dark or white, nearly even, and reach the edge of the image; whatever they enclose, lungs
 among it, is body. Small parts beside the largest (side markers, burned-in text) are not.
@@ -11,11 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
 
-from vlp.corpus.augment import to_float
-
-_SIDE = 64  # cells along a side of the square in which the contour is sought, at most (a cell a patch in large films)
+_SIDE = 64  # cells along a side of the square in which the contour is sought (a cell for 16 pixels in large films)
 _DARK = 0.12  # of the range between darkest and brightest tissue: at most that much above air is air
 _AIR = 0.35  # of the full range: a darkest shade above that is no air
 _WHITE = 0.97  # of the full range: a border of film or collimator is at least so bright
@@ -27,24 +24,24 @@ _NEIGHBOURS = np.ones((3, 3), np.uint8)
 _LEAST = 0.05  # of the image: with less body than that, all of it counts
 
 
-def body_shares(images: Tensor, patch: int) -> Tensor:
-    """Share of body in each patch.
+def body_masks(images: Tensor) -> Tensor:
+    """Where the body is in each of a batch of films.
 
     Args:
-        images: [B, 1, H, W], uint8 or float 0-1 with air at the dark end, H and W multiples of ``patch``.
+        images: [B, 1, S, S], uint8 or float 0-1 with air at the dark end, on any device; the work is done on the CPU.
 
     Returns:
-        [B, H / patch * W / patch] float32, 0-1, in row order, on the images' device. An image in which hardly any body is
-        found (blank, or all of it border) is body everywhere.
+        [B, 1, c, c] uint8, 1 for body, with c = 64, or S / 16 for larger films, on the images' device. An image in which
+        hardly any body is found (blank, or all of it border) is body everywhere.
     """
-    rows, columns = images.shape[-2] // patch, images.shape[-1] // patch
-    finest = max(1, _SIDE // max(rows, columns))
-    per_patch = max(n for n in range(1, patch + 1) if patch % n == 0 and n <= finest)
-    small = (avg_pool2d(to_float(images), patch // per_patch)[:, 0] * 255).round().clamp(0, 255).to(torch.uint8)
-    small = small.cpu().numpy()
-    found = np.stack([body_mask(image) for image in small])
-    shares = avg_pool2d(torch.from_numpy(found).float().unsqueeze(1), per_patch)
-    return shares.flatten(1).to(images.device, non_blocking=True)
+    side = max(_SIDE, images.shape[-1] // 16)
+    pixels = images if images.dtype == torch.uint8 else (images * 255).round().clamp(0, 255).to(torch.uint8)
+    found = [body_mask(_shrunk(image, side)) for image in pixels[:, 0].cpu().numpy()]
+    return torch.from_numpy(np.stack(found)).unsqueeze(1).to(images.device)
+
+
+def _shrunk(image: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
+    return np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def body_mask(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 import torch
 from pydantic import Field
 from timm.layers.patch_dropout import patch_dropout_forward
+from timm.layers.patch_embed import PatchEmbed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
@@ -206,10 +207,28 @@ class ImageEncoder(nn.Module):
         return (patches / patches.sum(dim=1, keepdim=True)).unflatten(1, grid)
 
     def _embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        tokens = self._patch_embed(images)
+        tokens = self._patches_of(images)
         if tokens.dim() == 4:  # dynamic image size: [B, h, w, D]
             return tokens, (tokens.shape[1], tokens.shape[2])
         return tokens.unflatten(1, self.grid), self.grid
+
+    def _patches_of(self, images: Tensor) -> Tensor:
+        """What timm's patch embedding says. A convolution whose patches do not overlap is one matrix product: of one
+        channel cuDNN and oneDNN make a slow one."""
+        embed, side = self._patch_embed, self.patch
+        projection = getattr(embed, "proj", None)
+        if (
+            not isinstance(embed, PatchEmbed)
+            or not isinstance(projection, nn.Conv2d)
+            or embed.flatten
+            or not projection.kernel_size == projection.stride == (side, side)
+            or images.shape[-2] % side
+            or images.shape[-1] % side
+        ):
+            return embed(images)
+        rows = images.unflatten(3, (-1, side)).unflatten(2, (-1, side))  # [B, C, h, p, w, p]
+        rows = rows.permute(0, 2, 4, 1, 3, 5).flatten(3)
+        return embed.norm(nn.functional.linear(rows, projection.weight.flatten(1), projection.bias))
 
     def _blocks(self, tokens: Tensor) -> Tensor:
         vit = self._vit

@@ -13,10 +13,12 @@ from torch.nn.functional import normalize
 from anonymize.config import Config
 from anonymize.console import UserError
 from vlp.corpus.augment import AugmentConfig, augment, resize
+from vlp.encoders.device import moved
 from vlp.encoders.dual import DualEncoder
 from vlp.objectives.captioning import CaptionHead, captioning_rows
 from vlp.objectives.crosslingual import decorrelation
 from vlp.objectives.descriptions import FACETS, Described, FacetProjection, description_loss, own_part
+from vlp.objectives.fused import Fused
 from vlp.objectives.gloria import gloria
 from vlp.objectives.gradcache import chunked
 from vlp.objectives.hardnegative import hard_negative, others_of_group
@@ -92,6 +94,7 @@ class ContrastiveObjective(nn.Module):
             )
         self.dual = dual
         self.config = config
+        self.augment = Fused(augment)
         if config.loss == "siglip":
             with torch.no_grad():
                 dual.logit_bias.fill_(siglip_bias(batch_size))
@@ -113,11 +116,12 @@ class ContrastiveObjective(nn.Module):
     def forward(self, batch: dict[str, Any], step: int) -> tuple[Tensor, dict[str, Tensor | float]]:
         config, index, count = self.config, batch["study_index"], len(batch["texts"])
         ids, mask = self._tokens(batch["texts"])
-        mirrored = batch.get("mirrored", torch.zeros(len(index), dtype=torch.bool, device=index.device))
-        embedded, *patches = self._images(batch["images"], mirrored)
+        # texts first: transformers looks at their mask, and a GPU that the host waits for should have little left to do
         texts, *tokens = chunked(self._read, [ids, mask], config.chunk)
         others = self._others(batch)
         told = self._described(batch) if self.facets is not None else None
+        mirrored = batch.get("mirrored", torch.zeros(len(index), dtype=torch.bool, device=index.device))
+        embedded, *patches = self._images(batch["images"], mirrored)
         terms: dict[str, Tensor] = {}
         logs: dict[str, Tensor | float] = {}
         scale = self.dual.logit_scale.exp().clamp(max=100)
@@ -207,7 +211,7 @@ class ContrastiveObjective(nn.Module):
     def _look(self, images: Tensor, mirrored: Tensor) -> tuple[Tensor, ...]:
         """Augmented (in training) images to the tower's features [m, D] and, where a term asks, patches [m, N, D]."""
         dual, size = self.dual, self.dual.image.image_size
-        pixels = augment(images, size, self.config.augment, mirrored) if self.training else resize(images, size)
+        pixels = self.augment(images, size, self.config.augment, mirrored) if self.training else resize(images, size)
         found = dual.image(dual.image.normalise(pixels))
         return (found.pooled, dual.image.as_pooled(found.patches)) if self.config.needs_patches else (found.pooled,)
 
@@ -265,7 +269,7 @@ class ContrastiveObjective(nn.Module):
 
     def _tokens(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         ids, mask = self.dual.text.tokenizer(texts)
-        return ids.to(self.dual.text.device), mask.to(self.dual.text.device)
+        return moved(ids, self.dual.text.device), moved(mask, self.dual.text.device)
 
 
 def _unit(rows: Tensor) -> Tensor:

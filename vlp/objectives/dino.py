@@ -22,10 +22,19 @@ from torch import Tensor, nn
 from anonymize.config import Config
 from anonymize.console import UserError
 from vlp.corpus.augment import AugmentConfig, augment
+from vlp.encoders.device import moved
 from vlp.encoders.image import ImageEncoder
 from vlp.objectives.centring import Centring, Targets
 from vlp.objectives.dino_head import DinoHead
-from vlp.objectives.dino_losses import entropy_share, koleo, mean_entropy, patch_loss, view_loss
+from vlp.objectives.dino_losses import (
+    cross_entropy_rows,
+    entropy_share,
+    koleo,
+    mean_entropy,
+    patch_loss,
+    view_loss,
+)
+from vlp.objectives.fused import Fused
 
 
 class DinoConfig(Config):
@@ -83,6 +92,7 @@ class DinoObjective(nn.Module):
         self.targets = nn.ModuleDict(
             {name: Targets(config.centring, config.outputs, config.centre_momentum) for name in ("view", "patch")}
         )
+        self.augment, self.rows = Fused(augment), Fused(cross_entropy_rows)
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
         if encoder.mask_token is not None and not config.ibot:
             encoder.mask_token.requires_grad_(False)
@@ -105,22 +115,23 @@ class DinoObjective(nn.Module):
         assert isinstance(encoder, ImageEncoder)
         images, size = batch["images"], encoder.image_size
         local = config.augment.model_copy(update={"scale": config.local_scale})
-        large = [encoder.normalise(augment(images, size, config.augment)) for _ in range(2)]
-        small = [encoder.normalise(augment(images, config.local_size, local)) for _ in range(config.local_crops)]
+        large = [encoder.normalise(self.augment(images, size, config.augment)) for _ in range(2)]
+        small = [encoder.normalise(self.augment(images, config.local_size, local)) for _ in range(config.local_crops)]
         both = torch.cat(large)
         temperature = self._teacher_temperature(step)
-        mask = self._mask(len(both), encoder, both.device) if config.ibot else None
+        mask = self._mask(len(both), encoder) if config.ibot else None
+        hidden = None if mask is None else moved(mask, both.device)
         still = step < round(config.freeze_prototypes * self.steps)
         with torch.no_grad():
             seen = self.teacher["encoder"](both)
             said = self.targets["view"](self.teacher["head"](seen.pooled), temperature)
         with torch.no_grad() if step < self.frozen_steps else nullcontext():
-            features = encoder(both, mask)
+            features = encoder(both, hidden)
             small_pooled = [encoder(torch.cat(small)).pooled] if small else []
         answers = list(self.student["head"](features.pooled, still).chunk(2))
         for pooled in small_pooled:
             answers += self.student["head"](pooled, still).chunk(len(small))
-        dino = view_loss(said.chunk(2), answers, config.student_temperature)
+        dino = view_loss(said.chunk(2), answers, config.student_temperature, self.rows)
         entropy = mean_entropy(said)
         loss = dino
         logs: dict[str, Tensor | float] = {
@@ -132,10 +143,12 @@ class DinoObjective(nn.Module):
             spread = cast(Tensor, sum(koleo(part) for part in features.pooled.chunk(2)))
             loss, logs = loss + config.koleo * spread, {**logs, "koleo": spread.detach()}
         if mask is not None:
+            places = moved(mask.flatten().nonzero().squeeze(1), both.device)
             with torch.no_grad():
-                wanted = self.targets["patch"](self.teacher["patch_head"](seen.patches[mask]), temperature)
-            given = self.student["patch_head"](features.patches[mask], still)
-            patches = patch_loss(wanted, given, mask, config.student_temperature)
+                shown = seen.patches.flatten(0, 1)[places]
+                wanted = self.targets["patch"](self.teacher["patch_head"](shown), temperature)
+            given = self.student["patch_head"](features.patches.flatten(0, 1)[places], still)
+            patches = patch_loss(wanted, given, mask, config.student_temperature, self.rows)
             loss, logs = loss + config.ibot * patches, {**logs, "ibot": patches.detach()}
         return loss, logs
 
@@ -152,13 +165,13 @@ class DinoObjective(nn.Module):
         low, high = self.config.teacher_temperature
         return low + (high - low) * min(1.0, step / max(1, self.steps // 10))
 
-    def _mask(self, count: int, encoder: ImageEncoder, device: torch.device) -> Tensor:
-        """[count, N] bool: in every second image a random share of patches, at least one."""
+    def _mask(self, count: int, encoder: ImageEncoder) -> Tensor:
+        """[count, N] bool on the CPU: in every second image a random share of patches, at least one."""
         patches = encoder.grid[0] * encoder.grid[1]
         low, high = self.config.mask
-        share = torch.rand(count, device=device) * (high - low) + low
+        share = torch.rand(count) * (high - low) + low
         share[1::2] = 0
         wanted = (share * patches).round().clamp(max=patches)
         wanted[0::2] = wanted[0::2].clamp(min=1)
-        order = torch.rand(count, patches, device=device).argsort(dim=1).argsort(dim=1)
+        order = torch.rand(count, patches).argsort(dim=1).argsort(dim=1)
         return order < wanted.unsqueeze(1)

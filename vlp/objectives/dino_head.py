@@ -24,7 +24,7 @@ class BatchStatistics(nn.BatchNorm1d):
         if world_size() == 1:
             return super().forward(input)
         rows = precise(input)
-        totals = gather(torch.cat([rows.sum(dim=0), rows.new_tensor([len(rows)])]).unsqueeze(0)).sum(dim=0)
+        totals = gather(torch.cat([rows.sum(dim=0), rows.new_full((1,), len(rows))]).unsqueeze(0)).sum(dim=0)
         count = totals[-1]
         centred = rows - totals[:-1] / count
         variance = gather(centred.square().sum(dim=0, keepdim=True)).sum(dim=0) / count

@@ -3,41 +3,57 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax, normalize, pairwise_distance
 
+from vlp.encoders.device import moved
 from vlp.objectives.precision import precise
 from vlp.training.distributed import gather, rank
 
 _EPSILON = 1e-8
 
 
-def view_loss(targets: Sequence[Tensor], answers: Sequence[Tensor], temperature: float) -> Tensor:
+def view_loss(
+    targets: Sequence[Tensor],
+    answers: Sequence[Tensor],
+    temperature: float,
+    rows: Callable[..., Tensor] | None = None,
+) -> Tensor:
     """Mean cross-entropy of every answer against the target of every other view.
 
     Args:
         targets: the teacher's assignments [B, K] of the first views.
         answers: the student's scores [B, K] of all views, in the same order.
+        rows: :func:`cross_entropy_rows`, compiled or not.
     """
-    logs = [log_softmax(precise(answer) / temperature, dim=-1) for answer in answers]
-    terms = [-(t * log).sum(dim=-1).mean() for i, t in enumerate(targets) for j, log in enumerate(logs) if i != j]
-    return torch.stack(terms).mean()
+    every = torch.stack(list(targets)).sum(dim=0)
+    others = [every - targets[j] if j < len(targets) else every for j in range(len(answers))]
+    pairs = zip(others, answers, strict=True)
+    terms = [(rows or cross_entropy_rows)(other, answer, temperature).mean() for other, answer in pairs]
+    return torch.stack(terms).sum() / (len(targets) * (len(answers) - 1))
 
 
-def patch_loss(targets: Tensor, answers: Tensor, mask: Tensor, temperature: float) -> Tensor:
+def patch_loss(
+    targets: Tensor, answers: Tensor, mask: Tensor, temperature: float, rows: Callable[..., Tensor] | None = None
+) -> Tensor:
     """iBOT's cross-entropy at the masked patches (Zhou et al. 2022, arXiv 2111.07832), every image with a mask alike.
 
     Args:
         targets, answers: [M, K] at the true places of ``mask`` in row order.
-        mask: [B, N] bool.
+        mask: [B, N] bool, on the CPU: how many places are true decides shapes, for which a GPU would have to be waited.
+        rows: :func:`cross_entropy_rows`, compiled or not.
     """
     counts = mask.sum(dim=1, keepdim=True).clamp(min=1)
-    weights = (1 / counts).expand(mask.shape)[mask]
-    terms = -(targets * log_softmax(precise(answers) / temperature, dim=-1)).sum(dim=-1)
-    return (terms * weights).sum() / mask.any(dim=1).sum().clamp(min=1)
+    weights = (1 / counts).expand(mask.shape)[mask] / mask.any(dim=1).sum().clamp(min=1)
+    return ((rows or cross_entropy_rows)(targets, answers, temperature) * moved(weights, answers.device)).sum()
+
+
+def cross_entropy_rows(targets: Tensor, answers: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy of each row of scores [M, K] against its distribution [M, K]: [M]."""
+    return -(targets * log_softmax(precise(answers) / temperature, dim=-1)).sum(dim=-1)
 
 
 def koleo(features: Tensor) -> Tensor:
@@ -55,8 +71,7 @@ def koleo(features: Tensor) -> Tensor:
     every = gather(own)
     with torch.no_grad():
         likeness = own @ every.t()
-        rows = torch.arange(len(own), device=own.device)
-        likeness[rows, rows + rank() * len(own)] = -2
+        likeness.diagonal(rank() * len(own)).fill_(-2)
         nearest = likeness.argmax(dim=1)
     return -(pairwise_distance(own, every[nearest], eps=_EPSILON) + _EPSILON).log().mean()
 

@@ -1,7 +1,7 @@
 """Masked autoencoding (He et al. 2022, arXiv 2111.06377): see a few patches, draw the rest of the body.
 
 Air teaches nothing: the same share of body and of air is hidden, and only hidden body is compared. The body's contour is
-found in each augmented image (:mod:`vlp.corpus.body`).
+found in each image (:mod:`vlp.corpus.body`) and cut and turned with it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import torch
 from pydantic import Field
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 
 from anonymize.config import Config
 from anonymize.console import UserError
-from vlp.corpus.augment import AugmentConfig, augment
-from vlp.corpus.body import body_shares
+from vlp.corpus.augment import AugmentConfig, augment, augment_with
+from vlp.corpus.body import body_masks
 from vlp.encoders.image import ImageEncoder
+from vlp.objectives.fused import Fused
 from vlp.training.distributed import mean_of_all
 
 _LEAST = 4  # patches of body: with fewer, all of the image counts
@@ -39,7 +41,11 @@ class MaeConfig(Config):
 
 
 class MaeObjective(nn.Module):
-    """Trains ``encoder``. A batch holds ``images`` uint8 or float 0-1 [B, 1, S, S]."""
+    """Trains ``encoder``. A batch holds ``images`` uint8 or float 0-1 [B, 1, S, S].
+
+    It may hold ``body`` uint8 [B, 1, c, c], what :func:`vlp.corpus.body.body_masks` makes of them; without it they are
+    made here, on the CPU, while a GPU waits.
+    """
 
     position: Tensor
 
@@ -61,6 +67,7 @@ class MaeObjective(nn.Module):
         self.encoder, self.config, self.frozen_steps = encoder, config, frozen_steps
         if encoder.mask_token is not None:
             encoder.mask_token.requires_grad_(False)
+        self.augment, self.augment_with = Fused(augment), Fused(augment_with)
         self.enter = nn.Linear(encoder.width, config.width)
         self.hidden_token = nn.Parameter(torch.zeros(1, 1, config.width))
         self.register_buffer("position", _sine_position(*encoder.grid, config.width), persistent=False)
@@ -71,9 +78,8 @@ class MaeObjective(nn.Module):
 
     def forward(self, batch: dict[str, Any], step: int) -> tuple[Tensor, dict[str, Tensor | float]]:
         encoder, config = self.encoder, self.config
-        pixels = augment(batch["images"], encoder.image_size, config.augment)
+        pixels, body = self._augmented(batch)
         images = encoder.normalise(pixels)
-        body = self.body(pixels)
         keep, hide = choose(body, config.mask)
         with torch.no_grad() if step < self.frozen_steps else nullcontext():
             seen = self._seen(images, keep)
@@ -86,15 +92,23 @@ class MaeObjective(nn.Module):
         loss = mean_of_all(errors.flatten(), body.gather(1, hide).flatten())
         return loss, {"mae": loss.detach(), "body": body.float().mean()}
 
-    def body(self, pixels: Tensor) -> Tensor:
-        """Which patches of augmented images [B, 1, S, S], float 0-1, show body: [B, h*w] bool.
+    def _augmented(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """Augmented images, float 0-1 [B, 1, S, S], and which of their patches show body [B, h*w]."""
+        images, size, config = batch["images"], self.encoder.image_size, self.config
+        if not config.body:
+            grid = self.encoder.grid
+            everything = torch.ones(len(images), grid[0] * grid[1], dtype=torch.bool, device=images.device)
+            return self.augment(images, size, config.augment), everything
+        masks = batch["body"] if "body" in batch else body_masks(images)
+        pixels, masks = self.augment_with(images, masks, size, config.augment)
+        return pixels, self.body(masks)
+
+    def body(self, masks: Tensor) -> Tensor:
+        """Which patches show body, by the masks of images, float 0-1 [B, 1, S, S]: [B, h*w] bool.
 
         An image with too little of it to hide some and show some counts as body everywhere.
         """
-        if not self.config.body:
-            grid = self.encoder.grid
-            return torch.ones(len(pixels), grid[0] * grid[1], dtype=torch.bool, device=pixels.device)
-        body = body_shares(pixels, self.encoder.patch) >= self.config.body
+        body = avg_pool2d(masks, self.encoder.patch).flatten(1) >= self.config.body
         return body | (body.sum(dim=1, keepdim=True) < _LEAST)
 
     def _seen(self, images: Tensor, keep: Tensor) -> Tensor:
@@ -116,7 +130,9 @@ class MaeObjective(nn.Module):
 
     def patches(self, images: Tensor) -> Tensor:
         """[B, 1, H, W] to the pixels of each patch, [B, h*w, patch * patch]."""
-        return nn.functional.unfold(images, self.encoder.patch, stride=self.encoder.patch).transpose(1, 2)
+        patch = self.encoder.patch
+        rows = images.unflatten(3, (-1, patch)).unflatten(2, (-1, patch))[:, 0]  # [B, h, patch, w, patch]
+        return rows.transpose(2, 3).flatten(3).flatten(1, 2)
 
 
 def choose(body: Tensor, mask: float) -> tuple[Tensor, Tensor]:

@@ -26,22 +26,25 @@ def matches(studies: Tensor, texts: Tensor) -> Tensor:
     Returns:
         True where every statement of the text stands in the study's report; false for a text without statements.
     """
+    return _matches(studies, texts, waits=not texts.is_cuda)
+
+
+def _matches(studies: Tensor, texts: Tensor, waits: bool) -> Tensor:
+    """``waits``: leave out copies and empty columns, which the host knows only when the device has counted them."""
     said = texts != 0
-    known, column = torch.unique(texts, return_inverse=True)  # sorted; column [B, Kt] numbers the statements of texts
-    used = int(said.sum(dim=1).max()) if len(texts) else 0
+    known = torch.unique(texts) if waits else texts.flatten().sort().values
+    column = torch.searchsorted(known, texts)  # [B, Kt]
     parts = []
     for block in studies.split(max(1, _TABLE // max(len(known), 1))):
         place = torch.searchsorted(known, block).clamp(max=len(known) - 1)
         held = (known[place] == block) & (block != 0)
-        table = torch.zeros(len(block), len(known), dtype=torch.bool, device=studies.device)
-        row = torch.arange(len(block), device=studies.device).unsqueeze(1).expand_as(block)
-        table[row[held], place[held]] = True
+        # one column more, for what no text says
+        table = torch.zeros(len(block), len(known) + 1, dtype=torch.bool, device=studies.device)
+        table.scatter_(1, torch.where(held, place, len(known)), True)
         found = said.any(dim=1).expand(len(block), -1).clone()
         for k in range(texts.shape[1]):
-            # keys are written from the left, but a caller may leave holes: only empty columns may be skipped
-            if k >= used and not bool(said[:, k].any()):
-                continue
-            found &= table[:, column[:, k]] | ~said[:, k]
+            if not waits or bool(said[:, k].any()):
+                found &= table[:, column[:, k]] | ~said[:, k]
         parts.append(found)
     return torch.cat(parts) if parts else studies.new_zeros(0, len(texts), dtype=torch.bool)
 
@@ -139,9 +142,8 @@ class Targets:
         return (1 - self.soft) * hard + self.soft * (self.sharpness * likeness).softmax(dim=1)
 
     def _own(self, start: int, stop: int) -> Tensor:
-        rows = torch.arange(stop - start, device=self.device)
         found = torch.zeros(stop - start, self.columns, dtype=torch.bool, device=self.device)
-        found[rows, rows + start + self.first] = True
+        found.diagonal(start + self.first).fill_(True)
         return found
 
     def _same_labels(self, found: Tensor, start: int, stop: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from anonymize.config import Config
 from anonymize.console import Console, UserError
+from vlp.corpus.body import body_masks
 from vlp.corpus.dataset import Corpus
 from vlp.corpus.frame import Square
 from vlp.corpus.sampler import StudyBatchSampler
@@ -49,6 +51,7 @@ class Images:
     ) -> None:
         self.corpus, self.refs, self.square = corpus, list(refs), square
         self._memory: Tensor | None = None
+        self._bodies: dict[int, bytes] = {}  # bits of their masks, where the images are in memory
         if len(self.refs) * square.side**2 <= cache_mb * 2**20:
             self._memory = self._read(range(len(self.refs)), console)
 
@@ -60,6 +63,19 @@ class Images:
         if self._memory is not None:
             return self._memory[torch.as_tensor(indices, dtype=torch.int64)]
         return torch.stack([self._one(i) for i in indices])
+
+    def body(self, indices: Sequence[int], images: Tensor) -> Tensor:
+        """Where the body is in ``images``, those of ``indices``: see :func:`vlp.corpus.body.body_masks`."""
+        if self._memory is None:
+            return body_masks(images)
+        missing = [place for place, index in enumerate(indices) if index not in self._bodies]
+        if missing:
+            for place, mask in zip(missing, body_masks(images[missing]).numpy(), strict=True):
+                self._bodies[indices[place]] = np.packbits(mask).tobytes()
+        bits = np.stack([np.frombuffer(self._bodies[index], np.uint8) for index in indices])
+        masks = torch.from_numpy(np.unpackbits(bits, axis=1))
+        side = math.isqrt(masks.shape[1])
+        return masks.view(-1, 1, side, side)
 
     def _one(self, index: int) -> Tensor:
         return torch.from_numpy(self.corpus.square(self.refs[index], self.square)).unsqueeze(0)
@@ -90,16 +106,23 @@ class EpochBatches:
 class ImageBatches:
     """This rank's images of batch ``index``; each epoch is a new order of all of them. Pure function of the index."""
 
-    def __init__(self, images: Images, batch_size: int, seed: int, rank: int, world: int) -> None:
-        """Raises:
-        UserError: the batch does not divide by the processes, or there are fewer images than one batch.
+    def __init__(
+        self, images: Images, batch_size: int, seed: int, rank: int, world: int, *, body: bool = False
+    ) -> None:
+        """``body``: whether a batch also says where the body is.
+
+        Raises:
+            UserError: the batch does not divide by the processes, or there are fewer images than one batch.
         """
         check_batch(batch_size, world, len(images), "images")
-        self.images, self._chosen = images, EpochBatches(len(images), batch_size, seed, rank, world)
+        self.images, self.body = images, body
+        self._chosen = EpochBatches(len(images), batch_size, seed, rank, world)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         chosen = self._chosen[index]
-        return {"images": self.images[chosen], "ids": [self.images.refs[i].image_id for i in chosen]}
+        images = self.images[chosen]
+        masks = {"body": self.images.body(chosen, images)} if self.body else {}
+        return {"images": images, **masks, "ids": [self.images.refs[i].image_id for i in chosen]}
 
 
 class StudyBatches:

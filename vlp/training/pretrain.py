@@ -101,7 +101,8 @@ def run_pretrain(config: PretrainConfig, corpus: Path, out: Path, console: Conso
     if not refs:
         raise UserError(no_training(data))
     images = Images(data, refs, source_square(config.image, config.data.source_size), config.data.cache_mb, shown)
-    batches = ImageBatches(images, config.data.batch_size, config.seed, rank(), world_size())
+    contours = config.objective != "dino" and config.mae.body > 0
+    batches = ImageBatches(images, config.data.batch_size, config.seed, rank(), world_size(), body=contours)
     reseed(config.seed, 0, 0)
     encoder = ImageEncoder(config.image)
     if config.image.weights:

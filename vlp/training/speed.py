@@ -13,6 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from vlp.encoders.convnet import ConvNet
+from vlp.objectives.fused import Fused
 from vlp.training.config import LoopConfig
 
 BACKEND = "inductor"  # of torch.compile
@@ -54,10 +55,12 @@ def _repeats(module: nn.Module) -> bool:
 def switched(module: nn.Module, config: LoopConfig) -> Iterator[None]:
     """Inside, ``module`` runs as ``config`` says; after it, as before. Names and values of its weights stay.
 
-    Blocks are compiled each for itself and in place: equal blocks share their code, so that it takes seconds, texts and
-    random augmentation stay outside, and DDP, FSDP2 and recomputation, which all wrap blocks, work with it.
+    Blocks, augmentation and losses over many prototypes are compiled each for itself and in place: equal blocks share
+    their code, so that it takes seconds, texts stay outside, and DDP, FSDP2 and recomputation, which all wrap blocks, work
+    with it. Compiled dropout and augmentation draw other random numbers than plain ones, the same ones in every run.
     """
     compiled = [*repeated_blocks(module), *(m.stages for m in module.modules() if isinstance(m, ConvNet))]
+    compiled += [part for part in module.modules() if isinstance(part, Fused)]
     if config.activation_checkpointing:
         _recompute(module, True)
     if config.channels_last:
