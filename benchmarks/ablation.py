@@ -36,6 +36,7 @@ TEMPLATES, TEMPLATE_SHARE = 20, 0.4
 MEASURED = ("hand", "knee")  # anatomies whose reports hold a measurement, so that none fits another study
 COMMON = ("tensorboard=false", "checkpoint_every=100000", "log_every=25", "lr=0.002")
 ALIGN = (*COMMON, "validation=0", "data.images_per_study=1", "sampling={conclusion: 2.0}")
+GOES_ON = ("both_towers=true", "lr=0.001")
 PRETRAIN = (*COMMON, "dino={local_crops: 2}")
 
 
@@ -48,6 +49,7 @@ class Variant:
     pretrain: str = ""  # objective of the pretraining; "" for none
     align: tuple[str, ...] | None = ()  # settings of the alignment; None: there is none
     long: bool = False  # aligned for the time of pretraining and alignment together
+    start: str = ""  # the variant whose aligned model it goes on from, both towers
     templated: bool = False  # on the corpus whose reports are templates
     probes: bool = True
 
@@ -75,6 +77,7 @@ VARIANTS = (
     Variant("scratch_long", "scratch, aligned as long as DINO and alignment together", long=True),
     Variant("dino", "DINO alone", pretrain="dino", align=None),
     Variant("dino_align", "DINO, then alignment", pretrain="dino"),
+    Variant("dino_align_long", "DINO, then aligned for as many steps as scratch_long", pretrain="dino", long=True),
     Variant("dino_local", "DINO, then + contrastive.local=1 (SPARC)", "dino", ("contrastive.local=1",), probes=False),
     Variant(
         "dino_local_gloria",
@@ -90,16 +93,28 @@ VARIANTS = (
         ("contrastive.hard_negatives=1",),
         probes=False,
     ),
+    Variant(
+        "long_then_plain", "scratch_long, then aligned on as before", start="scratch_long", align=GOES_ON, probes=False
+    ),
+    Variant(
+        "long_then_hard_negatives",
+        "scratch_long, then aligned on with contrastive.hard_negatives=1",
+        start="scratch_long",
+        align=(*GOES_ON, "contrastive.hard_negatives=1"),
+        probes=False,
+    ),
     Variant("random", "random weights", align=None),
 )
 CLAIMS = (
     Claim("a", "dino_align", "scratch", "zero_shot"),
     Claim("a", "dino_align", "scratch_long", "zero_shot"),
+    Claim("a", "dino_align_long", "scratch_long", "zero_shot"),
     *(
         Claim("a", "dino_align", other, f"linear_{share}")
         for share in ("1%", "10%")
         for other in ("scratch", "scratch_long", "dino")
     ),
+    *(Claim("a", "dino_align_long", "scratch_long", f"linear_{share}") for share in ("1%", "10%")),
     Claim("b", "templates", "templates_plain", "zero_shot"),
     *(Claim("b", "templates", "templates_plain", f"linear_{share}") for share in ("1%", "10%")),
     *(Claim("b", "templates", "templates_plain", f"recall_at_10_{way}") for way in ("image_to_text", "text_to_image")),
@@ -121,6 +136,17 @@ CLAIMS = (
         for scope in ("report", "statement")
     ),
     Claim("c", "hard_negatives_centred", "scratch", "zero_shot"),
+    *(
+        Claim("c", "long_then_hard_negatives", other, f"{measure}_{scope}")
+        for other in ("scratch_long", "long_then_plain")
+        for measure in ("true_over_false", "image_decides")
+        for scope in ("report", "statement")
+    ),
+    *(
+        Claim("c", "long_then_hard_negatives", "long_then_hard_negatives", f"true_over_false_{scope}", "_without_image")
+        for scope in ("report", "statement")
+    ),
+    Claim("c", "long_then_hard_negatives", "long_then_plain", "zero_shot"),
     *(
         Claim("d", better, worse, measure)
         for better, worse in (
@@ -190,7 +216,7 @@ class Ablation:
         if path.is_file():
             return
         model = self.out / "models" / self.budget.name / f"{variant.name}-{seed}"
-        encoder = self._pretrained(variant.pretrain, seed) if variant.pretrain else None
+        encoder = self._start(variant, seed)
         if variant.align is None:
             torch.manual_seed(seed)
             settings = load_config(PretrainConfig, None, [f"image.image_size={self.budget.image_size}"])
@@ -219,6 +245,13 @@ class Ablation:
             rows = measure(self.bench, dual.image, dual, probes=False)
             stored["rows"] |= {name: found.to_json() for name, found in rows.items()}
             write_json(path, stored)
+
+    def _start(self, variant: Variant, seed: int) -> Path | None:
+        """The model folder that the variant starts from."""
+        if not variant.start:
+            return self._pretrained(variant.pretrain, seed) if variant.pretrain else None
+        self.do(next(other for other in VARIANTS if other.name == variant.start), seed)
+        return self.out / "models" / self.budget.name / f"{variant.start}-{seed}"
 
     def _pretrained(self, objective: str, seed: int) -> Path:
         folder = self.out / "models" / self.budget.name / f"pretrained-{objective}-{seed}"

@@ -103,7 +103,9 @@ def test_compiled_blocks_train_the_same_and_keep_the_names(
     plain_compile = nn.Module.compile
     monkeypatch.setattr(nn.Module, "compile", lambda self, **k: (calls.append(k["backend"]), plain_compile(self, **k)))
     # compiled augmentation draws other random numbers, and leaves others for what comes after it: here nothing is drawn
-    monkeypatch.setattr("vlp.objectives.mae.choose", lambda body, mask: torch.arange(4).repeat(len(body), 1).split(2, dim=1))
+    monkeypatch.setattr(
+        "vlp.objectives.mae.choose", lambda body, mask: torch.arange(4).repeat(len(body), 1).split(2, dim=1)
+    )
     still = AugmentConfig(scale=(1, 1), ratio=1, rotation=0, brightness=0, contrast=0, gamma=0, noise=0, blur=0)
     plain = trained(tmp_path / "a", augment=still)
     fast = trained(tmp_path / "b", augment=still, compile=True, checkpoint_every=3)

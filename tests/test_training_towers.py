@@ -123,7 +123,11 @@ def test_attention_over_a_study_starts_as_the_mean_and_spares_single_images() ->
 
 
 def test_a_study_is_pooled_alike_in_training_and_in_evaluation(corpus: Path, tmp_path: Path) -> None:
-    values = {**SETTINGS, "dual": {"width": 32, "study_pooling": "attention"}, "lr": 0.01}
+    values = {
+        **SETTINGS,
+        "dual": {"width": 32, "study_pooling": "attention"},
+        "lr": 0.001,
+    }  # images of a study stay apart
     run_align(validate(AlignConfig, values), corpus, tmp_path, None, Console("quiet"))
     model = load_dual(tmp_path)
     assert model.study_attention is not None
@@ -139,6 +143,24 @@ def test_a_study_is_pooled_alike_in_training_and_in_evaluation(corpus: Path, tmp
         plain = nn.functional.normalize(study_mean(model.encode_images(images), index, len(studies)), dim=-1)
     torch.testing.assert_close(torch.from_numpy(found), wanted, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(wanted, plain, atol=1e-5)
+
+
+def test_an_alignment_goes_on_with_both_towers(corpus: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    run_align(validate(AlignConfig, {**SETTINGS, "lr": 0.01}), corpus, first, None, Console("quiet"))
+    still = {**SETTINGS, "both_towers": True, "lr": 1e-12, "weight_decay": 0.0}
+    summary = run_align(validate(AlignConfig, still), corpus, second, first, Console("quiet"))
+    assert summary["started_from"] == "both towers"
+    before, after = load_dual(first), load_dual(second)
+    assert before.text.tokenizer.to_json() == after.text.tokenizer.to_json()
+    for (name, one), (other, two) in zip(before.named_parameters(), after.named_parameters(), strict=True):
+        assert name == other
+        torch.testing.assert_close(one, two, rtol=0, atol=1e-8)
+    with pytest.raises(UserError, match="needs --encoder"):
+        run_align(validate(AlignConfig, still), corpus, tmp_path / "third", None, Console("quiet"))
+    folder = {**still, "text": {"folder": str(tmp_path)}}
+    with pytest.raises(UserError, match=r"leave text\.folder out"):
+        run_align(validate(AlignConfig, folder), corpus, tmp_path / "fourth", first, Console("quiet"))
 
 
 def test_lora_is_refused_where_the_library_or_the_layers_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:

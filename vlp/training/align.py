@@ -21,7 +21,7 @@ from vlp.encoders.image import ImageConfig, ImageEncoder
 from vlp.encoders.text import TextConfig, TextEncoder
 from vlp.encoders.tokenizer import Tokenizer
 from vlp.encoders.weights import load_backbone
-from vlp.hub import load_image_encoder, read_config, save_model
+from vlp.hub import load_dual, load_image_encoder, read_config, save_model
 from vlp.hub.licence import check_licences, inherited
 from vlp.objectives.contrastive import ContrastiveConfig, ContrastiveObjective
 from vlp.study import Study
@@ -40,6 +40,9 @@ class AlignConfig(LoopConfig):
     """Settings of ``vlp align``."""
 
     steps: int = Field(default=800, ge=1)
+    # with --encoder of a model that `vlp align` wrote: go on with its text tower, tokenizer, projections and temperature
+    # too; text and dual are then that model's own
+    both_towers: bool = False
     image: ImageConfig = ImageConfig()  # used without --encoder only
     text: TextConfig = TextConfig()
     dual: DualConfig = DualConfig()
@@ -83,10 +86,15 @@ def run_align(config: AlignConfig, corpus: Path, out: Path, encoder: Path | None
             names = ", ".join(language or "unknown" for language in mute)
             console.warn(f"no rewrite.yaml for reports in: {names}; those are not mirrored and have no hard negatives")
     reseed(config.seed, 0, 0)
-    dual = DualEncoder(_image_tower(config, encoder), _text_tower(config, studies, out), config.dual)
+    dual = _dual(config, encoder, studies, out)
+    learned = dual.logit_scale.detach().clone(), dual.logit_bias.detach().clone()
     cut = _count_cut(dual.text, studies, shown)
     _adapt(dual, config)
     objective = ContrastiveObjective(dual, config.contrastive, config.data.batch_size)
+    if config.both_towers and (config.contrastive.loss == "infonce" or learned[1].any()):  # else SigLIP starts anew
+        with torch.no_grad():
+            dual.logit_scale.copy_(learned[0])
+            dual.logit_bias.copy_(learned[1])
     square = source_square(dual.image.config, config.data.source_size)
     seed = config.seed
     me, world = rank(), world_size()
@@ -119,7 +127,7 @@ def run_align(config: AlignConfig, corpus: Path, out: Path, encoder: Path | None
     summary = {
         "loss": config.contrastive.loss,
         "image_tower": dual.image.config.name,
-        "started_from": "random weights" if encoder is None else "encoder",
+        "started_from": "random weights" if encoder is None else "both towers" if config.both_towers else "encoder",
         "training_studies": len(studies),
         "training_images": sum(len(study.images) for study in studies),
         "vocabulary": len(dual.text.tokenizer),
@@ -154,6 +162,17 @@ class Validator:
         assert isinstance(objective.dual, DualEncoder)
         found = retrieval(objective.dual, self._images, self._owner, self._texts)
         return {f"validation_{key}": value for key, value in found.items()}
+
+
+def _dual(config: AlignConfig, encoder: Path | None, studies: list[Study], out: Path) -> DualEncoder:
+    """What is trained, as it starts."""
+    if not config.both_towers:
+        return DualEncoder(_image_tower(config, encoder), _text_tower(config, studies, out), config.dual)
+    if encoder is None:
+        raise UserError("both_towers=true needs --encoder ALIGN, a folder that `vlp align` wrote, to go on from")
+    if config.text.folder:
+        raise UserError(f"both_towers=true takes the text tower of {encoder}; leave text.folder out")
+    return load_dual(encoder)
 
 
 def _image_tower(config: AlignConfig, encoder: Path | None) -> ImageEncoder:
