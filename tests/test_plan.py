@@ -140,6 +140,9 @@ def test_what_cannot_work_is_said() -> None:
     made = make_stages(silent, ONE, 48, costs=KNOWN)
     assert [stage.command for stage in made] == ["pretrain"]
     assert any("pretrain` only" in line for line in warnings(silent, made))
+    assert not any("nearly equal" in line for line in warnings(silent, made))
+    doubled = dataclasses.replace(silent, near_duplicates={"pairs": 9, "of_two_patients": 5, "across_splits": 3})
+    assert any(line.startswith("3 pairs of nearly equal images") for line in warnings(doubled, made))
     unchecked = dataclasses.replace(
         facts(3_000),
         images={"train": 3_000, "validation": 0, "test": 0},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -45,6 +45,7 @@ class CorpusFacts:
     working_size: int  # long side in pixels at which images are stored
     median_long_side: int  # of the training images as they are stored
     text: TextFacts | None  # None without training reports
+    near_duplicates: dict[str, int] = field(default_factory=dict)  # pairs of images, as `vlp prepare` counted them
 
 
 def look_at_corpus(corpus: Corpus, tokenizer: Tokenizer | None = None) -> CorpusFacts:
@@ -74,6 +75,7 @@ def look_at_corpus(corpus: Corpus, tokenizer: Tokenizer | None = None) -> Corpus
         working_size=corpus.size,
         median_long_side=int(np.median(sides)),
         text=_text_facts(reported["train"], tokenizer) if reported["train"] else None,
+        near_duplicates=dict(corpus.info.get("near_duplicates", {})),
     )
 
 

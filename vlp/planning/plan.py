@@ -97,6 +97,11 @@ def warnings(facts: CorpusFacts, stages: list[Stage]) -> list[str]:
                      "plan is `vlp pretrain` only; labels can be put into words by `vlp prepare --describe-labels`")  # fmt: skip
     if facts.images["train"] < 1000:
         found.append(f"{facts.images['train']} training images show that the path works; they make no general model")
+    if pairs := facts.near_duplicates.get("across_splits", 0):
+        found.append(
+            f"{pairs} pairs of nearly equal images of different patients lie in different splits: the test is easier than "
+            "it looks; `vlp prepare drop_near_duplicates=true` refuses one of each pair"
+        )
     return found
 
 
