@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
 
 from anonymize.config import ConfigError
-from anonymize.dicom import detector, gate, pixels, reader
+from anonymize.dicom import detector, gate, lead, pixels, reader
 from anonymize.dicom.boxes import Box, Region, hull, merge, pad
 from anonymize.dicom.marks import _pairs, is_joined_mark, is_mark, marks
 from anonymize.dicom.regions import Template, regions_of, templates
@@ -241,7 +241,7 @@ def test_a_mark_beside_a_known_mark_stays_and_beside_a_name_it_goes() -> None:
         beside = (right + 30, top - 4, right + 60, bottom + 4)  # a lead letter that nothing is read in
         lines = [pixels._Line((left - 3, top - 3, right + 3, bottom + 3), 0.9, bottom - top + 6)]
         lines.append(pixels._Line(beside, 0.9, 30, mark=True))
-        stays = pixels._known_marks(np.asarray(page), lines, [beside] if marks else [])
+        stays = pixels._known_marks([np.asarray(page)], lines, [beside] if marks else [])
         return bool(stays[top:bottom, left:right].all()), bool(stays[top:bottom, beside[0] : beside[2]].all())
 
     assert kept("PORTABLE", [(0, 0, 1, 1)]) == (True, True)
@@ -264,10 +264,10 @@ def test_a_circled_letter_is_no_word_and_a_circled_name_is_one() -> None:
     spot = detector.Spot((40, 34, 116, 70), 0.6, 0.1)
     assert pixels._checked(letter, spot) == spot  # the ring makes it four signs and more
     assert pixels._judged(letter, letter, spot, 1.0, []).text < pixels.DOUBT
-    assert pixels._is_circled_mark(letter, spot.box)
+    assert lead.is_circled_mark(letter, spot.box)
     name, box = oval(110, 50, "LEROY", 24), (44, 34, 166, 96)
     assert inside_ring(name, box) is not None
-    assert not pixels._is_circled_mark(name, box)
+    assert not lead.is_circled_mark(name, box)
 
 
 @settings(deadline=None, max_examples=40)
