@@ -140,11 +140,13 @@ def _checked(image: Gray, spot: detector.Spot) -> detector.Spot:
     """A spot with the reader's word on it, where the network's is not enough.
 
     A mark in which four signs or more are read is a short line of text (a name of four letters). A doubtful line in which
-    fewer are read (a vertebra, screws) is no text by itself; beside a sure line it is still taken with it.
+    fewer are read (a vertebra, screws) is no text by itself; beside a sure line it is still taken with it. Of a line that is
+    just sure, and nothing like a mark, three signs are enough.
     """
     if spot.text >= DOUBT and spot.text >= spot.mark:
         sure = spot.text >= (SURE if spot.mark >= _SHORT else _PLAIN)
-        if sure or reader.is_too_long(spot.box) or reader.signs(image, spot.box, 0.0) >= lead.SHORTEST:
+        least = lead.SHORTEST - (spot.text >= SURE)
+        if sure or reader.is_too_long(spot.box) or reader.signs(image, spot.box, 0.0) >= least:
             return spot
         return replace(spot, text=_WEAK)
     if spot.mark >= MARK and reader.signs(image, spot.box, lead.SEEN) >= lead.SHORTEST:
