@@ -50,8 +50,10 @@ def straight(gray: Gray, box: Box) -> Straight | None:
     ys, xs = np.nonzero(kept)
     points = np.stack([xs, ys], 1).astype(np.float32)
     (x, y), (w, h), angle = cv2.minAreaRect(points)
-    if w < h:
-        angle, w, h = angle - 90.0, h, w
+    turns = round(angle / 90.0)  # OpenCV's versions differ in which side the angle is of
+    angle = angle - 90.0 * turns
+    if turns % 2:
+        w, h = h, w
     if abs(angle) > _STEEPEST or w < _WIDE * (box[2] - box[0]):
         return None
     rows, columns = part.shape
