@@ -149,9 +149,7 @@ def _checked(image: Gray, spot: detector.Spot) -> detector.Spot:
         if sure or reader.is_too_long(spot.box) or reader.signs(image, spot.box, 0.0) >= least:
             return spot
         return replace(spot, text=_WEAK)
-    if spot.mark >= MARK and reader.signs(image, spot.box, lead.SEEN) >= lead.SHORTEST:
-        if lead.is_short_mark(image, spot.box):
-            return spot
+    if spot.mark >= MARK and lead.is_short_word(image, spot.box):
         return replace(spot, text=spot.mark, mark=0.0)
     return spot
 
