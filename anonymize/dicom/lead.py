@@ -45,7 +45,7 @@ def is_short_word(gray: Gray, box: Box) -> bool:
 
     In the line laid straight as many have to stand apart: LAT in thick italics is read as four.
     """
-    if any(reading.sure >= SEEN and least >= SHORTEST for reading, least in _straight(gray, box)):
+    if any(reading.sure >= SEEN and letters >= SHORTEST for reading, letters in _straight(gray, box)):
         return True
     return reader.signs(gray, box, SEEN) >= SHORTEST and not is_short_mark(gray, box)
 
@@ -55,21 +55,18 @@ def is_mark(gray: Gray, box: Box) -> bool:
 
     Either the reader is sure of every letter, or a mark of seven letters and more is nearly as likely as what it read.
     """
-    ways = [(reader.read(gray, box), _least(box)), *_straight(gray, box)]
-    return any(_is_mark(reading, least) for reading, least in ways)
+    least = max(1.0, _NARROWEST * (box[2] - box[0]) / (box[3] - box[1]))
+    ways = [reader.read(gray, box), *(reading for reading, _ in _straight(gray, box))]
+    return any(_is_mark(reading, least) for reading in ways)
 
 
-def _straight(gray: Gray, box: Box) -> Iterator[tuple[reader.Reading, float]]:
-    """What is read in the line laid straight, and how many letters it has at least: as many as stand apart in it."""
+def _straight(gray: Gray, box: Box) -> Iterator[tuple[reader.Reading, int]]:
+    """What is read in the line laid straight, and how many letters stand apart in it; nothing where fewer are read than stand."""
     line = straight(gray, box)
     if line is not None:
         reading = reader.read(line.gray, line.box)
         if len(reading.text) >= line.letters:  # letters can touch
-            yield reading, max(line.letters, _least(line.box))
-
-
-def _least(box: Box) -> float:
-    return max(1.0, _NARROWEST * (box[2] - box[0]) / (box[3] - box[1]))
+            yield reading, line.letters
 
 
 def _is_mark(reading: reader.Reading, least: float) -> bool:
