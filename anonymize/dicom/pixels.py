@@ -24,8 +24,6 @@ Gray = npt.NDArray[np.uint8]
 WORKING_SIDE = 2400  # px; larger films are searched at this size
 SMALL_SIDE = 400  # px; smaller films are searched at twice their own size, where letters of 6 px come apart
 SURE = 0.75  # score of text from which a fill is not doubtful
-_PLAIN = 0.82  # score of text from which the reader is not asked, and from SURE on where the place may be a short word:
-_SHORT = 0.06  # score of a mark that short words have as well; bones taken for text do not
 DOUBT = 0.5  # score of text below which nothing is done
 _WEAK = 0.49  # score of what the network alone took for text, below DOUBT: taken only beside a sure line
 MARK = 0.5  # score from which a place is a mark, where its score of text is at most
@@ -140,13 +138,10 @@ def _checked(image: Gray, spot: detector.Spot) -> detector.Spot:
     """A spot with the reader's word on it, where the network's is not enough.
 
     A mark in which four signs or more are read is a short line of text (a name of four letters). A doubtful line in which
-    fewer are read (a vertebra, screws) is no text by itself; beside a sure line it is still taken with it. Of a line that is
-    just sure, and nothing like a mark, three signs are enough.
+    fewer are read (a vertebra, screws) is no text by itself; beside a sure line it is still taken with it.
     """
     if spot.text >= DOUBT and spot.text >= spot.mark:
-        sure = spot.text >= (SURE if spot.mark >= _SHORT else _PLAIN)
-        least = lead.SHORTEST - (spot.text >= SURE)
-        if sure or reader.is_too_long(spot.box) or reader.signs(image, spot.box, 0.0) >= least:
+        if spot.text >= SURE or reader.is_too_long(spot.box) or reader.signs(image, spot.box, 0.0) >= lead.SHORTEST:
             return spot
         return replace(spot, text=_WEAK)
     if spot.mark >= MARK and lead.is_short_word(image, spot.box):
