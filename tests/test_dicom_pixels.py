@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -16,11 +17,12 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
 
 from anonymize.config import ConfigError
-from anonymize.dicom import detector, gate, pixels, reader
+from anonymize.dicom import detector, gate, lead, pixels, reader
 from anonymize.dicom.boxes import Box, Region, hull, merge, pad
 from anonymize.dicom.marks import _pairs, is_joined_mark, is_mark, marks
 from anonymize.dicom.regions import Template, regions_of, templates
 from anonymize.dicom.rings import inside_ring
+from anonymize.dicom.tilt import straight
 from anonymize.ner.lexicon import read_names
 from anonymize.text import fold
 from vlp.phantom.facts import Exam, View
@@ -241,7 +243,7 @@ def test_a_mark_beside_a_known_mark_stays_and_beside_a_name_it_goes() -> None:
         beside = (right + 30, top - 4, right + 60, bottom + 4)  # a lead letter that nothing is read in
         lines = [pixels._Line((left - 3, top - 3, right + 3, bottom + 3), 0.9, bottom - top + 6)]
         lines.append(pixels._Line(beside, 0.9, 30, mark=True))
-        stays = pixels._known_marks(np.asarray(page), lines, [beside] if marks else [])
+        stays = pixels._known_marks([np.asarray(page)], lines, [beside] if marks else [])
         return bool(stays[top:bottom, left:right].all()), bool(stays[top:bottom, beside[0] : beside[2]].all())
 
     assert kept("PORTABLE", [(0, 0, 1, 1)]) == (True, True)
@@ -264,10 +266,10 @@ def test_a_circled_letter_is_no_word_and_a_circled_name_is_one() -> None:
     spot = detector.Spot((40, 34, 116, 70), 0.6, 0.1)
     assert pixels._checked(letter, spot) == spot  # the ring makes it four signs and more
     assert pixels._judged(letter, letter, spot, 1.0, []).text < pixels.DOUBT
-    assert pixels._is_circled_mark(letter, spot.box)
+    assert lead.is_circled_mark(letter, spot.box)
     name, box = oval(110, 50, "LEROY", 24), (44, 34, 166, 96)
     assert inside_ring(name, box) is not None
-    assert not pixels._is_circled_mark(name, box)
+    assert not lead.is_circled_mark(name, box)
 
 
 @settings(deadline=None, max_examples=40)
@@ -298,6 +300,82 @@ def test_letters_and_discs_are_no_rings(word: str) -> None:
 def test_a_side_below_a_view_stays(size: int) -> None:
     for side in "RL":
         assert pixels.find_text(placed({(40, 300): "LAT", (44, 300 + 2 * size): side}, size)).boxes == ()
+
+
+def tilted(words: dict[tuple[int, int], str], size: int, angle: float) -> np.ndarray:
+    """:func:`placed`, each word turned by ``angle`` degrees around its own middle."""
+    page = Image.fromarray(np.full((512, 400), 20, np.uint8))
+    font = ImageFont.truetype(str(FONTS / "DejaVuSans.ttf"), size)
+    for (x, y), word in words.items():
+        stamp = Image.new("L", (6 * size, 6 * size), 0)
+        ImageDraw.Draw(stamp).text((3 * size, 3 * size), word, font=font, fill=255, anchor="mm")
+        stamp = stamp.rotate(angle, Image.Resampling.BICUBIC)
+        page.paste(235, (x - 3 * size, y - 3 * size), stamp)
+    return np.asarray(page)
+
+
+@pytest.mark.parametrize("angle", [-14, -9, 0, 9, 14])
+@pytest.mark.parametrize("word", ["LAT", "OBL", "ERECT", "LUAT"])
+def test_a_tilted_line_is_read_straight(word: str, angle: int) -> None:
+    drawn = tilted({(200, 256): word}, 24, angle)
+    box = around(drawn)
+    for gray in (drawn, 255 - drawn):
+        line = straight(np.asarray(gray, np.uint8), box)
+        assert line is not None
+        assert 2 <= line.letters <= len(word)  # neighbours can touch
+        assert line.box[3] - line.box[1] <= 24
+        assert reader.read(line.gray, line.box).text == word.lower()
+
+
+def test_what_does_not_stand_free_is_not_laid_straight() -> None:
+    drawn = tilted({(200, 256): "LAT"}, 24, 9)
+    box = around(drawn)
+    bone = drawn.copy()
+    bone[:, box[2] - 8 :] = 235  # ink that leaves the part
+    assert straight(bone, box) is None
+    assert straight(drawn, (box[0] - 60, box[1], box[2], box[3])) is None  # the letters are only a part of the line
+    assert straight(np.full((100, 100), 20, np.uint8), (20, 20, 80, 50)) is None
+    assert straight(tilted({(200, 256): "LAT"}, 24, 40), (160, 216, 240, 296)) is None
+
+
+@pytest.mark.parametrize("angle", [-12, -8, 8, 12])
+@pytest.mark.parametrize("size", [18, 26])
+def test_a_tilted_mark_stays_and_a_tilted_name_like_it_goes(size: int, angle: int) -> None:
+    assert pixels.find_text(tilted({(60, 300): "LAT"}, size, angle)).boxes == ()
+    drawn = tilted({(60, 300): "LUAT"}, size, angle)
+    assert covered(drawn.shape, pixels.find_text(drawn).boxes)[drawn > 60].all()
+
+
+def around(drawn: np.ndarray) -> Box:
+    """A box as the network gives it around all that is drawn."""
+    rows, columns = np.flatnonzero((drawn > 60).any(1)), np.flatnonzero((drawn > 60).any(0))
+    return int(columns[0]) - 4, int(rows[0]) - 4, int(columns[-1]) + 5, int(rows[-1]) + 5
+
+
+def test_a_short_word_is_told_from_a_mark_by_both_readings(monkeypatch: pytest.MonkeyPatch) -> None:
+    mark, name = (tilted({(200, 256): word}, 24, 13) for word in ("LAT", "LUAT"))
+    assert not lead.is_short_word(mark, around(mark))
+    assert lead.is_short_word(name, around(name))  # as many letters stand apart as are read
+    plain = reader.read
+    monkeypatch.setattr(
+        reader,
+        "read",
+        lambda gray, box: plain(gray, box) if gray.shape != mark.shape else reader.Reading("luat", 0.5),
+    )
+    assert lead.is_short_mark(mark, around(mark))
+    assert not lead.is_short_mark(name, around(name))
+    assert not lead.is_short_word(mark, around(mark))  # four signs as it lies, a mark of the packs laid straight
+    assert lead.is_short_word(name, around(name))
+
+
+def test_a_line_is_a_mark_where_the_size_it_was_found_at_reads_one() -> None:
+    half = np.asarray(placed({(30, 22): "ERECT"}, 22)[:100, :200], np.uint8)
+    blank = np.full((200, 400), 20, np.uint8)
+    x0, y0, x1, y1 = around(half)
+    line = pixels._Line((2 * x0, 2 * y0, 2 * x1, 2 * y1), 0.9, 2 * (y1 - y0), level=1)
+    assert pixels._is_known_mark([blank, half], line)
+    assert not pixels._is_known_mark([blank, half], replace(line, level=0))
+    assert not pixels._is_known_mark([blank, half], replace(line, height=y1 - y0))  # two lines that ran together
 
 
 def test_two_marks_far_apart_do_not_keep_the_line_between_them() -> None:

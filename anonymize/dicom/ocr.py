@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anonymize.console import UserError
-from anonymize.dicom import pixels
+from anonymize.dicom import lead, pixels
 from anonymize.dicom.boxes import Box, Region, inside, pad, scaled
 from anonymize.dicom.marks import is_mark
 
@@ -46,7 +46,7 @@ def find_text(frame: npt.NDArray[np.generic], *, gated: bool = True) -> pixels.F
         line = pad((int(x0), int(y0), int(x1) + 1, int(y1) + 1), gray.shape, min(x1 - x0, y1 - y0))
         if score >= _SURE and is_mark(text):
             kept.append(scaled(line, scale, shape))
-        elif sum(char.isalnum() for char in text) >= pixels.SHORTEST:
+        elif sum(char.isalnum() for char in text) >= lead.SHORTEST:
             added.append(Region(scaled(line, scale, shape), float(score), "ocr", doubtful=score < pixels.SURE))
     marks = [box for box in kept if not any(inside(box, other.box, 0.3) for other in added)]
     left = [region for region in plain.regions if not any(inside(region.box, box, 0.6) for box in marks)]

@@ -15,12 +15,9 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from rapidfuzz.distance import Levenshtein
 
-from anonymize.dicom import detector, gate, reader
+from anonymize.dicom import detector, gate, lead, reader
 from anonymize.dicom.boxes import CHARACTER, Box, Region, hull, inside, merge, pad, scaled
-from anonymize.dicom.marks import is_joined_mark, long_marks
-from anonymize.dicom.rings import inside_ring
 
 Gray = npt.NDArray[np.uint8]
 
@@ -28,13 +25,9 @@ WORKING_SIDE = 2400  # px; larger films are searched at this size
 SMALL_SIDE = 400  # px; smaller films are searched at twice their own size, where letters of 6 px come apart
 SURE = 0.75  # score of text from which a fill is not doubtful
 DOUBT = 0.5  # score of text below which nothing is done
-SHORTEST = 4  # signs of a line of text; shorter ones are marks
-_SEEN = 0.4  # the reader's least sure sign, from which its count is believed against the network's word
 _WEAK = 0.49  # score of what the network alone took for text, below DOUBT: taken only beside a sure line
 MARK = 0.5  # score from which a place is a mark, where its score of text is at most
 NO_TEXT = 0.3
-_READ = 0.9  # the reader's least sure letter, from which a known mark stays
-_LIKE = -0.4  # log probability a letter that a long mark may lack; of 1,396 names and numbers none comes near
 # heights filled beyond both ends: white letters on a bright ground are found in part; marks so near a sure line go as well
 _AHEAD = 2.0
 _LEVELS = 3  # the size itself, a half, a quarter
@@ -74,6 +67,7 @@ class _Line:
     box: Box
     score: float
     height: float
+    level: int = 0  # how often the film was halved where it was found
     mark: bool = False  # the network sees a mark of up to three letters here, taken only for the line it stands beside
 
 
@@ -82,10 +76,12 @@ def search(gray: Gray, *, gated: bool = True) -> tuple[list[Region], float]:
     found: list[_Line] = []
     marks: list[Box] = []
     seen = whole = 0
+    images: list[Gray] = []
     for level in range(_LEVELS):
         scale = 0.5**level
         image = gray if not level else cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         image = np.asarray(image, np.uint8)
+        images.append(image)
         height, width = image.shape
         if level and min(height, width) < 40:
             break
@@ -95,9 +91,9 @@ def search(gray: Gray, *, gated: bool = True) -> tuple[list[Region], float]:
         spots = [_judged(gray, image, spot, scale, marks) for spot in detector.search(image, parts)]
         short = [spot for spot in spots if spot.mark >= MARK and spot.text <= NO_TEXT]
         places = {spot.box for spot in short}
-        found += [_line(spot, scale, gray.shape, found, mark=spot.box in places) for spot in text_of(spots)]
-        marks += [scaled(spot.box, scale, gray.shape) for spot in short if _is_pack_mark(image, spot)]
-    read = _known_marks(gray, found, marks)
+        found += [_line(spot, level, gray.shape, found, mark=spot.box in places) for spot in text_of(spots)]
+        marks += [scaled(spot.box, scale, gray.shape) for spot in short if lead.is_short_mark(image, spot.box)]
+    read = _known_marks(images, found, marks)
     regions = [
         Region(
             pad(line.box, gray.shape, line.height, _AHEAD if line.score >= SURE else CHARACTER),
@@ -117,21 +113,9 @@ def _judged(gray: Gray, image: Gray, spot: detector.Spot, scale: float, marks: l
     if _is_seen_mark(box, marks, scale):
         return replace(spot, text=min(spot.text, _WEAK))
     checked = _checked(image, spot)
-    if spot.text < SURE and checked.text >= DOUBT and _is_circled_mark(gray, box):
+    if spot.text < SURE and checked.text >= DOUBT and lead.is_circled_mark(gray, box):
         return replace(spot, text=min(spot.text, _WEAK))
     return checked
-
-
-def _is_circled_mark(gray: Gray, box: Box) -> bool:
-    """Whether a ring stands in ``box``, and no word in the ring."""
-    inner = inside_ring(gray, box)
-    return inner is not None and reader.signs(gray, inner, 0.0) < SHORTEST
-
-
-def _is_pack_mark(image: Gray, spot: detector.Spot) -> bool:
-    """Whether the reader sees a mark of the packs of up to three letters (R, LAT)."""
-    reading = reader.read(image, spot.box)
-    return reading.sure >= _SEEN and len(reading.text) < SHORTEST and is_joined_mark(reading.text)
 
 
 def _is_seen_mark(box: Box, marks: list[Box], scale: float) -> bool:
@@ -157,20 +141,21 @@ def _checked(image: Gray, spot: detector.Spot) -> detector.Spot:
     fewer are read (a vertebra, screws) is no text by itself; beside a sure line it is still taken with it.
     """
     if spot.text >= DOUBT and spot.text >= spot.mark:
-        if spot.text >= SURE or reader.is_too_long(spot.box) or reader.signs(image, spot.box, 0.0) >= SHORTEST:
+        if spot.text >= SURE or reader.is_too_long(spot.box) or reader.signs(image, spot.box, 0.0) >= lead.SHORTEST:
             return spot
         return replace(spot, text=_WEAK)
-    if spot.mark >= MARK and reader.signs(image, spot.box, _SEEN) >= SHORTEST:
+    if spot.mark >= MARK and lead.is_short_word(image, spot.box):
         return replace(spot, text=spot.mark, mark=0.0)
     return spot
 
 
-def _known_marks(gray: Gray, found: list[_Line], marks: list[Box]) -> npt.NDArray[np.bool_]:
+def _known_marks(images: list[Gray], found: list[_Line], marks: list[Box]) -> npt.NDArray[np.bool_]:
     """Where marks of the language packs stand, [H, W]: only those whose block holds nothing but marks.
 
     A block that some size saw as one line counts by its lines, as another size saw them.
     """
-    known = [line for line in found if _is_known_mark(gray, line)]
+    shape = images[0].shape
+    known = [line for line in found if _is_known_mark(images, line)]
     beside = [line for line in found if line.mark and line not in known and _is_seen_mark(line.box, marks, 1.0)]
     kept = known + beside
     others = [line for line in found if line not in kept and not any(inside(mark.box, line.box, 0.5) for mark in kept)]
@@ -179,26 +164,25 @@ def _known_marks(gray: Gray, found: list[_Line], marks: list[Box]) -> npt.NDArra
         if len(left) == len(kept):
             break
         kept, others = left, others + [line for line in kept if line not in left]
-    covered = np.zeros(gray.shape, bool)
+    covered = np.zeros(shape, bool)
     for line in kept:
-        x0, y0, x1, y1 = line.box if line in beside else pad(line.box, gray.shape, line.height)
+        x0, y0, x1, y1 = line.box if line in beside else pad(line.box, shape, line.height)
         covered[y0:y1, x0:x1] = True
     return covered
 
 
-def _line(
-    spot: detector.Spot, scale: float, shape: tuple[int, ...], finer: list[_Line], *, mark: bool = False
-) -> _Line:
+def _line(spot: detector.Spot, level: int, shape: tuple[int, ...], finer: list[_Line], *, mark: bool = False) -> _Line:
     """A spot of a scaled image in pixels of the image.
 
     Lines of a block can run together, at a coarse size above all; then the letters are as high as the network's largest,
     or as the finer sizes say, and not as high as the block.
     """
+    scale = 0.5**level
     box = scaled(spot.box, scale, shape)
     height = min(box[3] - box[1], box[2] - box[0], detector.HIGHEST / scale)
     within = [line.height for line in finer if inside(line.box, box, 0.5)]
     height = min(height, float(np.median(within))) if within else height
-    return _Line(box, spot.text, height, mark)
+    return _Line(box, spot.text, height, level, mark)
 
 
 def _neighbours(line: _Line, other: _Line) -> bool:
@@ -215,23 +199,12 @@ def _holds(other: _Line, line: _Line, joined: bool) -> bool:
     return _neighbours(line, other) or (joined and _belongs(line.box, other.box))
 
 
-def _is_known_mark(gray: Gray, line: _Line) -> bool:
-    """Whether a line is a mark of a language pack (PORTABLE, EN CHARGE) and nothing else.
-
-    Either the reader is sure of every letter, or a mark of seven letters and more is nearly as likely as what it read.
-    """
-    box = line.box
-    width, height = box[2] - box[0], box[3] - box[1]
-    if line.height < 0.8 * height:  # several lines that ran together
+def _is_known_mark(images: list[Gray], line: _Line) -> bool:
+    """Whether a line is a mark of a language pack and nothing else, as read at the film's size or where it was found."""
+    if line.height < 0.8 * (line.box[3] - line.box[1]):  # several lines that ran together
         return False
-    reading = reader.read(gray, box)
-    least = max(1.0, 0.7 * width / height)  # a letter is seldom wider than 1.4 times the line's height
-    if len(reading.text) < least:
-        return False
-    if reading.sure >= _READ and is_joined_mark(reading.text):
-        return True
-    near = [mark for mark in long_marks() if Levenshtein.distance(mark, reading.text) <= len(mark) // 3]
-    return any(len(mark) >= least and reading.likeness(mark) >= _LIKE for mark in near)
+    sizes = {0, line.level}
+    return any(lead.is_mark(images[size], scaled(line.box, 2.0**size, images[size].shape)) for size in sizes)
 
 
 def text_of(spots: list[detector.Spot]) -> list[detector.Spot]:
