@@ -10,6 +10,7 @@ import tarfile
 import threading
 import uuid
 import zipfile
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -256,8 +257,9 @@ def test_forked_workers_do_not_share_the_parents_files(tmp_path, kind):
         _as_tar(folder)
     corpus = Corpus.open(f"zip://::{_zipped(folder)}")
     expected = pixels_of(corpus)  # opens the shard here, before the fork
-    with multiprocessing.get_context("fork").Pool(2) as pool:
-        found = pool.map(partial(_all_pixels, corpus), range(2))
+    # leaving a multiprocessing.Pool sends SIGTERM, which another test of this process may have left caught
+    with ProcessPoolExecutor(2, multiprocessing.get_context("fork")) as pool:
+        found = list(pool.map(partial(_all_pixels, corpus), range(2)))
     for images in found:
         assert all(np.array_equal(a, b) for a, b in zip(images, expected, strict=True))
 
