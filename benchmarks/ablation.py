@@ -105,6 +105,15 @@ VARIANTS = (
     ),
     Variant("random", "random weights", align=None),
 )
+
+
+def _against_its_negation(variant: str, *others: str) -> list[Claim]:
+    """Claims that a variant tells a text from its negation better than ``others`` do, and than it does without the image."""
+    scopes, measures = ("report", "statement"), ("true_over_false", "image_decides")
+    found = [Claim("c", variant, other, f"{m}_{scope}") for other in others for m in measures for scope in scopes]
+    return found + [Claim("c", variant, variant, f"true_over_false_{scope}", "_without_image") for scope in scopes]
+
+
 CLAIMS = (
     Claim("a", "dino_align", "scratch", "zero_shot"),
     Claim("a", "dino_align", "scratch_long", "zero_shot"),
@@ -125,27 +134,9 @@ CLAIMS = (
     ),
     *(Claim("c", "hard_negatives", "scratch", f"image_decides_{scope}") for scope in ("report", "statement")),
     Claim("c", "hard_negatives", "scratch", "zero_shot"),
-    *(
-        Claim("c", "hard_negatives_centred", other, f"{measure}_{scope}")
-        for other in ("scratch", "hard_negatives")
-        for measure in ("true_over_false", "image_decides")
-        for scope in ("report", "statement")
-    ),
-    *(
-        Claim("c", "hard_negatives_centred", "hard_negatives_centred", f"true_over_false_{scope}", "_without_image")
-        for scope in ("report", "statement")
-    ),
+    *_against_its_negation("hard_negatives_centred", "scratch", "hard_negatives"),
     Claim("c", "hard_negatives_centred", "scratch", "zero_shot"),
-    *(
-        Claim("c", "long_then_hard_negatives", other, f"{measure}_{scope}")
-        for other in ("scratch_long", "long_then_plain")
-        for measure in ("true_over_false", "image_decides")
-        for scope in ("report", "statement")
-    ),
-    *(
-        Claim("c", "long_then_hard_negatives", "long_then_hard_negatives", f"true_over_false_{scope}", "_without_image")
-        for scope in ("report", "statement")
-    ),
+    *_against_its_negation("long_then_hard_negatives", "scratch_long", "long_then_plain"),
     Claim("c", "long_then_hard_negatives", "long_then_plain", "zero_shot"),
     *(
         Claim("d", better, worse, measure)

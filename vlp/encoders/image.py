@@ -226,8 +226,7 @@ class ImageEncoder(nn.Module):
             or images.shape[-1] % side
         ):
             return embed(images)
-        rows = images.unflatten(3, (-1, side)).unflatten(2, (-1, side))  # [B, C, h, p, w, p]
-        rows = rows.permute(0, 2, 4, 1, 3, 5).flatten(3)
+        rows = pixels_by_patch(images, side)
         return embed.norm(nn.functional.linear(rows, projection.weight.flatten(1), projection.bias))
 
     def _blocks(self, tokens: Tensor) -> Tensor:
@@ -282,3 +281,9 @@ class ImageEncoder(nn.Module):
         grid = (features.shape[2], features.shape[3])
         patches = features.flatten(2).transpose(1, 2)
         return ImageFeatures(self.pool(patches, 0), patches, grid)
+
+
+def pixels_by_patch(images: Tensor, patch: int) -> Tensor:
+    """[B, C, H, W], both sides multiples of ``patch``, to the pixels of each patch, [B, h, w, C * patch * patch]."""
+    parts = images.unflatten(3, (-1, patch)).unflatten(2, (-1, patch))  # [B, C, h, patch, w, patch]
+    return parts.permute(0, 2, 4, 1, 3, 5).flatten(3)

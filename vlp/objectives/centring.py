@@ -16,9 +16,14 @@ Centring = Literal["sinkhorn", "softmax"]
 _LEAST = 1e-30  # of a sum that is divided by
 
 
+def powered(scores: Tensor, temperature: float) -> Tensor:
+    """Cosines [n, K] to exp((cosine - 1) / temperature), at most 1, float32 at least."""
+    return ((precise(scores) - 1) / temperature).exp()
+
+
 @torch.no_grad()
 def sinkhorn(
-    scores: Tensor, temperature: float, iterations: int = 3, powers: Callable[[Tensor, float], Tensor] | None = None
+    scores: Tensor, temperature: float, iterations: int = 3, powers: Callable[..., Tensor] = powered
 ) -> Tensor:
     """Soft assignments of all ranks' rows to prototypes, each prototype used equally (Caron et al. 2020, SwAV).
 
@@ -32,7 +37,7 @@ def sinkhorn(
         [n, K], rows sum to 1.
     """
     with torch.autocast(scores.device.type, enabled=False):  # or the sums would be of bfloat16
-        table = (powers or powered)(scores, temperature)
+        table = powers(scores, temperature)
         rows = sum_over_ranks(table.new_full((1,), len(scores)))
         by_row = table.new_ones(len(scores))
         by_column = table.new_ones(table.shape[1])
@@ -40,11 +45,6 @@ def sinkhorn(
             by_column = 1 / (sum_over_ranks(by_row @ table) * table.shape[1]).clamp(min=_LEAST)
             by_row = 1 / (table @ by_column * rows).clamp(min=_LEAST)
         return table.mul_((by_row * rows).unsqueeze(1)).mul_(by_column)
-
-
-def powered(scores: Tensor, temperature: float) -> Tensor:
-    """Cosines [n, K] to exp((cosine - 1) / temperature), at most 1, float32 at least."""
-    return ((precise(scores) - 1) / temperature).exp()
 
 
 class Targets(nn.Module):

@@ -16,11 +16,16 @@ from vlp.training.distributed import gather, rank
 _EPSILON = 1e-8
 
 
+def cross_entropy_rows(targets: Tensor, answers: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy of each row of scores [M, K] against its distribution [M, K]: [M]."""
+    return -(targets * log_softmax(precise(answers) / temperature, dim=-1)).sum(dim=-1)
+
+
 def view_loss(
     targets: Sequence[Tensor],
     answers: Sequence[Tensor],
     temperature: float,
-    rows: Callable[..., Tensor] | None = None,
+    rows: Callable[..., Tensor] = cross_entropy_rows,
 ) -> Tensor:
     """Mean cross-entropy of every answer against the target of every other view.
 
@@ -32,12 +37,12 @@ def view_loss(
     every = torch.stack(list(targets)).sum(dim=0)
     others = [every - targets[j] if j < len(targets) else every for j in range(len(answers))]
     pairs = zip(others, answers, strict=True)
-    terms = [(rows or cross_entropy_rows)(other, answer, temperature).mean() for other, answer in pairs]
+    terms = [rows(other, answer, temperature).mean() for other, answer in pairs]
     return torch.stack(terms).sum() / (len(targets) * (len(answers) - 1))
 
 
 def patch_loss(
-    targets: Tensor, answers: Tensor, mask: Tensor, temperature: float, rows: Callable[..., Tensor] | None = None
+    targets: Tensor, answers: Tensor, mask: Tensor, temperature: float, rows: Callable[..., Tensor] = cross_entropy_rows
 ) -> Tensor:
     """iBOT's cross-entropy at the masked patches (Zhou et al. 2022, arXiv 2111.07832), every image with a mask alike.
 
@@ -48,12 +53,7 @@ def patch_loss(
     """
     counts = mask.sum(dim=1, keepdim=True).clamp(min=1)
     weights = (1 / counts).expand(mask.shape)[mask] / mask.any(dim=1).sum().clamp(min=1)
-    return ((rows or cross_entropy_rows)(targets, answers, temperature) * moved(weights, answers.device)).sum()
-
-
-def cross_entropy_rows(targets: Tensor, answers: Tensor, temperature: float) -> Tensor:
-    """Cross-entropy of each row of scores [M, K] against its distribution [M, K]: [M]."""
-    return -(targets * log_softmax(precise(answers) / temperature, dim=-1)).sum(dim=-1)
+    return (rows(targets, answers, temperature) * moved(weights, answers.device)).sum()
 
 
 def koleo(features: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from anonymize.config import Config
 from anonymize.console import UserError
 from vlp.corpus.augment import AugmentConfig, augment, augment_with
 from vlp.corpus.body import body_masks
-from vlp.encoders.image import ImageEncoder
+from vlp.encoders.image import ImageEncoder, pixels_by_patch
 from vlp.objectives.fused import Fused
 from vlp.training.distributed import mean_of_all
 
@@ -130,9 +130,7 @@ class MaeObjective(nn.Module):
 
     def patches(self, images: Tensor) -> Tensor:
         """[B, 1, H, W] to the pixels of each patch, [B, h*w, patch * patch]."""
-        patch = self.encoder.patch
-        rows = images.unflatten(3, (-1, patch)).unflatten(2, (-1, patch))[:, 0]  # [B, h, patch, w, patch]
-        return rows.transpose(2, 3).flatten(3).flatten(1, 2)
+        return pixels_by_patch(images, self.encoder.patch).flatten(1, 2)
 
 
 def choose(body: Tensor, mask: float) -> tuple[Tensor, Tensor]:
