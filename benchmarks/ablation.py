@@ -4,8 +4,9 @@
     python benchmarks/ablation.py runs/ablation --out runs/ablation/ablation [--seeds 0 1 2] [--only scratch local]
 
 A variant and a seed are one run; a finished one is kept in OUT/runs and not repeated, and two processes may share the
-work by their --seeds. The seed is that of weights, batches and augmentation. Nothing is chosen on the test split, and
-every variant has the same settings but for what its row says. Prints one JSON; OUT/ablation.md holds the tables.
+work by their --seeds. The seed is that of weights, batches and augmentation. Every variant has the same settings but for
+what its row says. Settings are chosen with --split validation, whose numbers lie apart, and without probes. Prints one
+JSON; OUT/ablation.md holds the tables.
 """
 
 from __future__ import annotations
@@ -35,8 +36,10 @@ from vlp.training.pretrain import PretrainConfig, run_pretrain
 TEMPLATES, TEMPLATE_SHARE = 20, 0.4
 MEASURED = ("hand", "knee")  # anatomies whose reports hold a measurement, so that none fits another study
 COMMON = ("tensorboard=false", "checkpoint_every=100000", "log_every=25", "lr=0.002")
-ALIGN = (*COMMON, "validation=0", "data.images_per_study=1", "sampling={conclusion: 2.0}")
+CUT = "text.max_length=96"  # tokens: half of the reports are longer
+ALIGN = (*COMMON, "validation=0", "data.images_per_study=1", "sampling={conclusion: 2.0}", CUT)
 GOES_ON = ("both_towers=true", "lr=0.001")
+MIRRORED = (*GOES_ON, "sampling={conclusion: 1.0, whole: 3.0}", "contrastive.augment.flip=0.5")
 PRETRAIN = (*COMMON, "dino={local_crops: 2}")
 
 
@@ -50,6 +53,7 @@ class Variant:
     align: tuple[str, ...] | None = ()  # settings of the alignment; None: there is none
     long: bool = False  # aligned for the time of pretraining and alignment together
     start: str = ""  # the variant whose aligned model it goes on from, both towers
+    times: int = 1  # as many steps as an alignment has
     templated: bool = False  # on the corpus whose reports are templates
     probes: bool = True
 
@@ -103,6 +107,22 @@ VARIANTS = (
         align=(*GOES_ON, "contrastive.hard_negatives=1"),
         probes=False,
     ),
+    Variant(
+        "dino_long_then_plain",
+        "dino_align_long, then aligned on for 1,200 steps with more whole reports and contrastive.augment.flip=0.5",
+        start="dino_align_long",
+        align=MIRRORED,
+        times=2,
+        probes=False,
+    ),
+    Variant(
+        "dino_long_then_hard_negatives",
+        "the same with contrastive.hard_negatives=8",
+        start="dino_align_long",
+        align=(*MIRRORED, "contrastive.hard_negatives=8"),
+        times=2,
+        probes=False,
+    ),
     Variant("random", "random weights", align=None),
 )
 
@@ -138,6 +158,8 @@ CLAIMS = (
     Claim("c", "hard_negatives_centred", "scratch", "zero_shot"),
     *_against_its_negation("long_then_hard_negatives", "scratch_long", "long_then_plain"),
     Claim("c", "long_then_hard_negatives", "long_then_plain", "zero_shot"),
+    *_against_its_negation("dino_long_then_hard_negatives", "dino_align_long", "dino_long_then_plain"),
+    Claim("c", "dino_long_then_hard_negatives", "dino_long_then_plain", "zero_shot"),
     *(
         Claim("d", better, worse, measure)
         for better, worse in (
@@ -172,19 +194,19 @@ class Budget:
 class Ablation:
     """The runs below ``out``."""
 
-    def __init__(self, run: Path, out: Path, budget: Budget) -> None:
-        self.run, self.out, self.budget = run, out, budget
+    def __init__(self, run: Path, out: Path, budget: Budget, split: str) -> None:
+        self.run, self.out, self.budget, self.split = run, out, budget, split
         self.corpus = run / "corpus"
         self.console = Console("quiet")
         self._bench: Bench | None = None
 
     @property
     def bench(self) -> Bench:
-        """What is asked of every model. The test split of the corpus as it is, also for models of templates."""
+        """What is asked of every model. The corpus as it is, also for models of templates."""
         if self._bench is None:
             corpus = Corpus.open(self.corpus, cache_mb=512)
-            refs = {ref.image_id: ref for study in corpus.select("test") for ref in study.images}
-            self._bench = Bench.of(corpus, boxes_by_image(self.run, refs, POINTED), "fr")
+            refs = {ref.image_id: ref for study in corpus.select(self.split) for ref in study.images}
+            self._bench = Bench.of(corpus, boxes_by_image(self.run, refs, POINTED), "fr", self.split)
         return self._bench
 
     @property
@@ -199,7 +221,8 @@ class Ablation:
 
     def result(self, variant: Variant, seed: int) -> Path:
         """Where the numbers of a run are, finished or not."""
-        return self.out / "runs" / self.budget.name / f"{variant.name}-{seed}.json"
+        runs = "runs" if self.split == "test" else f"runs-{self.split}"
+        return self.out / runs / self.budget.name / f"{variant.name}-{seed}.json"
 
     def do(self, variant: Variant, seed: int) -> None:
         """Train and measure, unless that is done."""
@@ -214,7 +237,7 @@ class Ablation:
             image = load_image_encoder(encoder) if encoder else ImageEncoder(settings.image)
             dual, cost = None, read_json(encoder / "cost.json") if encoder else {"cpu_seconds": 0.0}
         else:
-            steps = self.budget.long if variant.long else self.budget.align
+            steps = self.budget.long if variant.long else self.budget.align * variant.times
             size = [] if encoder else [f"image.image_size={self.budget.image_size}"]
             config = load_config(AlignConfig, None, [*ALIGN, *size, *variant.align, f"steps={steps}", f"seed={seed}"])
             corpus = self.templated if variant.templated else self.corpus
@@ -224,7 +247,7 @@ class Ablation:
             shutil.rmtree(model / "checkpoints", ignore_errors=True)
             dual = load_dual(model)
             image = dual.image
-        rows = measure(self.bench, image, dual, variant.probes)
+        rows = measure(self.bench, image, dual, variant.probes and self.split == "test")
         write_json(path, {**cost, "rows": {name: found.to_json() for name, found in rows.items()}})
 
     def again(self, variant: Variant, seed: int) -> None:
@@ -274,9 +297,10 @@ def main() -> None:
         "--tables", action="store_true", help="train nothing; make the tables of the runs that are there"
     )
     parser.add_argument("--again", action="store_true", help="measure the saved models again, but for their probes")
+    parser.add_argument("--split", choices=("test", "validation"), default="test", help="what is measured on")
     options = parser.parse_args()
     budget = Budget(options.align_steps, options.pretrain_steps, options.long_steps, options.image_size)
-    ablation = Ablation(options.run, options.out, budget)
+    ablation = Ablation(options.run, options.out, budget, options.split)
     wanted = [variant for variant in VARIANTS if not options.only or variant.name in options.only]
     if not options.tables:
         for variant in wanted:

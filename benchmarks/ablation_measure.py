@@ -1,4 +1,4 @@
-"""What the ablation measures of one model, all on the test split: rows that can be resampled by patient."""
+"""What the ablation measures of one model, on patients it was not trained on: rows that can be resampled by patient."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ class Bench:
     language: str
 
     @classmethod
-    def of(cls, corpus: Corpus, boxes: dict[str, tuple[Box, ...]], language: str) -> Bench:
-        """The bench of the test split."""
-        test = [study for study in corpus.select("test") if study.images]
+    def of(cls, corpus: Corpus, boxes: dict[str, tuple[Box, ...]], language: str, split: str = "test") -> Bench:
+        """The bench of a split."""
+        test = [study for study in corpus.select(split) if study.images]
         return cls(corpus, test, choices([study for study in test if study.report]), boxes, language)
 
 

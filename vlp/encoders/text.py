@@ -30,7 +30,7 @@ class TextConfig(Config):
     layers: int = Field(default=2, ge=1)
     heads: int = Field(default=4, ge=1)
     vocabulary: int = Field(default=4000, ge=300)  # of the tokenizer trained on the corpus; 261 are bytes and marks
-    max_length: int = Field(default=96, ge=8)  # tokens that the tower reads at once, marks included
+    max_length: int = Field(default=192, ge=8)  # tokens that the tower reads at once, marks included
     windows: int = Field(default=1, ge=1)  # overlapping windows of max_length tokens in which a longer text is read
     overlap: int = Field(default=16, ge=0)  # tokens that neighbouring windows share
     dropout: float = Field(default=0.1, ge=0, lt=1)

@@ -60,14 +60,11 @@ def choices(studies: Sequence[Study]) -> list[Choice]:
         if rewrite is None:
             continue
         text = whole(study)
-        turned: dict[tuple[str, str], list[tuple[int, int, Rewriting]]] = {}
-        for item in rewrite.falsehoods(text, rewrite.facts(study.report)):
-            turned.setdefault((item[2].kind, item[2].label), []).append(item)
-        for (_, label), items in turned.items():
-            start, end, first = items[0]
-            kind = _kind(first)
-            found.append(Choice(study, text[start:end], first.text, kind, label, "statement"))
-            found.append(Choice(study, text, _replaced(text, items), kind, label, "report"))
+        for contrary in rewrite.contraries(text, rewrite.facts(study.report)):
+            turned = contrary.rewriting
+            kind = _kind(turned)
+            found.append(Choice(study, contrary.statement, turned.text, kind, turned.label, "statement"))
+            found.append(Choice(study, text, contrary.text, kind, turned.label, "report"))
     return found
 
 
@@ -129,14 +126,3 @@ def _kind(rewriting: Rewriting) -> Kind:
     if rewriting.kind == "side":
         return "side"
     return "denied" if rewriting.was is Value.PRESENT else "affirmed"
-
-
-def _replaced(text: str, items: Sequence[tuple[int, int, Rewriting]]) -> str:
-    """``text`` with each of ``items`` in place of what stands there; the first of those for one place."""
-    pieces: list[str] = []
-    done = 0
-    for start, end, rewriting in items:
-        if start >= done:
-            pieces += [text[done:start], rewriting.text]
-            done = end
-    return "".join([*pieces, text[done:]])

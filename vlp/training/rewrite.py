@@ -48,6 +48,25 @@ class Rewriting:
 
 
 @dataclass(frozen=True)
+class Contrary:
+    """A text that is false of its study in one thing.
+
+    Attributes:
+        text: the whole of it.
+        statement, rewriting: the first statement that was turned, and into what.
+    """
+
+    text: str
+    statement: str
+    rewriting: Rewriting
+
+    @property
+    def kind(self) -> Literal["negation", "side"]:
+        """What was turned."""
+        return self.rewriting.kind
+
+
+@dataclass(frozen=True)
 class _Rule:
     """What stands before a finding, and what stands there in the contrary."""
 
@@ -88,28 +107,37 @@ class Rewriter:
         return Facts(values, self.sides.only(report))
 
     def false(self, text: str, facts: Facts, rng: np.random.Generator) -> str:
-        """``text`` with one statement turned into its contrary, so that it is false of the study; "" where none can be.
+        """``text`` made false of the study in one thing, wherever it says it; "" where nothing can be turned.
 
         Negation and sides are chosen with equal chances where both are possible.
         """
-        choices: dict[str, list[tuple[int, int, Rewriting]]] = {}
-        for found in self.falsehoods(text, facts):
-            choices.setdefault(found[2].kind, []).append(found)
-        if not choices:
+        kinds: dict[str, list[str]] = {}
+        for contrary in self.contraries(text, facts):
+            kinds.setdefault(contrary.kind, []).append(contrary.text)
+        if not kinds:
             return ""
-        options = choices[sorted(choices)[int(rng.integers(len(choices)))]]
-        start, end, chosen = options[int(rng.integers(len(options)))]
-        return text[:start] + chosen.text + text[end:]
+        options = kinds[sorted(kinds)[int(rng.integers(len(kinds)))]]
+        return options[int(rng.integers(len(options)))]
 
-    def falsehoods(self, text: str, facts: Facts) -> list[tuple[int, int, Rewriting]]:
+    def contraries(self, text: str, facts: Facts) -> list[Contrary]:
+        """``text`` with every statement of one finding, or of the side, turned: one for each of which it speaks.
+
+        All of them, because a report whose conclusion contradicts its results is known to be false without an image.
+        """
+        turned: dict[tuple[str, str], list[tuple[int, int, Rewriting]]] = {}
+        for found in self._falsehoods(text, facts):
+            turned.setdefault((found[2].kind, found[2].label), []).append(found)
+        return [
+            Contrary(_replaced(text, items), text[items[0][0] : items[0][1]], items[0][2]) for items in turned.values()
+        ]
+
+    def _falsehoods(self, text: str, facts: Facts) -> Iterator[tuple[int, int, Rewriting]]:
         """Every statement of ``text`` (its start and end) with a contrary that is false of the study, in order."""
-        found: list[tuple[int, int, Rewriting]] = []
         for start, end in split_statements(text):
             for rewriting in self.candidates(text[start:end]):
                 true = facts.side if rewriting.kind == "side" else facts.values.get(rewriting.label)
                 if true and true == rewriting.was:
-                    found.append((start, end, rewriting))
-        return found
+                    yield start, end, rewriting
 
     def mirror(self, text: str) -> str | None:
         """``text`` as it is true of the mirror image: every side swapped. None where it names a side that cannot be."""
@@ -214,12 +242,25 @@ def _substitute(pattern: re.Pattern[str], written: str, text: str) -> str:
     return "".join([*pieces, text[done:]])
 
 
+def _replaced(text: str, items: Sequence[tuple[int, int, Rewriting]]) -> str:
+    """``text`` with each of ``items`` in place of what stands there; the first of those for one place."""
+    pieces: list[str] = []
+    done = 0
+    for start, end, rewriting in items:
+        if start >= done:
+            pieces += [text[done:start], rewriting.text]
+            done = end
+    return "".join([*pieces, text[done:]])
+
+
 def _first_letter_like(model: str, text: str) -> str:
-    """``text`` with a capital at its start where ``model`` has one; all capitals where ``model`` is."""
+    """``text`` with a capital as its first letter where ``model`` has one (a bullet or number may stand before it); all
+    capitals where ``model`` is."""
     if model.isupper() and len(model) > 3:
         return text.upper()
-    if model[:1].isupper():
-        return text[:1].upper() + text[1:]
+    if next(filter(str.isalpha, model), "").isupper():
+        place = next((i for i, letter in enumerate(text) if letter.isalpha()), 0)
+        return text[:place] + text[place : place + 1].upper() + text[place + 1 :]
     return text
 
 
