@@ -229,7 +229,6 @@ class Ablation:
         path = self.result(variant, seed)
         if path.is_file():
             return
-        model = self.out / "models" / self.budget.name / f"{variant.name}-{seed}"
         encoder = self._start(variant, seed)
         if variant.align is None:
             torch.manual_seed(seed)
@@ -237,15 +236,8 @@ class Ablation:
             image = load_image_encoder(encoder) if encoder else ImageEncoder(settings.image)
             dual, cost = None, read_json(encoder / "cost.json") if encoder else {"cpu_seconds": 0.0}
         else:
-            steps = self.budget.long if variant.long else self.budget.align * variant.times
-            size = [] if encoder else [f"image.image_size={self.budget.image_size}"]
-            config = load_config(AlignConfig, None, [*ALIGN, *size, *variant.align, f"steps={steps}", f"seed={seed}"])
-            corpus = self.templated if variant.templated else self.corpus
-            started = time.process_time()
-            summary = run_align(config, corpus, model, encoder, self.console)
-            cost = {"cpu_seconds": round(time.process_time() - started, 1), "training": summary}
-            shutil.rmtree(model / "checkpoints", ignore_errors=True)
-            dual = load_dual(model)
+            model = self._aligned(variant, seed, encoder)
+            cost, dual = read_json(model / "cost.json"), load_dual(model)
             image = dual.image
         rows = measure(self.bench, image, dual, variant.probes and self.split == "test")
         write_json(path, {**cost, "rows": {name: found.to_json() for name, found in rows.items()}})
@@ -254,7 +246,7 @@ class Ablation:
         """Measure what was aligned once more, but for its probes."""
         path = self.result(variant, seed)
         if path.is_file() and variant.align is not None:
-            dual = load_dual(self.out / "models" / self.budget.name / f"{variant.name}-{seed}")
+            dual = load_dual(self._model(variant.name, seed))
             stored = read_json(path)
             rows = measure(self.bench, dual.image, dual, probes=False)
             stored["rows"] |= {name: found.to_json() for name, found in rows.items()}
@@ -265,10 +257,26 @@ class Ablation:
         if not variant.start:
             return self._pretrained(variant.pretrain, seed) if variant.pretrain else None
         self.do(next(other for other in VARIANTS if other.name == variant.start), seed)
-        return self.out / "models" / self.budget.name / f"{variant.start}-{seed}"
+        return self._model(variant.start, seed)
+
+    def _model(self, name: str, seed: int) -> Path:
+        return self.out / "models" / self.budget.name / f"{name}-{seed}"
+
+    def _aligned(self, variant: Variant, seed: int, encoder: Path | None) -> Path:
+        folder = self._model(variant.name, seed)
+        if not (folder / "cost.json").is_file():
+            assert variant.align is not None
+            steps = self.budget.long if variant.long else self.budget.align * variant.times
+            size = [] if encoder else [f"image.image_size={self.budget.image_size}"]
+            config = load_config(AlignConfig, None, [*ALIGN, *size, *variant.align, f"steps={steps}", f"seed={seed}"])
+            corpus = self.templated if variant.templated else self.corpus
+            started = time.process_time()
+            summary = run_align(config, corpus, folder, encoder, self.console)
+            _finish(folder, started, summary)
+        return folder
 
     def _pretrained(self, objective: str, seed: int) -> Path:
-        folder = self.out / "models" / self.budget.name / f"pretrained-{objective}-{seed}"
+        folder = self._model(f"pretrained-{objective}", seed)
         if not (folder / "cost.json").is_file():
             asked = [f"objective={objective}", f"image.image_size={self.budget.image_size}"]
             asked += [f"steps={self.budget.pretrain}", f"seed={seed}"]
@@ -276,11 +284,14 @@ class Ablation:
             summary = run_pretrain(
                 load_config(PretrainConfig, None, [*PRETRAIN, *asked]), self.corpus, folder, self.console
             )
-            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-            write_json(
-                folder / "cost.json", {"cpu_seconds": round(time.process_time() - started, 1), "training": summary}
-            )
+            _finish(folder, started, summary)
         return folder
+
+
+def _finish(folder: Path, started: float, summary: dict[str, Any]) -> None:
+    """Leave the model and what it cost in ``folder``; ``started`` in CPU seconds of this process."""
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    write_json(folder / "cost.json", {"cpu_seconds": round(time.process_time() - started, 1), "training": summary})
 
 
 def main() -> None:
@@ -313,8 +324,9 @@ def main() -> None:
     summary = summarise({name: found for name, found in runs.items() if found}, CLAIMS)
     templated = options.out / "templated/about.json"
     summary |= {"budget": vars(budget), "templates": read_json(templated) if templated.is_file() else {}}
-    write_json(options.out / "ablation.json", summary)
-    write_text_atomic(options.out / "ablation.md", tables(summary, {v.name: v.about for v in VARIANTS}))
+    name = "ablation" if options.split == "test" else f"ablation-{options.split}"
+    write_json(options.out / f"{name}.json", summary)
+    write_text_atomic(options.out / f"{name}.md", tables(summary, {v.name: v.about for v in VARIANTS}))
     print(json.dumps(summary))
 
 

@@ -52,7 +52,7 @@ class Bench:
     """What all models are asked: the corpus, the choices between texts, and where the findings are."""
 
     corpus: Corpus
-    test: list[Study]
+    studies: list[Study]
     asked: list[Choice]
     boxes: dict[str, tuple[Box, ...]]  # by image; a label is the finding
     language: str
@@ -60,14 +60,14 @@ class Bench:
     @classmethod
     def of(cls, corpus: Corpus, boxes: dict[str, tuple[Box, ...]], language: str, split: str = "test") -> Bench:
         """The bench of a split."""
-        test = [study for study in corpus.select(split) if study.images]
-        return cls(corpus, test, choices([study for study in test if study.report]), boxes, language)
+        studies = [study for study in corpus.select(split) if study.images]
+        return cls(corpus, studies, choices([study for study in studies if study.report]), boxes, language)
 
 
 def measure(bench: Bench, image: ImageEncoder, dual: DualEncoder | None, probes: bool) -> dict[str, Rows]:
     """Every measure that the model allows; linear probes where ``probes``."""
     labelled = [s for s in bench.corpus.studies if s.images and s.split != "test"] if probes else []
-    features = study_features(image.eval(), dual, bench.corpus, [*bench.test, *labelled], Console("quiet"))
+    features = study_features(image.eval(), dual, bench.corpus, [*bench.studies, *labelled], Console("quiet"))
     found: dict[str, Rows] = {}
     if probes:
         found |= {f"linear_{fraction:.0%}": _probes(bench, features, fraction) for fraction in FRACTIONS}
@@ -84,7 +84,7 @@ def _zero_shot(bench: Bench, dual: DualEncoder, features: Features) -> Rows:
     rows = Rows([], [], [[]], [])
     for name in FINDINGS:
         task = task_by_name(name)
-        studies = [study for study in bench.test if task.label in study.labels]
+        studies = [study for study in bench.studies if task.label in study.labels]
         classes = class_embeddings(dual, prompts_of(bench.language, task))
         scale = float(dual.logit_scale.detach().exp())
         _extend(rows, studies, name, task.targets(studies), [zero_shot(features.of(studies).embedding, classes, scale)])
@@ -111,7 +111,7 @@ def _probes(bench: Bench, features: Features, fraction: float) -> Rows:
 
 
 def _retrieval(bench: Bench, dual: DualEncoder, features: Features) -> dict[str, Rows]:
-    reported = [study for study in bench.test if study.report]
+    reported = [study for study in bench.studies if study.report]
     texts = text_embeddings(dual, [whole(study) for study in reported])
     images = features.of(reported).embedding
     answers = [study.report_hash for study in reported]
@@ -156,7 +156,7 @@ def _pointing(bench: Bench, dual: DualEncoder) -> dict[str, Rows]:
         patients: list[str] = []
         refs: list[ImageRef] = []
         placed: list[list[PixelBox]] = []
-        for study in bench.test:
+        for study in bench.studies:
             for ref in study.images:
                 pixels = bench.corpus.pixels(ref)
                 marked = [box for box in bench.boxes.get(ref.image_id, ()) if box.label == finding]

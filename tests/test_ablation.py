@@ -89,5 +89,5 @@ def test_measures_of_random_weights(tmp_path: Path) -> None:
     rows = measure(bench, ImageEncoder(ImageConfig(image_size=32)), None, probes=True)
     assert set(rows) == {"linear_1%", "linear_10%"}
     assert set(rows["linear_1%"].groups) == {"fracture", "effusion"}  # what this corpus has
-    assert {study.patient_id for study in bench.test} >= set(rows["linear_1%"].patients)
+    assert {study.patient_id for study in bench.studies} >= set(rows["linear_1%"].patients)
     assert len(rows["linear_10%"].runs[0]) == len(rows["linear_10%"].patients)
