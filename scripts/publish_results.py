@@ -9,6 +9,7 @@ title; others stay. --section TITLE=FILE adds a section whose Markdown a benchma
 from __future__ import annotations
 
 import argparse
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,8 @@ def merge(runs: dict[Path, str], sections: dict[str, str]) -> dict[str, Any]:
 
 def page(found: dict[str, Any]) -> str:
     """The Markdown page: a section a run, a table a task."""
-    parts = [HEAD]
+    titles = [*found["runs"], *found.get("sections", {})]
+    parts = [HEAD, *(f"* [{title}](#{_anchor(title)})" for title in titles)]
     for title, about in found["runs"].items():
         parts.append(f"\n## {title}\n\nCommand: `{about['command']}`\n")
         stages = [row for row in found["stages"] if row["run"] == title]
@@ -74,6 +76,11 @@ def page(found: dict[str, Any]) -> str:
     parts += [f"\n## {title}\n\n{text}" for title, text in found.get("sections", {}).items()]
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     return "\n".join([*parts, f"\nVersions: {versions}.\n"])
+
+
+def _anchor(title: str) -> str:
+    """What a link to the heading ``title`` of a Markdown page needs."""
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
 
 
 def _pair(row: dict[str, Any]) -> str:
