@@ -1,6 +1,7 @@
 """What one GPU reaches at most in a training step: matrix products, attention and compiled transformer blocks alone.
 
 python benchmarks/gpu_ceiling.py [--json]             # bfloat16, sizes of ViT-B/16 at 224 pixels
+python benchmarks/gpu_ceiling.py --flash FA4          # also with an installed flash-attention package (FA3, FA4)
 python benchmarks/gpu_ceiling.py --tiny               # the same code on a CPU, to see that it works
 
 No loop, loss, optimizer or data: utilisation of a whole step cannot be more than that of its blocks. Operations are counted
@@ -19,6 +20,12 @@ from typing import Any
 import torch
 from timm.models.vision_transformer import Block
 from torch import nn
+from torch.nn.attention import (
+    SDPBackend,
+    activate_flash_attention_impl,
+    list_flash_attention_impls,
+    sdpa_kernel,
+)
 from torch.nn.functional import scaled_dot_product_attention
 
 WIDTH, HEADS, TOKENS, BLOCKS = 768, 12, 197, 4
@@ -86,6 +93,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiny", action="store_true", help="a batch of 1 on a CPU, not compiled")
     parser.add_argument("--json", action="store_true", help="one line of JSON")
+    parser.add_argument(
+        "--flash", choices=list_flash_attention_impls(), help="kernels of a package in place of PyTorch's"
+    )
     options = parser.parse_args()
     if not options.tiny and not torch.cuda.is_available():
         raise SystemExit("no GPU here; --tiny shows on a CPU that the script works")
@@ -97,6 +107,12 @@ def main() -> None:
         "blocks": blocks(batch, device, torch.float32),
         "blocks, bf16 between": blocks(batch, device, torch.bfloat16),
     }
+    if options.flash:
+        activate_flash_attention_impl(options.flash)
+        with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+            result[f"attention, {options.flash}"] = attention(batch, device)
+            result[f"blocks, {options.flash}"] = blocks(batch, device, torch.float32)
+            result[f"blocks, {options.flash}, bf16 between"] = blocks(batch, device, torch.bfloat16)
     print(json.dumps(result) if options.json else json.dumps(result, indent=1))
 
 

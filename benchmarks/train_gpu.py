@@ -190,6 +190,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=None, help="of each run (default: 80, tiny: 8)")
     parser.add_argument("--no-compile", action="store_true")
     parser.add_argument("--compile", action="store_true", help="with --tiny, compile as on a GPU")
+    parser.add_argument("--residual", choices=("fp32", "bf16"), default="fp32", help="of our own cases; see LoopConfig")
     parser.add_argument("--only", nargs="+", help="cases, such as: align 'open_clip align'")
     parser.add_argument("--batch", type=int, nargs=3, default=None, help="images of align, dino and mae")
     parser.add_argument("--out", type=Path, default=None, help="a JSON file that is written after every case")
@@ -206,9 +207,10 @@ def main() -> None:
         "precision": "bf16" if bf16 else "fp32",
         "device": "cpu" if options.tiny else "auto",
         "compile": compiled,
+        "residual": options.residual,
     }
     result: dict[str, Any] = {"device": "cpu" if options.tiny else torch.cuda.get_device_name(), "compiled": compiled}
-    result["torch"] = torch.__version__
+    result |= {"torch": torch.__version__, "residual": options.residual}
 
     def case(name: str, run: Callable[[], dict[str, Any]]) -> None:
         if options.only and name not in options.only:

@@ -116,6 +116,34 @@ def test_compiled_blocks_train_the_same_and_keep_the_names(
     copy.deepcopy(fast)(Pictures()[0], 0)
 
 
+@pytest.mark.parametrize("recompute", [False, True])
+def test_a_residual_stream_in_bfloat16_is_that_only_under_autocast_and_only_inside(recompute: bool) -> None:
+    tower = ImageEncoder(ImageConfig(name="vit_atto", image_size=32)).train()
+    seen: list[torch.dtype] = []
+    for block in tower.backbone.blocks:
+        block.norm1.register_forward_pre_hook(lambda _, args: seen.append(args[0].dtype))
+    images = torch.rand(2, 1, 32, 32)
+
+    def run(precision: bool, **values: Any) -> tuple[torch.Tensor, set[torch.dtype]]:
+        seen.clear()
+        with switched(tower, config(activation_checkpointing=recompute, **values)):
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision):
+                pooled = tower(images).pooled
+            pooled.square().mean().backward()
+        return pooled.detach(), set(seen)
+
+    usual, types = run(True)
+    assert types == {torch.float32}
+    narrow, types = run(True, residual="bf16")
+    assert types == {torch.bfloat16}
+    assert narrow.dtype == usual.dtype == torch.float32  # the last norm gives it back
+    assert not torch.equal(narrow, usual)
+    assert torch.allclose(narrow, usual, atol=0.05)
+    exact, types = run(False, residual="bf16")
+    assert types == {torch.float32}
+    assert torch.equal(exact, run(False)[0]), "nothing without bf16, and no hook is left behind"
+
+
 def test_augmentation_and_losses_over_prototypes_are_compiled_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "BACKEND", "aot_eager")
     tower = ImageEncoder(ImageConfig(name="vit_atto", image_size=32))

@@ -45,6 +45,9 @@ class LoopConfig(Config):
     )  # decay of a moving average of the weights, which then is the result; 0 is off
     seed: int = Field(default=0, ge=0)
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the GPU or CPU has it in hardware
+    residual: Literal["fp32", "bf16"] = (
+        "fp32"  # with precision=bf16, what flows between the blocks of timm's transformers
+    )
     device: Literal["auto", "cpu"] = "auto"
     processes: int | None = None  # refuse to start with another number
     shard: Literal["none", "fsdp2"] = "none"  # fsdp2: weights, gradients and moments are spread over the processes

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from timm.models.vision_transformer import Block
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -59,18 +60,23 @@ def switched(module: nn.Module, config: LoopConfig) -> Iterator[None]:
     their code, so that it takes seconds, texts stay outside, and DDP, FSDP2 and recomputation, which all wrap blocks, work
     with it. Compiled dropout and augmentation draw other random numbers than plain ones, the same ones in every run.
     """
-    compiled = [*repeated_blocks(module), *(m.stages for m in module.modules() if isinstance(m, ConvNet))]
+    blocks = repeated_blocks(module)
+    compiled = [*blocks, *(m.stages for m in module.modules() if isinstance(m, ConvNet))]
     compiled += [part for part in module.modules() if isinstance(part, Fused)]
     if config.activation_checkpointing:
         _recompute(module, True)
     if config.channels_last:
         module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    cast = [block for block in blocks if config.residual == "bf16" and isinstance(block, Block)]
+    hooks = [block.register_forward_pre_hook(_in_autocast_type) for block in cast]
     if config.compile:
         for block in compiled:
             block.compile(backend=BACKEND)
     try:
         yield
     finally:
+        for hook in hooks:
+            hook.remove()
         if config.compile:
             for block in compiled:
                 block._compiled_call_impl = None  # has no public way back
@@ -78,6 +84,13 @@ def switched(module: nn.Module, config: LoopConfig) -> Iterator[None]:
             module.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
         if config.activation_checkpointing:
             _recompute(module, False)
+
+
+def _in_autocast_type(block: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What enters a block, in the type of autocast's products where autocast is on."""
+    tokens, *others = args
+    kind = tokens.device.type
+    return (tokens.to(torch.get_autocast_dtype(kind)), *others) if torch.is_autocast_enabled(kind) else args
 
 
 def in_memory_format(batch: dict[str, Any], config: LoopConfig) -> dict[str, Any]:
