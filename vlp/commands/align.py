@@ -38,7 +38,7 @@ def align(
         vlp align CORPUS --encoder PRETRAIN --out ALIGN
         vlp align CORPUS --encoder PRETRAIN --out ALIGN contrastive.loss=siglip
         vlp align CORPUS --encoder PRETRAIN --out ALIGN text.folder=/models/camembert text.max_length=512
-        vlp align CORPUS --encoder ALIGN --out MORE both_towers=true contrastive.hard_negatives=1
+        vlp align CORPUS --encoder ALIGN --out MORE both_towers=true contrastive.hard_negatives=8
         torchrun --nproc_per_node 2 -m vlp.cli align CORPUS --encoder PRETRAIN --out ALIGN
     """
     console = console_for(quiet, as_json)
