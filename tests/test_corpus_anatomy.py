@@ -22,7 +22,7 @@ from vlp.corpus.recognise import TABLE, recognise
 from vlp.corpus.shards import shard_path, write_shard
 from vlp.corpus.source import ImageFile, PlannedStudy
 from vlp.corpus.store import Store
-from vlp.corpus.teller import FOLDS, features, fold_of, teach
+from vlp.corpus.teller import FOLDS, Known, features, fold_of, teach
 
 
 @pytest.mark.parametrize(
@@ -85,6 +85,18 @@ def test_a_patient_is_judged_by_the_model_that_has_not_seen_it():
         assert np.exp(teller.tell(seen[0], fold)).sum() == pytest.approx(1)
     assert teller.like_known(seen[0], fold_of("P0"))
     assert not teller.like_known(seen[0] + 50, fold_of("P0"))
+
+
+def test_the_nearest_known_image_is_that_of_a_search_through_all() -> None:
+    rng = np.random.default_rng(0)
+    for count in (3, 9, 200):
+        seen = rng.normal(size=(count, 769)).astype(np.float32)
+        seen[-1] = seen[0] + 1e-3 * seen[1]  # all but the same
+        folds = np.arange(count) % 2
+        known = Known.of(seen, folds)
+        for image in (*seen[:3], seen[-1], seen[0] + 50):
+            others = seen[folds != 1] - image
+            assert known.nearest(image, 1) == pytest.approx(np.sqrt((others * others).sum(axis=1).min()), rel=1e-5)
 
 
 @pytest.fixture(scope="module")

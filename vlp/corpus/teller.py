@@ -20,6 +20,7 @@ import numpy.typing as npt
 FOLDS = 5
 _SIDE, _CELL, _BINS, _THUMBNAIL = 64, 8, 8, 16
 _LEAST_PATIENTS = 10  # of a class
+_FEW = 8
 _REACH = 0.95  # of the known images are nearer to their neighbours than this, and so must an unknown one be
 _STRENGTH = 0.05  # inverse of the regularisation; of 0.01, 0.05 and 0.3 the one with the best coverage above 99 % right
 
@@ -50,6 +51,31 @@ def fold_of(patient: str) -> int:
 
 
 @dataclass(frozen=True)
+class Known:
+    """Images whose class is known: features [n, features], their squared lengths [n], the folds of their patients [n]."""
+
+    features: Features
+    squares: Features
+    folds: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, seen: Features, folds: npt.NDArray[np.int64]) -> Known:
+        """The images of a fit."""
+        return cls(seen, np.einsum("ij,ij->i", seen, seen), folds)
+
+    def nearest(self, seen: Features, fold: int) -> float:
+        """Distance of an image's features [features] to the nearest image of another fold.
+
+        One matrix product finds the nearest few, but for rounding; the distances of those are computed as they are.
+        """
+        rough = self.squares - 2 * (self.features @ seen)
+        rough[self.folds == fold] = np.inf
+        few = np.argpartition(rough, min(_FEW, len(rough) - 1))[:_FEW]
+        difference = self.features[few[np.isfinite(rough[few])]] - seen
+        return float(np.sqrt(np.einsum("ij,ij->i", difference, difference).min()))
+
+
+@dataclass(frozen=True)
 class Teller:
     """Fitted models. ``tell`` is a function of one image's features and its patient's fold alone."""
 
@@ -57,8 +83,7 @@ class Teller:
     weights: npt.NDArray[np.float64]  # [folds, classes, features]
     bias: npt.NDArray[np.float64]  # [folds, classes]
     temperature: float
-    known: Features  # [n, features], what it was fitted on
-    folds: npt.NDArray[np.int64]  # [n]
+    known: Known  # what it was fitted on
     reach: float  # distance to the nearest known image of another patient beyond which an image is unlike any
 
     def tell(self, seen: Features, fold: int) -> npt.NDArray[np.float64]:
@@ -67,7 +92,7 @@ class Teller:
 
     def like_known(self, seen: Features, fold: int) -> bool:
         """Whether the image resembles any known one; the classes known may not be all there are."""
-        return _nearest(self.known[self.folds != fold], seen) <= self.reach
+        return self.known.nearest(seen, fold) <= self.reach
 
 
 @dataclass(frozen=True)
@@ -124,9 +149,10 @@ def teach(seen: Features, labels: Sequence[str], patients: Sequence[str], confid
             else:
                 weights[fold], bias[fold] = model.coef_, model.intercept_
         raw = np.stack([weights[f] @ x + bias[f] for x, f in zip(seen, folds, strict=True)])
-        gaps = [_nearest(seen[folds != f], x) for x, f in zip(seen, folds, strict=True)]
+        known = Known.of(seen, folds)
+        gaps = [known.nearest(x, int(f)) for x, f in zip(seen, folds, strict=True)]
     temperature = _temperature(raw, truth)
-    teller = Teller(names, weights, bias, temperature, seen, folds, float(np.quantile(gaps, _REACH)))
+    teller = Teller(names, weights, bias, temperature, known, float(np.quantile(gaps, _REACH)))
     return teller, _trial(
         np.exp(_log_softmax(raw / temperature)), truth, names, np.array(gaps) <= teller.reach, confidence
     )
@@ -159,8 +185,3 @@ def _temperature(raw: npt.NDArray[np.float64], truth: npt.NDArray[np.int64]) -> 
 def _log_softmax(raw: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     shifted = raw - raw.max(axis=-1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-
-
-def _nearest(known: Features, seen: Features) -> float:
-    difference = known - seen
-    return float(np.sqrt(np.einsum("ij,ij->i", difference, difference).min()))
